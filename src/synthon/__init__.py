@@ -1,0 +1,250 @@
+"""Synthon: design, optimize and operate compound AI systems.
+
+A compound system is an ordinary typed Python program; every call it makes is one row in one journal.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from synthon.core.budget import Amount, Budget
+from synthon.core.constraints import Choice, Constraint, Grammar, Regex, Schema
+from synthon.core.errors import (
+    BudgetExceeded,
+    CheckFailed,
+    ContextTooLong,
+    GuardBlocked,
+    JournalError,
+    MissingExtra,
+    OutputError,
+    ProviderError,
+    ProviderTimeout,
+    SchemaTooLarge,
+    Suspended,
+    SynthonError,
+    TooManyRequests,
+    Uncertain,
+    Unsupported,
+    UserError,
+)
+from synthon.core.many import Failed, run_many
+from synthon.core.parts import Parts
+from synthon.core.program import Program, program
+from synthon.core.progress import Progress, Watch
+from synthon.core.protocols import (
+    CallRecord,
+    Embedder,
+    Emit,
+    Filter,
+    Journal,
+    Key,
+    Model,
+    Policy,
+    Reservation,
+    Retriever,
+    RunRecord,
+    Span,
+    Tool,
+    discard,
+)
+from synthon.core.recording import now, random, recorded
+from synthon.core.render import Demo, Render, Rendering, render
+from synthon.core.running import Defaults, Run, current_run, current_span, run, span
+from synthon.core.settings import Demos, Knob, Selector, between, current, knn, knob, one_of
+from synthon.core.step import Check, Step, Strategy, step
+from synthon.core.stream import Draft, Partial, Stream
+from synthon.core.values import (
+    Capability,
+    Completion,
+    Delta,
+    Image,
+    Message,
+    Passage,
+    Price,
+    Reasoning,
+    Request,
+    Score,
+    Text,
+    TokenLogprob,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
+    from synthon.models.anthropic import anthropic
+    from synthon.models.budgeted import Budgeted
+    from synthon.models.doubles import FunctionModel, Recorded
+    from synthon.models.embedders import embedder
+    from synthon.models.journaled import Journaled
+    from synthon.models.local import local
+    from synthon.models.openai import openai
+    from synthon.models.openai_embedder import openai_embedder
+    from synthon.models.retrying import Fallback, Retrying
+    from synthon.models.select import select
+    from synthon.models.timing import Hedged, RateLimited, Timed
+    from synthon.retrieval import Index
+
+__version__ = "0.1.0"
+__all__ = [
+    "Amount",
+    "Budget",
+    "BudgetExceeded",
+    "Budgeted",
+    "CallRecord",
+    "Capability",
+    "Check",
+    "CheckFailed",
+    "Choice",
+    "Completion",
+    "Constraint",
+    "ContextTooLong",
+    "Defaults",
+    "Delta",
+    "Demo",
+    "Demos",
+    "Draft",
+    "Embedder",
+    "Emit",
+    "Failed",
+    "Fallback",
+    "Filter",
+    "FunctionModel",
+    "Grammar",
+    "GuardBlocked",
+    "Hedged",
+    "Image",
+    "Index",
+    "Journal",
+    "JournalError",
+    "Journaled",
+    "Key",
+    "Knob",
+    "MemoryJournal",
+    "Message",
+    "MissingExtra",
+    "Model",
+    "OutputError",
+    "Partial",
+    "Parts",
+    "Passage",
+    "Policy",
+    "Price",
+    "Program",
+    "Progress",
+    "ProviderError",
+    "ProviderTimeout",
+    "RateLimited",
+    "Reasoning",
+    "Recorded",
+    "Regex",
+    "Render",
+    "Rendering",
+    "Request",
+    "Reservation",
+    "Retriever",
+    "Retrying",
+    "Run",
+    "RunRecord",
+    "SQLiteJournal",
+    "Schema",
+    "SchemaTooLarge",
+    "Score",
+    "Selector",
+    "Span",
+    "Step",
+    "Strategy",
+    "Stream",
+    "Suspended",
+    "SynthonError",
+    "Text",
+    "Timed",
+    "TokenLogprob",
+    "TooManyRequests",
+    "Tool",
+    "ToolCall",
+    "ToolResult",
+    "ToolSpec",
+    "Uncertain",
+    "Unsupported",
+    "Usage",
+    "UserError",
+    "Watch",
+    "__version__",
+    "anthropic",
+    "between",
+    "current",
+    "current_run",
+    "current_span",
+    "default_journal",
+    "discard",
+    "embedder",
+    "knn",
+    "knob",
+    "local",
+    "now",
+    "one_of",
+    "openai",
+    "openai_embedder",
+    "program",
+    "random",
+    "recorded",
+    "render",
+    "run",
+    "run_many",
+    "select",
+    "span",
+    "step",
+]
+_LATER = {
+    "Budgeted": "models.budgeted",
+    "Fallback": "models.retrying",
+    "FunctionModel": "models.doubles",
+    "Hedged": "models.timing",
+    "Index": "retrieval",
+    "Journaled": "models.journaled",
+    "MemoryJournal": "journal",
+    "RateLimited": "models.timing",
+    "Recorded": "models.doubles",
+    "Retrying": "models.retrying",
+    "SQLiteJournal": "journal",
+    "Timed": "models.timing",
+    "anthropic": "models.anthropic",
+    "default_journal": "journal",
+    "embedder": "models.embedders",
+    "local": "models.local",
+    "openai": "models.openai",
+    "openai_embedder": "models.openai_embedder",
+    "select": "models.select",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Names of the other rooms, loaded when they are first used (PEP 562)."""
+    if name not in _LATER:
+        msg = f"module 'synthon' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(importlib.import_module(f"synthon.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def _open_default_journal() -> Journal | None:
+    from synthon.journal import default_journal as opened  # noqa: PLC0415 - loaded with the first call
+
+    return opened()
+
+
+def _draw(label: str) -> AbstractContextManager[Watch]:
+    from synthon.progress import bar  # noqa: PLC0415 - loaded with the first batch
+
+    return bar(label)
+
+
+Defaults.journal = staticmethod(_open_default_journal)
+Defaults.watch = staticmethod(_draw)

@@ -1,0 +1,1 @@
+"""The kernel: values, protocols, steps, programs, tracing, running."""

@@ -1,0 +1,109 @@
+"""One serialisation: what is hashed into a key is what is stored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from functools import cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json as _to_json
+
+from synthon.core.errors import UserError
+from synthon.core.values import Completion, Message, Request
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_FLOATS = ("temperature", "top_p", "min_p")
+_REST = ("max_tokens", "top_k", "stop", "seed", "tools", "constraint", "continuations", "logprobs", "extra")
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def plain(value: object) -> object:
+    """A value as JSON types: dataclasses become objects of their kind and the fields that differ from defaults."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if is_dataclass(value):
+        kind = getattr(value, "kind", type(value).__name__.lower())
+        changed = {f.name: getattr(value, f.name) for f in fields(value) if getattr(value, f.name) != f.default}
+        return {"kind": kind} | {name: plain(item) for name, item in changed.items()}
+    msg = f"A request holds {value!r}, which has no canonical form. Use text, numbers and the kernel's values only."
+    raise UserError(msg)
+
+
+def _turn(message: Message) -> list[object]:
+    content = message.content
+    return [message.role, content if isinstance(content, str) else plain(content)]
+
+
+def canonical(identity: str, request: Request) -> str:
+    """The JSON text that decides an answer: the model's identity and all of the request but `sample` and `salt`.
+
+    Numbers are normalised (a temperature of 0 is 0.0) and what is left at its default does not appear.
+
+    Raises:
+        UserError: the request holds a number that is no number, or a value that is no JSON.
+    """
+    shape: dict[str, object] = {"model": identity, "messages": [_turn(message) for message in request.messages]}
+    for name in _FLOATS:
+        number = getattr(request, name)
+        if number is not None:
+            shape[name] = float(number) + 0.0
+    for name in _REST:
+        value = getattr(request, name)
+        if value is not None and value != () and value != "" and (value != 0 or name == "seed"):
+            shape[name] = value if isinstance(value, str | int) else plain(value)
+    return dumps(shape)
+
+
+def dumps(shape: object) -> str:
+    """Compact JSON; text that UTF-8 cannot hold (lone surrogates) is escaped."""
+    try:
+        text = _encode(shape)
+        text.encode()
+    except UnicodeEncodeError:
+        return _encode_ascii(shape)
+    except ValueError as error:
+        msg = f"A request holds a number that JSON cannot hold ({error}). Pass finite numbers only."
+        raise UserError(msg) from error
+    return text
+
+
+def with_sample(text: str, sample: int) -> str:
+    """The canonical text of the `sample`-th equal request; the 0th is the text itself."""
+    return f'{text[:-1]},"sample":{sample}}}' if sample else text
+
+
+def digest(text: str) -> str:
+    """The sha256 of a canonical text, in hex."""
+    return sha256(text.encode()).hexdigest()
+
+
+@cache
+def adapter(type_: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type Pydantic knows
+    """Pydantic's validator of a type, made once; Pydantic's heavy half is loaded here, not at import."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - costs 30 % of our import time
+
+    return TypeAdapter(type_)
+
+
+def dump_completion(completion: Completion) -> str:
+    """A completion as the JSON text that the journal keeps."""
+    text: str = adapter(Completion).dump_json(completion, exclude_defaults=True).decode()
+    return text
+
+
+def load_completion(text: str) -> Completion:
+    """The completion that `dump_completion` wrote."""
+    completion: Completion = adapter(Completion).validate_json(text)
+    return completion
+
+
+def to_json(value: object) -> str:
+    """Any value as JSON text for a trace: Pydantic models and dataclasses as objects, the unknown by its repr."""
+    return _to_json(value, fallback=repr, inf_nan_mode="strings", serialize_unknown=True).decode()

@@ -1,0 +1,88 @@
+"""One program over many rows: workers, progress, and a failed row in its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar, cast
+
+from synthon.core.budget import Budget
+from synthon.core.errors import JournalError, UserError
+from synthon.core.progress import Progress, Watch
+from synthon.core.protocols import Journal, Policy
+from synthon.core.running import Defaults, name_of, new_id, run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A row that raised, in the place of its result."""
+
+    row: object
+    error: Exception
+
+
+async def run_many(  # noqa: PLR0913 - what a batch is told
+    program: Callable[..., Awaitable[T]],
+    rows: Iterable[object],
+    *,
+    workers: int = 8,
+    run_id: str | None = None,
+    journal: Journal | None = None,
+    policy: Policy | None = None,
+    budget: Budget | None = None,
+    watch: Watch | None = None,
+) -> list[T | Failed]:
+    """The program's results in the order of the rows, `workers` at a time; each row is a run of its own.
+
+    A mapping is passed as keyword arguments, a tuple as positional ones, anything else as the one argument.
+    Row i runs as `{run_id}/{i}`, so the same `run_id` resumes the batch. Cancelling it leaves nothing running.
+    `watch` gets a `Progress` after each row; without one a bar is drawn on a terminal.
+
+    Raises:
+        UserError: the set-up is wrong (no model, a missing extra): the batch stops at once.
+        JournalError: rows can no longer be kept.
+    """
+    if workers < 1:
+        msg = f"run_many was given workers={workers}. Pass at least 1."
+        raise UserError(msg)
+    batch = run_id or new_id()
+    todo = list(rows)
+    results: list[T | Failed] = [cast("T", None)] * len(todo)
+    pending = iter(range(len(todo)))
+    name = name_of(program)
+    done = failed = 0
+
+    async def work(seen: Watch) -> None:
+        nonlocal done, failed
+        for index in pending:
+            try:
+                call = _call(program, todo[index])
+                results[index] = await run(call, run_id=f"{batch}/{index}", journal=journal, policy=policy, budget=budget)
+            except (UserError, JournalError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge of a row
+                results[index] = Failed(todo[index], error)
+                failed += 1
+            done += 1
+            seen(Progress(done, len(todo), failed, budget.billed_usd if budget else None, name))
+
+    with Defaults.watch(name) as drawn:
+        seen = drawn if watch is None else watch
+        seen(Progress(0, len(todo), 0, None, name))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(workers, len(todo))):
+                    group.create_task(work(seen))
+        except* (UserError, JournalError) as errors:
+            raise errors.exceptions[0] from None
+    return results
+
+
+def _call(program: Callable[..., Awaitable[T]], row: object) -> Callable[[], Awaitable[T]]:
+    if isinstance(row, Mapping):
+        return partial(program, **row)
+    return partial(program, *row) if isinstance(row, tuple) else partial(program, row)

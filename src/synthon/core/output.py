@@ -1,0 +1,212 @@
+"""A step's output type: what the model is told, which constraint it is, and how text becomes a value."""
+
+from __future__ import annotations
+
+import enum
+import json
+import types
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic_core import from_json
+
+from synthon.core.constraints import Choice, Constraint, Schema
+from synthon.core.errors import OutputError, UserError
+from synthon.core.identity import adapter, dumps, to_json
+
+T = TypeVar("T")
+_SCANNED = 64
+
+
+class Output(Generic[T]):
+    """How values of one type are asked for and read; made once per step, at its first call."""
+
+    def __init__(self, type_: object, where: str) -> None:
+        self.type = type_
+        self.options = _options(type_)
+        self.is_text = type_ is str
+        try:
+            self.adapter = None if self.is_text or self.options is not None else adapter(type_)
+        except Exception as error:
+            msg = f"{where} returns {type_!r}, which Pydantic cannot validate ({error}). Return a type Pydantic supports."
+            raise UserError(msg) from error
+
+    @cached_property
+    def _own_schema(self) -> dict[str, object]:
+        if self.options is not None:
+            return {"enum": list(self.options)}
+        return cast("dict[str, object]", adapter(self.type).json_schema())
+
+    @cached_property
+    def _wrapped(self) -> bool:
+        return self._own_schema.get("type") != "object" and "$ref" not in self._own_schema
+
+    @cached_property
+    def schema(self) -> dict[str, object]:
+        """The JSON schema sent to a model; a type that is no object stands under `value`, as endpoints want one."""
+        return _under_value(self._own_schema) if self._wrapped else self._own_schema
+
+    @cached_property
+    def expected(self) -> str:
+        """What the model is told of the answer's shape; empty for plain text."""
+        if self.is_text:
+            return ""
+        if self.options is not None:
+            return f"Answer with exactly one of: {', '.join(self.options)}."
+        return f"Answer with JSON that fits this schema, and nothing else:\n{dumps(self.schema)}"
+
+    @cached_property
+    def constraint(self) -> Constraint | None:
+        """The type as a constraint for a model that can enforce it; None for plain text."""
+        return None if self.is_text else Schema(dumps(self.schema))
+
+    @cached_property
+    def choice(self) -> Choice | None:
+        """The type's options, None where it is no closed set."""
+        return None if self.options is None else Choice(tuple(self.options))
+
+    def written(self, value: object) -> str:
+        """The text a model should have written for this value."""
+        if isinstance(value, str) and (self.is_text or self.options is not None):
+            return value
+        if self.options is not None:
+            return next((text for text, option in self.options.items() if option == value), str(value))
+        text = to_json(value)
+        return f'{{"value":{text}}}' if self._wrapped else text
+
+    def parse(self, text: str) -> T:
+        """The typed value in a completion.
+
+        Raises:
+            OutputError: nothing in the text fits the type; the value is never half-parsed.
+        """
+        if self.is_text:
+            return cast("T", text)
+        if self.options is not None:
+            return cast("T", self._option(text))
+        return cast("T", self._json(text))
+
+    def _option(self, text: str) -> object:
+        assert self.options is not None
+        said = text.strip()
+        wrapped = _loads(said, None)
+        if isinstance(wrapped, dict) and len(wrapped) == 1:
+            said = str(wrapped.get("value", said))
+        said = said.strip("\"'`* .\n")
+        if said in self.options:
+            return self.options[said]
+        folded = [option for name, option in self.options.items() if name.casefold() == said.casefold()]
+        if len(folded) == 1:
+            return folded[0]
+        raise OutputError(_refusal(text, self.expected, "it is none of them"), text=text, expected=self.expected)
+
+    def _json(self, text: str) -> object:
+        assert self.adapter is not None
+        reason = "it holds no JSON"
+        for candidate in _candidates(text):
+            for value in self._unwrapped(candidate):
+                try:
+                    return self.adapter.validate_json(value)
+                except (ValueError, RecursionError) as error:
+                    reason = reason if reason != "it holds no JSON" else _reason(error)
+        raise OutputError(_refusal(text, self.expected, reason), text=text, expected=self.expected)
+
+    def _unwrapped(self, text: str) -> list[str]:
+        if not self._wrapped:
+            return [text]
+        value = _loads(text, None)
+        if isinstance(value, dict) and "value" in value and len(value) == 1:
+            return [dumps(value["value"]), text]
+        return [text]
+
+    def partial(self, text: str) -> object:
+        """What an unfinished completion already says; None while it says nothing that fits.
+
+        Text is text so far. A Pydantic model comes with the fields read so far (the others are absent), any
+        other type as far as it validates.
+        """
+        if self.is_text:
+            return text
+        if self.options is not None:
+            return self.options.get(text.strip())
+        start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
+        if start < 0:
+            return None
+        try:
+            value = from_json(text[start:], allow_partial="trailing-strings")
+        except ValueError:
+            return None
+        if self._wrapped:
+            value = value.get("value") if isinstance(value, dict) else value
+        return _partly(self.type, value)
+
+
+def _under_value(schema: dict[str, object]) -> dict[str, object]:
+    inner = {name: item for name, item in schema.items() if name != "$defs"}
+    wrapped = {"type": "object", "properties": {"value": inner}, "required": ["value"], "additionalProperties": False}
+    return wrapped | {"$defs": schema["$defs"]} if "$defs" in schema else wrapped
+
+
+def _options(type_: object) -> dict[str, object] | None:
+    if type_ is bool:
+        return {"true": True, "false": False}
+    if get_origin(type_) is Literal:
+        return {str(value): value for value in get_args(type_)}
+    if isinstance(type_, type) and issubclass(type_, enum.Enum):
+        return {str(member.value): member for member in type_}
+    return None
+
+
+def _loads(text: str, default: object) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return default
+
+
+def _candidates(text: str) -> Iterator[str]:
+    """The whole text, then every JSON value that starts in it, in order."""
+    yield text
+    decoder = json.JSONDecoder()
+    at = 0
+    for _ in range(_SCANNED):
+        at = min((place for place in (text.find("{", at), text.find("[", at)) if place >= 0), default=-1)
+        if at < 0:
+            return
+        try:
+            _, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            at += 1
+        else:
+            yield text[at:end]
+            at = end
+
+
+def _reason(error: Exception) -> str:
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return str(error)
+    return "; ".join(f"{'.'.join(str(place) for place in item['loc']) or 'value'}: {item['msg']}" for item in errors()[:3])
+
+
+def _refusal(text: str, expected: str, reason: str) -> str:
+    shown = text if len(text) <= 200 else f"{text[:200]}..."  # noqa: PLR2004
+    return f"The model answered {shown!r}, which does not fit: {reason}. {expected}"
+
+
+def _partly(type_: object, value: object) -> object:
+    fields: Mapping[str, Any] | None = getattr(type_, "model_fields", None)
+    if fields is not None and isinstance(value, dict):
+        known = {name: _partly(fields[name].annotation, item) for name, item in value.items() if name in fields}
+        return cast("Any", type_).model_construct(set(known), **known)
+    if get_origin(type_) in {list, Union, types.UnionType}:
+        inner = [item for item in get_args(type_) if item is not type(None)]
+        if get_origin(type_) is list and isinstance(value, list):
+            return [_partly(inner[0], item) for item in value]
+        if get_origin(type_) is not list and len(inner) == 1 and value is not None:
+            return _partly(inner[0], value)
+    try:
+        return adapter(type_).validate_python(value, experimental_allow_partial="trailing-strings")
+    except ValueError:
+        return value

@@ -1,0 +1,84 @@
+"""From ordinary code into the async inside: one background loop, one function."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import TypeVar
+
+from synthon.core.errors import UserError
+
+T = TypeVar("T")
+
+
+class _Portal:
+    """The background loop's thread, started at first use; a forked child starts its own."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.lock = threading.Lock()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def started(self) -> asyncio.AbstractEventLoop:
+        with self.lock:
+            if self.loop is None:
+                self.loop = asyncio.new_event_loop()
+                threading.Thread(target=self.loop.run_forever, name="synthon", daemon=True).start()
+            return self.loop
+
+
+_portal = _Portal()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_portal.reset)
+
+
+def sync(call: Callable[[], Coroutine[object, object, T]]) -> T:
+    """Run a coroutine to its end from ordinary code, under the caller's settings, spans and budget.
+
+    Ctrl-C cancels it and returns after it has cleaned up. Nesting `asyncio.to_thread` and `.sync()` many deep
+    (about 40) uses up the executor's threads and hangs: await inside async code instead.
+
+    Raises:
+        UserError: called on Synthon's own loop, where waiting would never end.
+    """
+    loop = _portal.started()
+    if _running_loop() is loop:
+        msg = "`.sync()` was called on Synthon's own loop, where it would wait for itself. Write `await step(...)` there."
+        raise UserError(msg)
+    context = contextvars.copy_context()
+    done: Future[T] = Future()
+    tasks: list[asyncio.Task[T]] = []
+
+    def begin() -> None:
+        task = loop.create_task(call(), context=context)
+        tasks.append(task)
+        task.add_done_callback(finish)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            done.set_exception(asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(task.result())
+
+    loop.call_soon_threadsafe(begin)
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        done.exception()
+        raise
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,20 @@
+"""How far long work has come, as plain events; another room draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One report: rows done of `total` (None where unknown), how many failed, dollars billed so far."""
+
+    done: int
+    total: int | None
+    failed: int = 0
+    cost_usd: float | None = None
+    label: str = ""
+
+
+Watch = Callable[[Progress], None]

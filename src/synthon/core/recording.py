@@ -1,0 +1,170 @@
+"""One call, one row: read it, join the equal one in flight, or make it and keep it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import random as _random
+from collections.abc import Awaitable, Callable
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+from synthon.core.errors import JournalError
+from synthon.core.identity import digest, dumps, with_sample
+from synthon.core.protocols import CallRecord, Key
+from synthon.core.running import Run, current_run, span
+
+Flights = dict[tuple[int, Key], "asyncio.Future[str | None]"]
+_flights: WeakKeyDictionary[asyncio.AbstractEventLoop, Flights] = WeakKeyDictionary()
+
+
+class Entry:
+    """The place of one call in the journal: its key, and who else waits for it.
+
+    Args:
+        text: the call's canonical JSON.
+        repeats: whether an equal call in the same run is a new sample (else it is the same call).
+    """
+
+    __slots__ = ("_flights", "_landing", "key", "run", "sample", "text")
+
+    def __init__(self, run: Run, text: str, *, repeats: bool, sample: int = 0) -> None:
+        base = digest(text)
+        self.sample = (run.sample(base) if sample == 0 else sample) if repeats else 0
+        self.text = with_sample(text, self.sample)
+        self.run = run
+        self.key = Key(run.scope, digest(self.text) if self.sample else base)
+        self._landing: asyncio.Future[str | None] | None = None
+        if run.known:
+            run.touched.add(self.key.digest)
+
+    def read(self) -> str | None:
+        """The row under the key.
+
+        Raises:
+            JournalError: there is none and the policy is `replay_only`.
+        """
+        run, digest_ = self.run, self.key.digest
+        journal, policy = run.journal, run.policy
+        if journal is None or (policy == "fresh" and digest_ not in run.known and digest_ not in run.written):
+            return None
+        row = journal.read(self.key)
+        if row is None and policy in {"read_only", "replay_only"}:
+            row = journal.read(Key("", digest_))
+        if row is None and policy == "replay_only":
+            msg = (
+                f"Policy replay_only found no row for the call {self.text[:200]!r} (key {digest_[:12]}). "
+                "Record it first with policy='cache', or replay the run that made it."
+            )
+            raise JournalError(msg)
+        return row
+
+    async def read_or_join(self) -> str | None:
+        """The row, or that of the equal call in flight on this loop; None when this one must make the call.
+
+        Raises:
+            JournalError: see `read`.
+            Exception: what the call in flight raised.
+        """
+        place = (id(self.run.journal), self.key)
+        while (row := self.read()) is None:
+            loop = asyncio.get_running_loop()
+            flights = self._flights = _flights.setdefault(loop, {})
+            flight = flights.get(place)
+            if flight is None:
+                self._landing = flights[place] = loop.create_future()
+                return None
+            row = await asyncio.shield(flight)
+            if row is not None:
+                return row
+        return row
+
+    async def keep(self, row: str, record: CallRecord) -> str:
+        """Write the row; returns the one that won, which in a shared scope may be another process's."""
+        run, journal = self.run, self.run.journal
+        run.write(record)
+        run.written.add(self.key.digest)
+        if journal is not None and run.policy == "cache":
+            await journal.durable()
+            row = journal.read(self.key) or row
+        return row
+
+    def land(self, row: str | None) -> None:
+        """Tell those who joined: the row, or None when someone else must make the call."""
+        landing, self._landing = self._landing, None
+        if landing is not None:
+            self._flights.pop((id(self.run.journal), self.key), None)
+            if not landing.done():
+                landing.set_result(row)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell those who joined that the call failed; a cancelled one is taken over by the next."""
+        landing = self._landing
+        if isinstance(error, Exception) and landing is not None and not landing.done():
+            landing.set_exception(error)
+            landing.exception()
+        self.land(None)
+
+
+async def recorded(
+    name: str,
+    arguments: object,
+    act: Callable[[], Awaitable[str]],
+    *,
+    kind: Literal["search", "tool", "embed", "span"] = "span",
+    repeats: bool = False,
+) -> str:
+    """A call that is no model's, journaled like one: a search, a read of the world.
+
+    `arguments` (JSON) and `name` are its identity, so they must hold all that decides the answer (an index's
+    digest, say). `act` returns the answer as JSON text and is called only when no row answers. With `repeats`
+    an equal call in one run is a call of its own.
+    """
+    with span(name, kind, arguments) as opened:
+        run = opened.run
+        if run.journal is None:
+            return await act()
+        entry = Entry(run, dumps({"call": name, "arguments": arguments}), repeats=repeats)
+        opened.row.key = entry.key.digest
+        row = await entry.read_or_join()
+        if row is not None:
+            opened.row.hit = True
+            return row
+        try:
+            row = await act()
+            opened.kept = True
+            row = await entry.keep(row, CallRecord(entry.key, entry.text, row, opened.closed()))
+        except BaseException as error:
+            entry.fail(error)
+            raise
+        entry.land(row)
+        return row
+
+
+def _now_or_read(name: str, value: object) -> object:
+    """A value of the moment, the same again when the run is resumed."""
+    run = current_run()
+    if run is None or run.journal is None:
+        return value
+    entry = Entry(run, dumps({"call": name}), repeats=True)
+    row = entry.read()
+    if row is not None:
+        return json.loads(row)
+    with span(name) as opened:
+        opened.row.key, opened.kept = entry.key.digest, True
+        run.write(CallRecord(entry.key, entry.text, dumps(value), opened.closed()))
+        run.written.add(entry.key.digest)
+    return value
+
+
+def now() -> datetime.datetime:
+    """The time, UTC; a resumed run reads the time it read before."""
+    value = _now_or_read("sy.now", datetime.datetime.now(datetime.UTC).isoformat())
+    return datetime.datetime.fromisoformat(str(value))
+
+
+def random() -> float:
+    """A random number in 0..1 (1 excluded); a resumed run draws the numbers it drew before."""
+    value = _now_or_read("sy.random", _random.random())  # noqa: S311 - no secret
+    return float(str(value))

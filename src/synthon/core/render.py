@@ -1,0 +1,73 @@
+"""How a step becomes messages: one small function, replaceable by `@step(render=...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from synthon.core.identity import to_json
+from synthon.core.values import Image, Message, Part, Passage, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A worked example of a step: its inputs by name, and the output it should give."""
+
+    inputs: Mapping[str, object]
+    output: object
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """All that a step knows when it writes its messages.
+
+    `inputs` are the arguments by name without conversations; `history` is the conversation among them.
+    `expected` says in words what shape the answer must have, empty for plain text; `answers` are the demos'
+    outputs as the text a model should have written.
+    """
+
+    instruction: str
+    inputs: Mapping[str, object]
+    demos: Sequence[Demo]
+    answers: Sequence[str]
+    history: Sequence[Message]
+    expected: str
+
+
+Render = Callable[[Rendering], list[Message]]
+
+
+def shown(value: object) -> str:
+    """An input as text for a model: text as it is, passages numbered from 1, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(item, Passage) for item in value):
+        return "\n\n".join(_passage(number, item) for number, item in enumerate(value, 1))
+    return to_json(value)
+
+
+def _passage(number: int, passage: Passage) -> str:
+    title = f"{passage.title}\n" if passage.title else ""
+    return f"[{number}] {title}{passage.text}"
+
+
+def _question(inputs: Mapping[str, object]) -> str | tuple[Part, ...]:
+    images = [value for value in inputs.values() if isinstance(value, Image)]
+    texts = {name: value for name, value in inputs.items() if not isinstance(value, Image)}
+    if len(texts) == 1:
+        text = shown(next(iter(texts.values())))
+    else:
+        text = "\n\n".join(f"{name}: {shown(value)}" for name, value in texts.items())
+    return (*images, Text(text)) if images else text
+
+
+def render(rendering: Rendering) -> list[Message]:
+    """Instruction and shape as the system's turn, demos as turns, then the conversation, then the question."""
+    system = f"{rendering.instruction}\n\n{rendering.expected}" if rendering.expected else rendering.instruction
+    messages = [Message("system", system)]
+    for demo, answer in zip(rendering.demos, rendering.answers, strict=True):
+        messages += [Message("user", _question(demo.inputs)), Message("assistant", answer)]
+    messages += rendering.history
+    if rendering.inputs or not rendering.history:
+        messages.append(Message("user", _question(rendering.inputs)))
+    return messages

@@ -1,0 +1,274 @@
+"""Runs and spans: whose call this is, under which journal, policy and budgets, and what it was part of."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, Token
+from copy import copy
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from synthon.core.budget import Budget, restore
+from synthon.core.errors import Suspended, UserError
+from synthon.core.identity import to_json
+from synthon.core.progress import Watch
+from synthon.core.protocols import Journal, Policy, Record, RunRecord, Span
+
+if TYPE_CHECKING:
+    from synthon.core.stream import Sink
+
+T = TypeVar("T")
+Kind = Literal["program", "step", "call", "search", "tool", "embed", "check", "span"]
+log = logging.getLogger("synthon")
+log.addHandler(logging.NullHandler())
+
+
+class Defaults:
+    """What the composition root supplies: the default journal (None: none kept), and who draws progress."""
+
+    journal: Callable[[], Journal | None] = staticmethod(lambda: None)
+    watch: Callable[[str], AbstractContextManager[Watch]] = staticmethod(lambda _label: nullcontext(lambda _: None))
+
+
+class _Ids:
+    """Sixteen hex digits, unique over processes: a random prefix and a counter."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.prefix = os.urandom(5).hex()
+        self.counter: Iterator[int] = itertools.count()
+
+    def new(self) -> str:
+        return f"{self.prefix}{next(self.counter):06x}"
+
+
+_ids = _Ids()
+new_id = _ids.new
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.renew)
+
+
+class Run:
+    """One run: its journal, policy, budgets, and the numbers of its equal requests.
+
+    `scope` is where its rows lie: its own id, or empty under `cache`, where runs share rows. `known` are the
+    digests that earlier lives of the run recorded, `touched` those this life asked for, `written` those it wrote.
+    """
+
+    __slots__ = ("budgets", "id", "journal", "known", "policy", "samples", "scope", "touched", "written")
+
+    def __init__(
+        self, id_: str, journal: Journal | None, policy: Policy = "fresh", budgets: Sequence[Budget] = ()
+    ) -> None:
+        self.id = id_
+        self.journal = None if policy == "off" else journal
+        self.policy: Policy = "off" if self.journal is None else policy
+        self.budgets = tuple(budgets)
+        self.scope = "" if policy == "cache" else id_
+        self.samples: dict[str, Iterator[int]] = {}
+        self.known: frozenset[str] = frozenset()
+        self.touched: set[str] = set()
+        self.written: set[str] = set()
+
+    def sample(self, digest: str) -> int:
+        """The number of this request among its equals in this run, in order."""
+        return next(self.samples.setdefault(digest, itertools.count()))
+
+    def write(self, record: Record) -> None:
+        """Hand a row to the journal, if there is one that may be written to."""
+        if self.journal is not None and self.policy != "read_only":
+            self.journal.write(record)
+
+    def diverged(self) -> tuple[list[str], list[str]]:
+        """Digests recorded by earlier lives and not called again, and called now but not recorded then."""
+        return sorted(self.known - self.touched), sorted(self.touched - self.known)
+
+
+_run: ContextVar[Run | None] = ContextVar("synthon_run", default=None)
+_span: ContextVar[Span | None] = ContextVar("synthon_span", default=None)
+sink: ContextVar[Sink | None] = ContextVar("synthon_sink", default=None)
+
+
+def current_run() -> Run | None:
+    """The run this code belongs to, None outside of one."""
+    return _run.get()
+
+
+def current_span() -> Span | None:
+    """The innermost open span here."""
+    return _span.get()
+
+
+class span:  # noqa: N801 - read as a statement: with span("name"): ...
+    """An open span; one row when it closes, unless it is `kept` already. Opens a run of one call where there is none.
+
+    `inputs` and `output` are serialised when it closes, and only where there is a journal.
+    """
+
+    __slots__ = ("_alone", "_token", "inputs", "kept", "output", "row", "run")
+
+    def __init__(self, name: str, kind: Kind = "span", inputs: object = None) -> None:
+        current = _run.get()
+        self._alone: Token[Run | None] | None = None
+        if current is None:
+            current = Run(new_id(), Defaults.journal())
+            self._alone = _run.set(current)
+        above = _span.get()
+        self.run = current
+        self.inputs: object = inputs
+        self.output: object = None
+        self.kept = False
+        self.row = Span(new_id(), current.id, "" if above is None else above.id, name, kind, time.time())
+
+    def __enter__(self) -> span:
+        self._token = _span.set(self.row)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _span.reset(self._token)
+        if self._alone is not None:
+            _run.reset(self._alone)
+        if self.run.journal is None or self.kept:
+            return
+        if error is not None:
+            self.row.error = described(error)
+        self.run.write(self.closed())
+
+    def closed(self) -> Span:
+        """The row as it stands now, ended and with its inputs and output."""
+        row = self.row
+        row.end = time.time()
+        if self.inputs is not None:
+            row.inputs = to_json(self.inputs)
+        if self.output is not None:
+            row.output = to_json(self.output)
+        return row
+
+
+def described(error: BaseException) -> str:
+    """An error as a row keeps it."""
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
+class running:  # noqa: N801 - read as a statement: async with running(...): ...
+    """A run from its start to its end on disk: rows of the run, divergence, and the wait for durability."""
+
+    def __init__(  # noqa: PLR0913 - what names a run
+        self,
+        program: str,
+        arguments: object,
+        *,
+        run_id: str | None = None,
+        journal: Journal | None = None,
+        policy: Policy | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        above = _run.get()
+        inherited: Policy = "fresh" if above is None or journal is not None else above.policy
+        policy = policy or inherited
+        if journal is None and policy != "off":
+            journal = above.journal if above is not None and above.journal is not None else Defaults.journal()
+        budgets = () if above is None else above.budgets
+        id_ = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
+        self.run = Run(id_, journal, policy, budgets if budget is None else (*budgets, budget))
+        self.program, self.arguments, self.start = program, arguments, time.time()
+        self.result: object = None
+        if budget is not None and budget.durable and (self.run.journal is None or run_id is None):
+            msg = "Budget(durable=True) holds over lives of a run. Pass run_id= and a journal, with a policy that writes."
+            raise UserError(msg)
+        if run_id is not None and self.run.journal is not None:
+            self.run.known = self.run.journal.digests(self.run.scope) if self.run.scope else frozenset()
+            restore([] if budget is None else [budget], self.run.journal.unsettled(run_id))
+
+    def _record(self, status: Literal["running", "done", "failed", "cancelled", "suspended"], error: str = "") -> None:
+        run = self.run
+        if run.journal is None:
+            return
+        gone, new = run.diverged() if run.known and status == "done" else ([], [])
+        diverged = to_json({"gone": gone, "new": new}) if gone else ""
+        if diverged:
+            log.warning("run %s diverged: %d recorded calls were not made again, %d are new", run.id, len(gone), len(new))
+        arguments = self.arguments if isinstance(self.arguments, str) else to_json(self.arguments)
+        self.arguments = arguments
+        end = 0.0 if status == "running" else time.time()
+        result = to_json(self.result) if status == "done" else ""
+        run.write(
+            RunRecord(run.id, self.program, arguments, status, self.start, end, result, error, run.policy, diverged)
+        )
+
+    async def __aenter__(self) -> running:
+        self._token = _run.set(self.run)
+        self._record("running")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _run.reset(self._token)
+        if error is None:
+            self._record("done")
+        elif isinstance(error, Suspended):
+            self._record("suspended")
+        else:
+            self._record("failed" if isinstance(error, Exception) else "cancelled", described(error))
+        if self.run.journal is not None and self.run.policy != "read_only":
+            await self.run.journal.durable()
+
+
+async def run(
+    program: Callable[..., Awaitable[T]],
+    *args: object,
+    run_id: str | None = None,
+    journal: Journal | None = None,
+    policy: Policy | None = None,
+    budget: Budget | None = None,
+    **kwargs: object,
+) -> T:
+    """Run a program under a name; the same name again resumes it: what the journal holds is not called again.
+
+    The program starts from its top, so between calls it must be deterministic: take time and randomness from
+    `sy.now` and `sy.random`. Arguments are JSON. The result is returned once all before it is on disk.
+    `journal`, `policy` and `budget` default to those of the surrounding run, else to the default journal and
+    `fresh`. A resumed program that no longer makes a recorded call is reported as diverged.
+
+    Raises:
+        BudgetExceeded: a call would pass the budget.
+        JournalError: the journal cannot keep the run.
+    """
+    bound = partial(program, *args, **kwargs)
+    inputs = {"args": bound.args, **bound.keywords}
+    names = name_of(program), inputs
+    async with running(*names, run_id=run_id, journal=journal, policy=policy, budget=budget) as opened:
+        result = await bound()
+        opened.result = result
+        return result
+
+
+def name_of(program: object) -> str:
+    """What a row calls a step, a program, or any other function."""
+    while isinstance(program, partial):
+        program = program.func
+    return str(getattr(program, "name", None) or getattr(program, "__qualname__", None) or type(program).__name__)
+
+
+@contextmanager
+def budgeted(budget: Budget) -> Iterator[None]:
+    """Count the calls made here against one more budget."""
+    above = _run.get()
+    inner = Run(new_id(), Defaults.journal()) if above is None else copy(above)
+    inner.budgets = (*inner.budgets, budget)
+    token = _run.set(inner)
+    try:
+        yield
+    finally:
+        _run.reset(token)

@@ -1,0 +1,99 @@
+"""Programs as plain JSON: names and values, no code, no pickle of ours."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from synthon.core.errors import UserError
+from synthon.core.identity import to_json
+from synthon.core.parts import Parts, parts_of
+from synthon.core.render import Demo
+from synthon.core.settings import MODEL, Knob, Setting
+
+_FORMAT = 1
+
+
+def encoded(value: object) -> object:
+    """A setting's value as JSON: models and strategies by name, demos as objects, the rest as it is."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(item, Demo) for item in value):
+        return {"demos": [{"inputs": json.loads(to_json(d.inputs)), "output": json.loads(to_json(d.output))} for d in value]}
+    if isinstance(value, list | tuple):
+        return [encoded(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): encoded(item) for key, item in value.items()}
+    return {"name": str(getattr(value, "name", None) or repr(value))}
+
+
+def dumped(parts: Parts, settings: Mapping[Setting, object]) -> dict[str, object]:
+    """Settings by name, as JSON types."""
+    names = {setting: name for name, setting in parts.settings.items()} | {MODEL: f"{parts.root}.model"}
+    return {names[setting]: encoded(value) for setting, value in settings.items() if setting in names}
+
+
+def decoded(parts: Parts, saved: Mapping[str, object]) -> dict[str, object]:
+    """The candidate that `dumped` wrote, its models and strategies found again among the program's own.
+
+    Raises:
+        UserError: a name or value that this program does not have.
+    """
+    return {name: _found(parts, name, value) for name, value in saved.items()}
+
+
+def _found(parts: Parts, name: str, value: object) -> object:
+    if isinstance(value, list):
+        return tuple(_found(parts, name, item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "demos" in value:
+        return tuple(Demo(demo["inputs"], demo["output"]) for demo in value["demos"])
+    if set(value) != {"name"}:
+        return value
+    options = [option for knob in parts.knobs.values() for option in knob.values] + list(parts.values.values())
+    found = next((option for option in options if encoded(option) == value), None)
+    if found is None:
+        msg = f"The saved setting {name!r} names {value['name']!r}, which {parts.root!r} does not have. Load it into the program it was saved from."
+        raise UserError(msg)
+    return found
+
+
+def save(program: Any, path: str | Path) -> None:  # noqa: ANN401 - core.program imports this file
+    """Write a program's settings as JSON."""
+    shape = {"synthon": _FORMAT, "program": program.name, "settings": dumped(program.parts(), program.settings)}
+    Path(path).write_text(json.dumps(shape, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load(parts: Parts, path: str | Path) -> dict[str, object]:
+    """The candidate in a file that `save` wrote.
+
+    Raises:
+        UserError: no such file, not ours, or of another program.
+    """
+    try:
+        shape = json.loads(Path(path).read_text(encoding="utf-8"))
+        program, version, saved = shape["program"], shape["synthon"], shape["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{str(path)!r} is no saved program ({type(error).__name__}: {error}). Pass a file that `.save(path)` wrote."
+        raise UserError(msg) from error
+    if program != parts.root or version != _FORMAT:
+        msg = f"{str(path)!r} holds program {program!r} in format {version!r}, not {parts.root!r} in format {_FORMAT}. Load it into its own program."
+        raise UserError(msg)
+    return decoded(parts, saved)
+
+
+def reduced(part: Any) -> tuple[object, ...]:  # noqa: ANN401 - a step or a program
+    """How a step or a program is pickled: where it is defined, and its settings by name."""
+    return restored, (part.fn.__module__, part.fn.__qualname__, dumped(part.parts(), part.settings))
+
+
+def restored(module: str, qualname: str, settings: Mapping[str, object]) -> object:
+    """The step or program defined at `module:qualname`, under these settings."""
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found.using(decoded(parts_of(found), settings)) if settings else found

@@ -1,0 +1,158 @@
+"""Streaming: a program's pieces while it runs, and the draft that may be taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from synthon.core.output import Output
+from synthon.core.protocols import Emit
+from synthon.core.running import log, sink
+from synthon.core.values import Delta
+
+T = TypeVar("T")
+
+
+class Draft:
+    """Text that may be withdrawn: passed on where the listener can take back, else held until it stands.
+
+    `hold=False` passes everything on; then `withdraw` says whether text is out that cannot be taken back.
+    """
+
+    retractable = True
+
+    def __init__(self, emit: Emit, *, hold: bool = True) -> None:
+        self._emit = emit
+        self._hold = hold and not emit.retractable
+        self._held: list[Delta] = []
+        self._out = False
+
+    def __call__(self, delta: Delta, /) -> None:
+        """Take a piece."""
+        if delta.reset:
+            self.withdraw()
+        elif self._hold:
+            self._held.append(delta)
+        else:
+            self._out = True
+            self._emit(delta)
+
+    def withdraw(self) -> bool:
+        """Take back all that came; False when text is out for good."""
+        self._held.clear()
+        if self._out and not self._emit.retractable:
+            return False
+        if self._out:
+            self._emit(Delta(reset=True))
+        self._out = False
+        return True
+
+    def keep(self) -> None:
+        """Let held text out: it stands."""
+        for delta in self._held:
+            self._emit(delta)
+        self._held.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What an unfinished step already says: `value` of its output type, as far as it was read."""
+
+    step: str
+    span: str
+    value: object
+
+
+class Sink:
+    """Where the steps of one stream send their pieces, from any loop; never raises."""
+
+    def __init__(self, put: Callable[[Delta], None], *, retractable: bool) -> None:
+        self.retractable = retractable
+        self.outputs: dict[str, Output[object]] = {}
+        self._put = put
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, delta: Delta, /) -> None:
+        """Pass a piece on to the reader."""
+        try:
+            self._loop.call_soon_threadsafe(self._put, delta)
+        except RuntimeError:
+            log.debug("a piece came after its stream's loop was closed")
+
+    def of(self, step: str, span: str, output: Output[object]) -> Emit:
+        """The listener for one step's call: its pieces bear the step's name and span."""
+        self.outputs[span] = output
+        return _Named(self, step, span)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    sink: Sink
+    step: str
+    span: str
+
+    @property
+    def retractable(self) -> bool:
+        return self.sink.retractable
+
+    def __call__(self, delta: Delta, /) -> None:
+        self.sink(replace(delta, step=self.step, span=self.span))
+
+
+class Stream(Generic[T]):
+    """A running program, read piece by piece; leaving the block cancels what still runs.
+
+    Iterate it for every `Delta` of every step, or iterate `partials()` for typed values as they grow; then
+    `await result()`. What is left of a step's text after its last `reset` is its completion.
+
+        async with support.stream("Where is my card?") as stream:
+            async for delta in stream: print(delta.text, end="")
+            answer = await stream.result()
+    """
+
+    def __init__(self, start: Callable[[], Coroutine[object, object, T]], *, retractable: bool = True) -> None:
+        self._start = start
+        self._retractable = retractable
+        self._queue: asyncio.Queue[Delta | None] = asyncio.Queue()
+
+    async def __aenter__(self) -> Stream[T]:
+        self._sink = Sink(self._queue.put_nowait, retractable=self._retractable)
+        context = contextvars.copy_context()
+        context.run(sink.set, self._sink)
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._start(), context=context)
+        self._task.add_done_callback(lambda _: loop.call_soon(self._queue.put_nowait, None))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled() and self._task.exception() is not None:
+            log.debug("the streamed program ended with %r", self._task.exception())
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        while (delta := await self._queue.get()) is not None:
+            yield delta
+        self._queue.put_nowait(None)
+
+    async def partials(self) -> AsyncIterator[Partial]:
+        """Typed values as they grow, one after each piece that changes what its step says."""
+        texts: dict[str, str] = {}
+        last: dict[str, object] = {}
+        async for delta in self:
+            text = "" if delta.reset else texts.get(delta.span, "") + delta.text
+            texts[delta.span] = text
+            value = self._sink.outputs[delta.span].partial(text)
+            if value is not None and value != last.get(delta.span):
+                last[delta.span] = value
+                yield Partial(delta.step, delta.span, value)
+
+    async def result(self) -> T:
+        """The program's result, or what it raised."""
+        return await asyncio.shield(self._task)

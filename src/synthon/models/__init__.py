@@ -1,0 +1,1 @@
+"""Answer a request; wrap models; embed text."""

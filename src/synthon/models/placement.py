@@ -1,0 +1,82 @@
+"""Where a wrapper stands: what depends on time or failure goes inside the journal, so that a replay sees one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from synthon.core.protocols import Emit, Model, discard
+from synthon.core.values import Capability, Completion, Price, Request
+from synthon.models.journaled import Journaled
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A model that books the price of its calls itself, for wrappers over models of several prices."""
+
+    model: Model
+    price: Price
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def identity(self) -> str:
+        """The model's identity."""
+        return self.model.identity
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """The model's capabilities."""
+        return self.model.capabilities
+
+    @property
+    def attempts(self) -> int:
+        """The model's attempts."""
+        return attempts_of(self.model)
+
+    async def complete(self, request: Request, emit: Emit = discard) -> Completion:
+        """The model's answer, with its cost."""
+        return priced(await self.model.complete(request, emit), self.price)
+
+
+def priced(completion: Completion, price: Price) -> Completion:
+    """A completion with its cost, where it has none yet."""
+    usage = completion.usage
+    if usage.cost_usd is not None:
+        return completion
+    return replace(completion, usage=replace(usage, cost_usd=price.cost_usd(usage)))
+
+
+def attempts_of(model: Model) -> int:
+    """How many requests one call of a model may send."""
+    return int(getattr(model, "attempts", 1))
+
+
+def price_of(models: Sequence[Model]) -> Price | None:
+    """The dearest price among models, part by part; None when one of them has none."""
+    prices = [getattr(model, "price", None) for model in models]
+    known = [price for price in prices if isinstance(price, Price)]
+    if not known or len(known) < len(prices):
+        return None
+    cached = [price.input_usd if price.cached_usd is None else price.cached_usd for price in known]
+    written = [price.input_usd if price.cache_write_usd is None else price.cache_write_usd for price in known]
+    return Price(
+        max(price.input_usd for price in known), max(price.output_usd for price in known), max(cached), max(written)
+    )
+
+
+def inside(models: Sequence[Model], wrap: Callable[[list[Model]], Model]) -> Model:
+    """Wrap what stands inside journaled models, and journal the whole once; plain models stay plain."""
+    if not any(isinstance(model, Journaled) for model in models):
+        return wrap(list(models))
+    bare = [_bare(model) for model in models]
+    return Journaled(wrap(bare))
+
+
+def _bare(model: Model) -> Model:
+    if not isinstance(model, Journaled):
+        return model
+    return model.model if model.price is None else Priced(model.model, model.price)

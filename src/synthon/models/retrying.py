@@ -1,0 +1,142 @@
+"""Try again: the same model after a wait, or the next model."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, replace
+
+from synthon.core.errors import ProviderError, UserError
+from synthon.core.protocols import Emit, Model, discard
+from synthon.core.stream import Draft
+from synthon.core.values import Capability, Completion, Price, Request, Usage
+from synthon.models.placement import attempts_of, inside, price_of
+
+
+@dataclass(frozen=True)
+class _Retrying:
+    model: Model
+    tries: int
+    base_s: float
+    cap_s: float
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def identity(self) -> str:
+        return self.model.identity
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return self.model.capabilities
+
+    @property
+    def attempts(self) -> int:
+        return self.tries * attempts_of(self.model)
+
+    @property
+    def price(self) -> Price | None:
+        return price_of([self.model])
+
+    async def complete(self, request: Request, emit: Emit = discard) -> Completion:
+        draft = Draft(emit, hold=False)
+        failed = 0
+        for tried in range(1, self.tries + 1):
+            try:
+                completion = await self.model.complete(request, draft)
+            except ProviderError as error:
+                failed += error.attempts
+                error.attempts = failed
+                if tried == self.tries or not error.retryable or not draft.withdraw():
+                    raise
+                await asyncio.sleep(self._wait_s(tried, error))
+            else:
+                return with_attempts(completion, failed)
+        raise AssertionError
+
+    def _wait_s(self, tried: int, error: ProviderError) -> float:
+        if error.retry_after_s is not None:
+            return error.retry_after_s
+        return random.uniform(0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))  # noqa: S311 - no secret
+
+
+def with_attempts(completion: Completion, failed: int) -> Completion:
+    """A completion whose usage also counts requests that failed before it."""
+    if not failed:
+        return completion
+    return replace(completion, usage=completion.usage + Usage(attempts=failed))
+
+
+def Retrying(model: Model, *, tries: int = 4, base_s: float = 0.5, cap_s: float = 30.0) -> Model:  # noqa: N802 - a wrapper
+    """The model, asked up to `tries` times while its failures may pass.
+
+    Waits as long as the endpoint asks (`Retry-After`), else a random time up to `base_s * 2**n`, at most `cap_s`
+    seconds ("full jitter", Brooker 2015). A journaled model stays journaled, around the whole. Once streamed text
+    is out that cannot be taken back, the failure is raised.
+
+    Raises:
+        ProviderError: the last failure; its `attempts` counts them all.
+        UserError: `tries` is below 1.
+    """
+    if tries < 1:
+        msg = f"Retrying was given tries={tries}. Pass at least 1."
+        raise UserError(msg)
+    return inside([model], lambda bare: _Retrying(bare[0], tries, base_s, cap_s))
+
+
+@dataclass(frozen=True)
+class _Fallback:
+    models: tuple[Model, ...]
+
+    @property
+    def name(self) -> str:
+        return self.models[0].name
+
+    @property
+    def identity(self) -> str:
+        return f"fallback({','.join(model.identity for model in self.models)})"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset.intersection(*(model.capabilities for model in self.models))
+
+    @property
+    def attempts(self) -> int:
+        return sum(attempts_of(model) for model in self.models)
+
+    @property
+    def price(self) -> Price | None:
+        return price_of(self.models)
+
+    async def complete(self, request: Request, emit: Emit = discard) -> Completion:
+        draft = Draft(emit, hold=False)
+        failed = 0
+        for model in self.models:
+            try:
+                completion = await model.complete(request, draft)
+            except ProviderError as error:
+                failed += error.attempts
+                error.attempts = failed
+                if model is self.models[-1] or not draft.withdraw():
+                    raise
+            else:
+                return with_attempts(completion, failed)
+        raise AssertionError
+
+
+def Fallback(*models: Model) -> Model:  # noqa: N802 - a wrapper
+    """The first model that answers, in the order given; it can do what all of them can.
+
+    Journaled models become one journaled whole, so a resumed run sees the answer that was recorded, whichever
+    model gave it.
+
+    Raises:
+        ProviderError: the last model's failure.
+        UserError: no model was given.
+    """
+    if not models:
+        msg = "Fallback was given no model. Pass at least one; the first is asked first."
+        raise UserError(msg)
+    return inside(models, lambda bare: _Fallback(tuple(bare)))
