@@ -64,7 +64,7 @@ class Budget:
         limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
         given = {name: limit for name, limit in limits.items() if limit is not None}
         if not given or any(limit < 0 for limit in given.values()):
-            msg = f"Budget({given}) sets no usable limit. Pass at least one of calls=, tokens=, usd=, minutes=, none negative."
+            msg = f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=, none negative."
             raise UserError(msg)
         self.calls, self.tokens, self.usd, self.minutes, self.durable = calls, tokens, usd, minutes, durable
         self.spent = Amount()
@@ -229,10 +229,12 @@ def worst_case(budgets: Sequence[Budget], request: Request, price: Price | None,
     if not dollars and all(budget.tokens is None for budget in budgets):
         return Amount(attempts)
     if request.max_tokens is None and not request.continuations:
-        msg = f"A token or dollar budget needs max_tokens on every call, and a call of {name!r} has none. Pass max_tokens= to the step."
+        msg = (
+            f"A token or dollar budget needs max_tokens, and a call of {name!r} has none. Pass max_tokens= to the step."
+        )
         raise UserError(msg)
     if dollars and price is None:
-        msg = f"A dollar budget needs the price of {name!r}, which is unknown. Pass price=sy.Price(input_usd=..., output_usd=...)."
+        msg = f"A dollar budget needs the price of {name!r}, which is unknown. Pass price=sy.Price(...) to the model."
         raise UserError(msg)
     going_in = _bytes(request, name)
     coming_out = 0 if request.continuations else request.max_tokens or 0

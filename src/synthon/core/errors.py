@@ -1,21 +1,21 @@
 """Every error Synthon raises, in one tree.
 
-    SynthonError
-    ├── UserError                 the call or the set-up is wrong; fix the program
-    │   ├── MissingExtra          an optional dependency or the weights are not installed
-    │   └── Unsupported           this model cannot do what was asked
-    ├── ProviderError             a model's endpoint or engine failed (status, retry_after_s, request_id)
-    │   ├── TooManyRequests
-    │   ├── ProviderTimeout
-    │   └── ContextTooLong        (tokens, limit)
-    ├── OutputError               the text does not fit the type (text, expected)
-    ├── CheckFailed               a step's check still fails after its retries (check, output)
-    ├── GuardBlocked              a guard stopped a value (guard, evidence)
-    ├── BudgetExceeded            a limit is reached (spent, limit)
-    ├── JournalError              the journal could not read or keep a row
-    ├── SchemaTooLarge            a constraint is too costly to compile
-    ├── Suspended                 the run waits for a person
-    └── Uncertain                 an effect may or may not have happened; a person must settle it
+SynthonError
+├── UserError                 the call or the set-up is wrong; fix the program
+│   ├── MissingExtra          an optional dependency or the weights are not installed
+│   └── Unsupported           this model cannot do what was asked
+├── ProviderError             a model's endpoint or engine failed (status, retry_after_s, request_id)
+│   ├── TooManyRequests
+│   ├── ProviderTimeout
+│   └── ContextTooLong        (tokens, limit)
+├── OutputError               the text does not fit the type (text, expected)
+├── CheckFailed               a step's check still fails after its retries (check, output)
+├── GuardBlocked              a guard stopped a value (guard, evidence)
+├── BudgetExceeded            a limit is reached (spent, limit)
+├── JournalError              the journal could not read or keep a row
+├── SchemaTooLarge            a constraint is too costly to compile
+├── Suspended                 the run waits for a person
+└── Uncertain                 an effect may or may not have happened; a person must settle it
 """
 
 
@@ -156,6 +156,3 @@ class Suspended(SynthonError):
 
 class Uncertain(SynthonError):
     """A tool was killed between act and record, and its receiver cannot tell; a person settles it."""
-
-
-__all__ = sorted(name for name, value in list(globals().items()) if isinstance(value, type))

@@ -56,7 +56,7 @@ def canonical(identity: str, request: Request) -> str:
             shape[name] = float(number) + 0.0
     for name in _REST:
         value = getattr(request, name)
-        if value is not None and value != () and value != "" and (value != 0 or name == "seed"):
+        if value is not None and (name == "seed" or value not in ((), "", 0)):
             shape[name] = value if isinstance(value, str | int) else plain(value)
     return dumps(shape)
 
@@ -85,7 +85,7 @@ def digest(text: str) -> str:
 
 
 @cache
-def adapter(type_: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type Pydantic knows
+def adapter(type_: Any) -> TypeAdapter[Any]:
     """Pydantic's validator of a type, made once; Pydantic's heavy half is loaded here, not at import."""
     from pydantic import TypeAdapter  # noqa: PLC0415 - costs 30 % of our import time
 

@@ -25,7 +25,7 @@ class Failed:
     error: Exception
 
 
-async def run_many(  # noqa: PLR0913 - what a batch is told
+async def run_many(
     program: Callable[..., Awaitable[T]],
     rows: Iterable[object],
     *,
@@ -61,7 +61,9 @@ async def run_many(  # noqa: PLR0913 - what a batch is told
         for index in pending:
             try:
                 call = _call(program, todo[index])
-                results[index] = await run(call, run_id=f"{batch}/{index}", journal=journal, policy=policy, budget=budget)
+                results[index] = await run(
+                    call, run_id=f"{batch}/{index}", journal=journal, policy=policy, budget=budget
+                )
             except (UserError, JournalError):
                 raise
             except Exception as error:  # noqa: BLE001 - the edge of a row

@@ -27,9 +27,9 @@ class Output(Generic[T]):
         self.options = _options(type_)
         self.is_text = type_ is str
         try:
-            self.adapter = None if self.is_text or self.options is not None else adapter(type_)
+            adapter(type_)
         except Exception as error:
-            msg = f"{where} returns {type_!r}, which Pydantic cannot validate ({error}). Return a type Pydantic supports."
+            msg = f"{where} returns {type_!r}, which has no Pydantic schema ({error}). Return one that has."
             raise UserError(msg) from error
 
     @cached_property
@@ -88,26 +88,25 @@ class Output(Generic[T]):
         return cast("T", self._json(text))
 
     def _option(self, text: str) -> object:
-        assert self.options is not None
+        options = self.options or {}
         said = text.strip()
         wrapped = _loads(said, None)
         if isinstance(wrapped, dict) and len(wrapped) == 1:
             said = str(wrapped.get("value", said))
         said = said.strip("\"'`* .\n")
-        if said in self.options:
-            return self.options[said]
-        folded = [option for name, option in self.options.items() if name.casefold() == said.casefold()]
+        if said in options:
+            return options[said]
+        folded = [option for name, option in options.items() if name.casefold() == said.casefold()]
         if len(folded) == 1:
             return folded[0]
         raise OutputError(_refusal(text, self.expected, "it is none of them"), text=text, expected=self.expected)
 
     def _json(self, text: str) -> object:
-        assert self.adapter is not None
         reason = "it holds no JSON"
         for candidate in _candidates(text):
             for value in self._unwrapped(candidate):
                 try:
-                    return self.adapter.validate_json(value)
+                    return adapter(self.type).validate_json(value)
                 except (ValueError, RecursionError) as error:
                     reason = reason if reason != "it holds no JSON" else _reason(error)
         raise OutputError(_refusal(text, self.expected, reason), text=text, expected=self.expected)
@@ -187,7 +186,9 @@ def _reason(error: Exception) -> str:
     errors = getattr(error, "errors", None)
     if errors is None:
         return str(error)
-    return "; ".join(f"{'.'.join(str(place) for place in item['loc']) or 'value'}: {item['msg']}" for item in errors()[:3])
+    return "; ".join(
+        f"{'.'.join(str(place) for place in item['loc']) or 'value'}: {item['msg']}" for item in errors()[:3]
+    )
 
 
 def _refusal(text: str, expected: str, reason: str) -> str:

@@ -7,7 +7,7 @@ import functools
 import inspect
 import site
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -48,7 +48,9 @@ class Parts:
             free, number = f"{name}~{number}", number + 1
         self.settings[free], self.values[free] = setting, value
 
-    def resolve(self, candidates: Sequence[Mapping[str, object]], changes: Mapping[str, object]) -> dict[Setting, object]:
+    def resolve(
+        self, candidates: Sequence[Mapping[str, object]], changes: Mapping[str, object]
+    ) -> dict[Setting, object]:
         """Settings for candidates (full names) and keyword changes (names without the root's).
 
         Raises:
@@ -71,7 +73,7 @@ class Parts:
         return found
 
 
-def parts_of(root: Any) -> Parts:  # noqa: ANN401 - a step or a program
+def parts_of(root: Any) -> Parts:
     """The parts of a step or a program, found from the names its code uses, never by running it or a property."""
     parts = Parts(root.name)
     _Finder(parts).visit(root, root.name)
@@ -95,34 +97,26 @@ class _Finder:
             self._step(value)
         elif kind == "program":
             self._program(value)
-        elif isinstance(value, Knob):
-            self.parts.add(name, value, value.default)
-            self._each(value.values, name)
-        elif isinstance(value, Mapping):
-            self._each(value.values(), name)
-        elif isinstance(value, list | tuple):
-            self._each(value, name)
-        elif isinstance(value, set | frozenset):
-            self._each(sorted(value, key=_place), name)
-        elif isinstance(value, functools.partial):
-            self._each([value.func, *value.args, *value.keywords.values()], name)
         elif isinstance(value, MethodType):
             self._function(value.__func__, value.__self__)
         elif isinstance(value, FunctionType):
             self._function(value, None)
-        elif isinstance(value, Nearest):
-            self._each([value.k, value.selector], name)
-        elif is_dataclass(value) and not isinstance(value, type):
-            for own in fields(value):
-                self.visit(getattr(value, own.name), f"{name}.{own.name}")
+        else:
+            if isinstance(value, Knob):
+                self.parts.add(name, value, value.default)
+            for inner_name, inner in _inside(value, name):
+                self.visit(inner, inner_name)
 
-    def _each(self, values: Any, name: str) -> None:  # noqa: ANN401 - any iterable
+    def _each(self, values: Any, name: str) -> None:
         for value in values:
             self.visit(value, name)
 
-    def _step(self, step: Any) -> None:  # noqa: ANN401 - core.step imports this file
+    def _step(self, step: Any) -> None:
         self.parts.steps.append(step)
-        own = {"instruction": inspect.cleandoc(step.fn.__doc__ or ""), **{name: getattr(step, name) for name in _SLOTS[1:4]}}
+        own = {
+            "instruction": inspect.cleandoc(step.fn.__doc__ or ""),
+            **{name: getattr(step, name) for name in _SLOTS[1:4]},
+        }
         for name in _SLOTS:
             value = own.get(name, step.sampling.get(name))
             if isinstance(value, Knob):
@@ -133,7 +127,7 @@ class _Finder:
         self._each([check.test for check in step.checks], step.name)
         self._each([value for value in step.settings.values() if not isinstance(value, Knob)], step.name)
 
-    def _program(self, program: Any) -> None:  # noqa: ANN401 - core.program imports this file
+    def _program(self, program: Any) -> None:
         self.parts.programs.append(program)
         for name, parameter in inspect.signature(program.fn).parameters.items():
             self.visit(None if parameter.default is parameter.empty else parameter.default, f"{program.name}.{name}")
@@ -168,11 +162,33 @@ class _Finder:
                 self.visit(owner, name)
 
 
+def _inside(value: object, name: str) -> Iterator[tuple[str, object]]:
+    """What a value holds that may be a part, each with the name it goes by."""
+    if is_dataclass(value) and not isinstance(value, type):
+        yield from ((f"{name}.{own.name}", getattr(value, own.name)) for own in fields(value))
+        return
+    if isinstance(value, Nearest):
+        yield from ((f"{name}.k", value.k), (f"{name}.selector", value.selector))
+        return
+    held: Iterable[object] = ()
+    if isinstance(value, Knob):
+        held = value.values
+    elif isinstance(value, Mapping):
+        held = value.values()
+    elif isinstance(value, list | tuple):
+        held = value
+    elif isinstance(value, set | frozenset):
+        held = sorted(value, key=_place)
+    elif isinstance(value, functools.partial):
+        held = [value.func, *value.args, *value.keywords.values()]
+    yield from ((name, item) for item in held)
+
+
 def _named(code: CodeType) -> Iterator[tuple[str, Any]]:
     """Instructions that load a name or nested code, in source order; the same over Python versions."""
     for instruction in dis.get_instructions(code):
         value = instruction.argval
-        if isinstance(value, CodeType) or isinstance(value, str) and "CONST" not in instruction.opname:
+        if isinstance(value, CodeType) or (isinstance(value, str) and "CONST" not in instruction.opname):
             yield instruction.opname, value
         elif isinstance(value, tuple):
             yield from ((instruction.opname, name) for name in value if isinstance(name, str))
@@ -190,7 +206,7 @@ def _static(owner: object, name: str) -> object:
     return value
 
 
-def _filled(cell: Any) -> bool:  # noqa: ANN401 - types.CellType is not generic
+def _filled(cell: Any) -> bool:
     try:
         _ = cell.cell_contents
     except ValueError:

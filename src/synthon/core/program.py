@@ -81,9 +81,9 @@ class Program(Generic[P, T]):
         return Stream(lambda: self(*args, **kwargs))
 
     def using(self, *candidates: Mapping[str, object] | str | Path, **changes: object) -> Program[P, T]:
-        """A copy under other settings: a candidate (names to values), a saved file, knobs by name, or `model=` for bare steps.
+        """A copy under other settings: a candidate (names to values), a saved file, or knobs by name.
 
-        The innermost `.using` wins.
+        `model=` is the model of steps that name none. The innermost `.using` wins.
 
         Raises:
             UserError: a name that this program does not have.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import json
 import random as _random
 from collections.abc import Awaitable, Callable
@@ -158,13 +158,13 @@ def _now_or_read(name: str, value: object) -> object:
     return value
 
 
-def now() -> datetime.datetime:
+def now() -> dt.datetime:
     """The time, UTC; a resumed run reads the time it read before."""
-    value = _now_or_read("sy.now", datetime.datetime.now(datetime.UTC).isoformat())
-    return datetime.datetime.fromisoformat(str(value))
+    value = _now_or_read("sy.now", dt.datetime.now(dt.UTC).isoformat())
+    return dt.datetime.fromisoformat(str(value))
 
 
 def random() -> float:
     """A random number in 0..1 (1 excluded); a resumed run draws the numbers it drew before."""
-    value = _now_or_read("sy.random", _random.random())  # noqa: S311 - no secret
+    value = _now_or_read("sy.random", _random.random())
     return float(str(value))

@@ -12,7 +12,7 @@ from contextvars import ContextVar, Token
 from copy import copy
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from synthon.core.budget import Budget, restore
 from synthon.core.errors import Suspended, UserError
@@ -128,7 +128,7 @@ class span:  # noqa: N801 - read as a statement: with span("name"): ...
         self.kept = False
         self.row = Span(new_id(), current.id, "" if above is None else above.id, name, kind, time.time())
 
-    def __enter__(self) -> span:
+    def __enter__(self) -> Self:
         self._token = _span.set(self.row)
         return self
 
@@ -163,7 +163,7 @@ def described(error: BaseException) -> str:
 class running:  # noqa: N801 - read as a statement: async with running(...): ...
     """A run from its start to its end on disk: rows of the run, divergence, and the wait for durability."""
 
-    def __init__(  # noqa: PLR0913 - what names a run
+    def __init__(
         self,
         program: str,
         arguments: object,
@@ -184,7 +184,9 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         self.program, self.arguments, self.start = program, arguments, time.time()
         self.result: object = None
         if budget is not None and budget.durable and (self.run.journal is None or run_id is None):
-            msg = "Budget(durable=True) holds over lives of a run. Pass run_id= and a journal, with a policy that writes."
+            msg = (
+                "Budget(durable=True) holds over lives of a run. Pass run_id= and a journal, with a policy that writes."
+            )
             raise UserError(msg)
         if run_id is not None and self.run.journal is not None:
             self.run.known = self.run.journal.digests(self.run.scope) if self.run.scope else frozenset()
@@ -197,7 +199,9 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         gone, new = run.diverged() if run.known and status == "done" else ([], [])
         diverged = to_json({"gone": gone, "new": new}) if gone else ""
         if diverged:
-            log.warning("run %s diverged: %d recorded calls were not made again, %d are new", run.id, len(gone), len(new))
+            log.warning(
+                "run %s diverged: %d recorded calls were not made again, %d are new", run.id, len(gone), len(new)
+            )
         arguments = self.arguments if isinstance(self.arguments, str) else to_json(self.arguments)
         self.arguments = arguments
         end = 0.0 if status == "running" else time.time()
@@ -206,7 +210,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             RunRecord(run.id, self.program, arguments, status, self.start, end, result, error, run.policy, diverged)
         )
 
-    async def __aenter__(self) -> running:
+    async def __aenter__(self) -> Self:
         self._token = _run.set(self.run)
         self._record("running")
         return self

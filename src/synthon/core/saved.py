@@ -12,7 +12,7 @@ from synthon.core.errors import UserError
 from synthon.core.identity import to_json
 from synthon.core.parts import Parts, parts_of
 from synthon.core.render import Demo
-from synthon.core.settings import MODEL, Knob, Setting
+from synthon.core.settings import MODEL, Setting
 
 _FORMAT = 1
 
@@ -22,7 +22,9 @@ def encoded(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, Demo) for item in value):
-        return {"demos": [{"inputs": json.loads(to_json(d.inputs)), "output": json.loads(to_json(d.output))} for d in value]}
+        return {
+            "demos": [{"inputs": json.loads(to_json(d.inputs)), "output": json.loads(to_json(d.output))} for d in value]
+        }
     if isinstance(value, list | tuple):
         return [encoded(item) for item in value]
     if isinstance(value, Mapping):
@@ -57,12 +59,15 @@ def _found(parts: Parts, name: str, value: object) -> object:
     options = [option for knob in parts.knobs.values() for option in knob.values] + list(parts.values.values())
     found = next((option for option in options if encoded(option) == value), None)
     if found is None:
-        msg = f"The saved setting {name!r} names {value['name']!r}, which {parts.root!r} does not have. Load it into the program it was saved from."
+        msg = (
+            f"The saved setting {name!r} names {value['name']!r}, which {parts.root!r} does not have. "
+            "Load it into the program it was saved from."
+        )
         raise UserError(msg)
     return found
 
 
-def save(program: Any, path: str | Path) -> None:  # noqa: ANN401 - core.program imports this file
+def save(program: Any, path: str | Path) -> None:
     """Write a program's settings as JSON."""
     shape = {"synthon": _FORMAT, "program": program.name, "settings": dumped(program.parts(), program.settings)}
     Path(path).write_text(json.dumps(shape, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -78,15 +83,19 @@ def load(parts: Parts, path: str | Path) -> dict[str, object]:
         shape = json.loads(Path(path).read_text(encoding="utf-8"))
         program, version, saved = shape["program"], shape["synthon"], shape["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{str(path)!r} is no saved program ({type(error).__name__}: {error}). Pass a file that `.save(path)` wrote."
+        reason = f"{type(error).__name__}: {error}"
+        msg = f"{str(path)!r} is no saved program ({reason}). Pass a file that `.save(path)` wrote."
         raise UserError(msg) from error
     if program != parts.root or version != _FORMAT:
-        msg = f"{str(path)!r} holds program {program!r} in format {version!r}, not {parts.root!r} in format {_FORMAT}. Load it into its own program."
+        msg = (
+            f"{str(path)!r} holds program {program!r} in format {version!r}, not {parts.root!r} in format {_FORMAT}. "
+            "Load it into its own program."
+        )
         raise UserError(msg)
     return decoded(parts, saved)
 
 
-def reduced(part: Any) -> tuple[object, ...]:  # noqa: ANN401 - a step or a program
+def reduced(part: Any) -> tuple[object, ...]:
     """How a step or a program is pickled: where it is defined, and its settings by name."""
     return restored, (part.fn.__module__, part.fn.__qualname__, dumped(part.parts(), part.settings))
 

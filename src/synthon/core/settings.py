@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TypeVar, cast, overload
 
 from synthon.core.errors import UserError
@@ -57,7 +58,8 @@ class Knob:
 
     def _bare(self, *_: object) -> NoReturn:
         msg = (
-            f"{self!r} was used as a value. A knob stands in a program's signature or a decorator's argument:\n"
+            f"{self!r} was used as a value. A knob stands in a program's signature or a decorator's argument "
+            "(a model or strategy of your own reads it with sy.current):\n"
             f"  wrong:  k = {self!r}; await index.search(question, k=k + 1)\n"
             f"  right:  @sy.program\n          async def ask(question: str, *, k: int = {self!r}): ..."
         )
@@ -80,7 +82,7 @@ MODEL = Slot(cast("Callable[..., object]", None), "model")
 
 Setting = Knob | Slot
 Settings = Mapping[Setting, object]
-_ambient: ContextVar[Settings] = ContextVar("synthon_settings", default={})
+_ambient: ContextVar[Settings] = ContextVar("synthon_settings", default=MappingProxyType({}))
 
 
 def ambient() -> Settings:
@@ -147,9 +149,10 @@ def between(low: N, high: N, *, default: N | None = None, log: bool = False) -> 
     """
     first = low if default is None else default
     if not low <= first <= high or (log and low <= 0):
-        msg = f"between({low!r}, {high!r}, default={default!r}, log={log}) is no range. Pass low <= default <= high, above 0 for log."
+        given = f"between({low!r}, {high!r}, default={default!r}, log={log})"
+        msg = f"{given} is no range. Pass low <= default <= high, and low above 0 for log."
         raise UserError(msg)
-    integer = isinstance(low, int) and isinstance(high, int)
+    integer = all(isinstance(bound, int) for bound in (low, high))
     return cast("N", Knob((first,), low=low, high=high, log=log, integer=integer))
 
 
@@ -186,7 +189,10 @@ class Nearest:
         if k == 0:
             return ()
         if self.selector is None:
-            msg = f"knn wants {k} demonstrations but has nothing to choose them from. Pass knn(..., selector=...) or optimize with training rows."
+            msg = (
+                f"knn wants {k} demonstrations but has nothing to choose them from. "
+                "Pass knn(..., selector=...) or optimize with training rows."
+            )
             raise UserError(msg)
         return await self.selector.nearest(inputs, k)
 

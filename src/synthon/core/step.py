@@ -10,7 +10,19 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import CodeType, FunctionType
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast, get_type_hints, overload
+from typing import (
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_type_hints,
+    overload,
+)
 
 from synthon.core.errors import CheckFailed, OutputError, UserError
 from synthon.core.identity import dumps
@@ -23,21 +35,21 @@ from synthon.core.running import current_run, run, sink, span
 from synthon.core.saved import reduced
 from synthon.core.settings import MODEL, Demos, Knob, Settings, Slot, ambient, current, entered
 from synthon.core.stream import Draft, Stream
-from synthon.core.values import Completion, Message, Request
+from synthon.core.values import Completion, Delta, Message, Request
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Test: TypeAlias = Callable[Concatenate[T, ...], str | None | Awaitable[str | None]]
+Test: TypeAlias = Callable[Concatenate[T, ...], Awaitable[str | None] | str | None]
 _AS_IT_IS = nullcontext()
-_EMPTY_BODY = frozenset(
-    "CACHE RESUME RETURN_GENERATOR POP_TOP LOAD_CONST RETURN_VALUE RETURN_CONST NOP LOAD_GLOBAL RAISE_VARARGS RERAISE "
-    "CALL_INTRINSIC_1 LOAD_COMMON_CONSTANT COPY_FREE_VARS NOT_TAKEN".split()
-)
+_EMPTY_BODY = {
+    *("CACHE", "RESUME", "RETURN_GENERATOR", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "NOP"),
+    *("LOAD_GLOBAL", "RAISE_VARARGS", "RERAISE", "CALL_INTRINSIC_1", "LOAD_COMMON_CONSTANT", "NOT_TAKEN"),
+}
 _SAMPLING = ("temperature", "max_tokens", "top_p", "seed", "stop", "extra")
 
 
 class Strategy(Protocol):
-    """A way to spend calls on a step: from a step to something called like it. A frozen dataclass, to be found and saved."""
+    """A way to spend calls on a step: from a step to something called like it; a frozen dataclass, to be found."""
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]: ...
 
@@ -46,7 +58,7 @@ class Strategy(Protocol):
 class Check:
     """A condition on a step's output: None when it holds, else what is wrong, in words for the model."""
 
-    test: Callable[..., str | None | Awaitable[str | None]]
+    test: Callable[..., Awaitable[str | None] | str | None]
     retries: int
     wants: tuple[str, ...]
 
@@ -209,7 +221,10 @@ class Step(Generic[P, T]):
         names = list(inspect.signature(test).parameters)[1:]
         unknown = [name for name in names if name not in inspect.signature(self.fn).parameters]
         if unknown:
-            msg = f"The check {test!r} of step {self.name!r} takes {unknown}, which are no inputs of the step. Take the output first, then inputs by name."
+            msg = (
+                f"The check {test!r} of step {self.name!r} takes {unknown}, which are no inputs of the step. "
+                "Take the output first, then inputs by name."
+            )
             raise UserError(msg)
         self.checks.append(Check(test, retries, tuple(names)))
         return test
@@ -236,7 +251,7 @@ class _Asking:
         model = step._set("model", step.model)  # noqa: SLF001 - one idea, one file
         model = current(ambient().get(MODEL)) if model is None else model
         if model is None:
-            msg = f"Step {step.name!r} has no model. Pass @sy.step(model=...), or call the program as program.using(model=...)."
+            msg = f"Step {step.name!r} has no model. Pass @sy.step(model=...), or call program.using(model=...)."
             raise UserError(msg)
         self.model = cast("Model", model)
         listener = sink.get()
@@ -252,7 +267,8 @@ class _Asking:
     async def prepare(self) -> None:
         step = self.step
         messages = tuple(await step._messages(self.inputs))  # noqa: SLF001 - one idea, one file
-        self.request = Request(messages, **step._sampled())  # type: ignore[arg-type]  # noqa: SLF001 - the decorator's types
+        sampled = cast("dict[str, Any]", step._sampled())  # noqa: SLF001 - one idea, one file
+        self.request = Request(messages, **sampled)
         output, able = self.output, self.model.capabilities
         if output.choice is not None and "score" in able:
             self.request = replace(self.request, continuations=output.choice.options)
@@ -266,6 +282,7 @@ class _Asking:
         if self.request.continuations:
             best = max(range(len(completion.scores)), key=lambda at: completion.scores[at].logprob)
             text = self.request.continuations[best]
+            self.emit(Delta(text=text))
         self.read = False
         try:
             self.value, self.read = self.output.parse(text), True
@@ -284,7 +301,10 @@ class _Asking:
             if message is None:
                 continue
             if self.tries_left[id(check)] == 0:
-                msg = f"Step {self.step.name!r} still fails its check {check.name!r} after {check.retries} retries: {message} The last output was {self.value!r}. Loosen the check, or give it a better model or more retries."
+                msg = (
+                    f"Step {self.step.name!r} still fails its check {check.name!r} after {check.retries} retries: "
+                    f"{message} The last output was {self.value!r}. Loosen the check, or give the step a better model."
+                )
                 raise CheckFailed(msg, check=check.name, output=self.value)
             self.tries_left[id(check)] -= 1
             self.again(message)
@@ -297,7 +317,8 @@ class _Asking:
         """Send the failed answer back with what is wrong with it."""
         if isinstance(self.emit, Draft):
             self.emit.withdraw()
-        failed = self.completion.message if not self.request.continuations else Message("assistant", self.output.written(self.value))
+        chosen = bool(self.request.continuations)
+        failed = Message("assistant", self.output.written(self.value)) if chosen else self.completion.message
         turn = Message("user", f"{message}\nAnswer again.")
         self.request = replace(self.request, messages=(*self.request.messages, failed, turn))
 
@@ -307,7 +328,7 @@ def _shape_of(fn: Callable[..., object], scope: Mapping[str, object]) -> _Shape:
     try:
         hints = get_type_hints(fn, localns={**getattr(fn, "__globals__", {}), **scope})
     except NameError as error:
-        msg = f"{where} has an annotation that cannot be resolved: {error}. Define or import the type where the step stands."
+        msg = f"{where} has an annotation that cannot be resolved: {error}. Define or import the type before the step."
         raise UserError(msg) from error
     names = tuple(inspect.signature(fn).parameters)
     talks = tuple(name for name in names if hints.get(name) in (list[Message], Sequence[Message], tuple[Message, ...]))
@@ -337,7 +358,6 @@ def checked(fn: Callable[..., object], what: str) -> None:
 
 def _checked_body(fn: Callable[..., object]) -> None:
     checked(fn, "step")
-    code = cast("FunctionType", fn).__code__
     problem = ""
     if not fn.__doc__:
         problem = "it has no docstring, which is the instruction"
@@ -345,9 +365,7 @@ def _checked_body(fn: Callable[..., object]) -> None:
         problem = "it has no return annotation, which is the output type"
     elif any(p.kind in {p.VAR_POSITIONAL, p.VAR_KEYWORD} for p in inspect.signature(fn).parameters.values()):
         problem = "it takes *args or **kwargs, which have no names to show a model"
-    elif {i.opname for i in dis.get_instructions(code)} - _EMPTY_BODY or set(code.co_names) - {"NotImplementedError"}:
-        problem = "it has a body, which would never run; a model answers in its place"
-    elif set(code.co_consts) - {fn.__doc__, None, Ellipsis}:
+    elif _has_body(cast("FunctionType", fn)):
         problem = "it has a body, which would never run; a model answers in its place"
     if problem:
         msg = (
@@ -355,6 +373,15 @@ def _checked_body(fn: Callable[..., object]) -> None:
             f'    @sy.step\n    async def {fn.__name__}(question: str) -> str:\n        """What to do."""\n        ...'
         )
         raise UserError(msg)
+
+
+def _has_body(fn: FunctionType) -> bool:
+    """Whether there is more than a docstring with `...`, `pass` or `raise NotImplementedError`."""
+    code = fn.__code__
+    operations = {instruction.opname for instruction in dis.get_instructions(code)}
+    names, constants = set(code.co_names), set(map(repr, code.co_consts))
+    allowed = {repr(fn.__doc__), "None", "Ellipsis"}
+    return bool(operations - _EMPTY_BODY or names - {"NotImplementedError"} or constants - allowed)
 
 
 @overload
@@ -397,4 +424,3 @@ def _made(fn: Callable[..., Awaitable[object]], options: Mapping[str, object], d
     own = {name: options[name] for name in options if name in {"model", "strategy", "demos", "retries", "render"}}
     sampling = {name: value for name, value in options.items() if name not in own and value is not None}
     return Step(fn, sampling=sampling, scope=scope, **own)  # type: ignore[arg-type]  # the overloads hold the types
-

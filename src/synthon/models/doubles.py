@@ -72,7 +72,7 @@ class Recorded:
                 if row.get("completion"):
                     rows[row["key"]] = json.dumps(row["completion"])
             except (ValueError, KeyError, AttributeError) as error:
-                msg = f"{str(path)!r} line {number} is no exported row ({error}). Write the file with `synthon trace export`."
+                msg = f"{str(path)!r} line {number} is no row ({error}). Write the file with `synthon trace export`."
                 raise UserError(msg) from error
         return cls(name, identity, rows)
 
@@ -85,7 +85,9 @@ class Recorded:
         text = with_sample(canonical(self.identity, request), request.sample)
         row = self.rows.get(digest(text))
         if row is None:
-            msg = f"{self.name!r} has no recorded answer for {text[:200]!r} among {len(self.rows)} rows. Record it first."
+            msg = (
+                f"{self.name!r} has no recorded answer for {text[:200]!r} among {len(self.rows)} rows. Record it first."
+            )
             raise UserError(msg)
         completion = load_completion(row)
         if emit is not discard and completion.text:

@@ -167,9 +167,15 @@ class _Call:
         else:
             spent = self.amount
         settle(self.budgets, self.amount, spent, self.step, 0.0)
-        if isinstance(error, TimeoutError) and any((b.remaining_s() or 0) <= 0 for b in self.budgets if b.minutes is not None):
-            msg = f"The budget's minutes ran out during a call of step {self.step!r}; the call was cancelled. Spent: {self.budgets[-1].spent}."
-            raise BudgetExceeded(msg, spent=str(self.budgets[-1].spent), limit="minutes") from error
+        if isinstance(error, TimeoutError) and any(
+            (b.remaining_s() or 0) <= 0 for b in self.budgets if b.minutes is not None
+        ):
+            spent_by = str(self.budgets[-1].spent)
+            msg = (
+                f"The budget's minutes ran out during a call of step {self.step!r}, which was cancelled. "
+                f"Spent: {spent_by}. Raise minutes=, or resume the run under a new budget."
+            )
+            raise BudgetExceeded(msg, spent=spent_by, limit="minutes") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +189,7 @@ class _Safe:
     def __call__(self, delta: Delta, /) -> None:
         try:
             self.emit(delta)
-        except Exception:
+        except Exception:  # noqa: BLE001 - what listens must not stop the model
             log.exception("a listener of a stream raised; the call goes on")
 
 

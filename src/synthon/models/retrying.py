@@ -59,7 +59,7 @@ class _Retrying:
     def _wait_s(self, tried: int, error: ProviderError) -> float:
         if error.retry_after_s is not None:
             return error.retry_after_s
-        return random.uniform(0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))  # noqa: S311 - no secret
+        return random.uniform(0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))
 
 
 def with_attempts(completion: Completion, failed: int) -> Completion:

@@ -52,7 +52,9 @@ class _Timed(_Wrapper):
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            msg = f"Model {self.name!r} did not answer within {self.timeout_s} s. Raise timeout_s, or retry with sy.Retrying."
+            msg = (
+                f"Model {self.name!r} did not answer in {self.timeout_s} s. Raise timeout_s, or retry with sy.Retrying."
+            )
             raise ProviderTimeout(msg) from error
 
 

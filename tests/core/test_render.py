@@ -1,0 +1,119 @@
+"""How inputs become messages, and how partial text becomes partial values."""
+
+import dataclasses
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+import synthon as sy
+from synthon.core.output import Output
+
+
+class Answer(BaseModel):
+    text: str
+    sources: list[int] = []
+    inner: "Answer | None" = None
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
+model = sy.FunctionModel(lambda request: "x")
+
+
+async def test_inputs_are_shown_by_name_and_passages_by_number() -> None:
+    @sy.step(model=model)
+    async def answer(question: str, passages: list[sy.Passage], point: Point, empty: list[sy.Passage]) -> str:
+        """Answer."""
+        ...
+
+    passages = [sy.Passage("one", title="First"), sy.Passage("two")]
+    messages = await answer.explain("why?", passages, Point(1), [])
+    assert messages[1].text == 'question: why?\n\npassages: [1] First\none\n\n[2] two\n\npoint: {"x":1}\n\nempty: []'
+
+
+async def test_images_are_parts_of_the_question() -> None:
+    @sy.step(model=model)
+    async def look(picture: sy.Image, question: str) -> str:
+        """Look."""
+        ...
+
+    image = sy.Image(data="AAAA")
+    messages = await look.explain(image, "what is it?")
+    assert messages[1].content == (image, sy.Text("what is it?"))
+    assert messages[1].text == "what is it?"
+
+
+async def test_a_step_without_arguments_still_has_a_question() -> None:
+    @sy.step(model=model)
+    async def think() -> int:
+        """Think of a number."""
+        ...
+
+    messages = await think.explain()
+    assert [m.role for m in messages] == ["system", "user"]
+    assert '"value"' in messages[0].text
+
+
+ANSWERS = st.builds(
+    Answer, text=st.text(), sources=st.lists(st.integers()), inner=st.none() | st.builds(Answer, text=st.text())
+)
+
+
+@given(ANSWERS)
+def test_every_prefix_is_read_without_error_and_the_whole_gives_the_value(value: Answer) -> None:
+    output: Output[Answer] = Output(Answer, "here")
+    text = output.written(value)
+    for end in range(len(text)):
+        partial = output.partial(text[:end])
+        assert partial is None or isinstance(partial, Answer)
+    assert output.partial(text) == value == output.parse(text)
+
+
+@given(st.lists(st.integers() | st.text()))
+def test_written_values_are_read_back(value: list[int | str]) -> None:
+    output: Output[list[int | str]] = Output(list[int | str], "here")
+    assert output.parse(output.written(value)) == value
+    assert output.partial(output.written(value)) == value
+
+
+@given(st.text())
+def test_hostile_text_is_a_value_or_an_output_error(text: str) -> None:
+    output: Output[Answer] = Output(Answer, "here")
+    try:
+        value: object = output.parse(text)
+    except sy.OutputError as error:
+        value = Answer(text=error.text) if error.text == text else None
+    assert isinstance(value, Answer)
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        (str, "so f", "so f"),
+        (Literal["red", "blue"], "re", None),
+        (Literal["red", "blue"], "red", "red"),
+        (bool, "true", True),
+        (list[Answer], '{"value": [{"text": "a"}, {"te', [Answer(text="a"), Answer.model_construct()]),
+        (Answer | None, '{"value": {"text": "a', Answer(text="a")),
+        (Answer | None, "null", None),
+        (int, '{"val', None),
+        (Point, '{"x": "a', {"x": "a"}),
+        (Answer, "[}", None),
+        (Answer, "{]", None),
+        (dict[str, int], '{"a": 1, "b": 2', {"a": 1, "b": 2}),
+    ],
+)
+def test_partial_values_say_what_is_there_so_far(type_: object, text: str, value: object) -> None:
+    assert Output[object](type_, "here").partial(text) == value
+
+
+def test_options_are_written_by_their_text() -> None:
+    output: Output[object] = Output(Literal[1, "two"], "here")
+    assert [output.written(value) for value in (1, "two", "three")] == ["1", "two", "three"]
+    assert output.expected == "Answer with exactly one of: 1, two."

@@ -1,0 +1,231 @@
+"""Knobs stand in signatures and decorators; settings travel beside programs and never mix."""
+
+import asyncio
+import json
+import operator
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+import synthon as sy
+
+
+def echo(request: sy.Request) -> str:
+    return f"{request.messages[0].text}|{request.temperature}"
+
+
+small = sy.FunctionModel(echo, name="small")
+large = sy.FunctionModel(lambda request: "large", name="large")
+
+
+@sy.step(model=sy.one_of(small, large), temperature=sy.knob(0.0, 0.5))
+async def say(text: str) -> str:
+    """Say."""
+    ...
+
+
+@sy.step
+async def bare(text: str) -> str:
+    """Bare."""
+    ...
+
+
+@sy.program
+async def talk(text: str, *, k: int = sy.knob(1, 2, 3)) -> list[str]:
+    return [await say(text)] * k
+
+
+@sy.program
+async def both(text: str, *, k: int = sy.knob(1, 2, 3)) -> list[str]:
+    return [*await talk(text), *[await bare(text)] * k]
+
+
+async def test_without_settings_a_program_runs_at_the_first_values() -> None:
+    assert await talk("q") == ["Say.|0.0"]
+
+
+async def test_the_innermost_using_wins() -> None:
+    @sy.program
+    async def outer(text: str) -> list[str]:
+        return [*await talk.using(k=2)(text), await say.using(temperature=0.25)(text)]
+
+    assert await outer.using({"talk.k": 3, "say.temperature": 0.5})("q") == ["Say.|0.5", "Say.|0.5", "Say.|0.25"]
+
+
+async def test_using_returns_a_copy_and_leaves_the_program_as_it_was() -> None:
+    changed = talk.using(k=2).using({"say.instruction": "Other."})
+    assert await changed("q") == ["Other.|0.0", "Other.|0.0"]
+    assert await talk("q") == ["Say.|0.0"]
+
+
+async def test_bare_steps_get_the_programs_model() -> None:
+    assert await both.using(model=large)("q") == ["Say.|0.0", "large"]
+    with pytest.raises(sy.UserError, match="Step 'bare' has no model"):
+        await both("q")
+
+
+async def test_an_argument_given_wins_over_its_knob() -> None:
+    assert len(await talk.using(k=2)("q", k=3)) == 3
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda k: k + 1,
+        lambda k: 1 + k,
+        lambda k: k < 2,
+        bool,
+        int,
+        len,
+        list,
+        operator.neg,
+        operator.index,
+        lambda k: f"{k:d}",
+        lambda k: k[0],
+        lambda k: 1 in k,
+    ],
+    ids=["add", "radd", "less", "bool", "int", "len", "list", "neg", "index", "format", "item", "contains"],
+)
+def test_a_knob_used_as_a_value_says_where_knobs_stand(use: Callable[[object], object]) -> None:
+    with pytest.raises(sy.UserError, match=r"knob\(1, 2\) was used as a value"):
+        use(sy.knob(1, 2))
+
+
+def test_knobs_without_values_or_sense_are_refused() -> None:
+    with pytest.raises(sy.UserError, match=r"one_of\(\) has no value"):
+        sy.one_of()  # type: ignore[call-overload]  # the mistake under test
+    with pytest.raises(sy.UserError, match="is no range"):
+        sy.between(2, 1)
+    with pytest.raises(sy.UserError, match="is no range"):
+        sy.between(0.0, 1.0, log=True)
+    assert repr(sy.between(1, 5)) == "between(1, 5)"
+
+
+class Fixed:
+    async def nearest(self, inputs: Mapping[str, object], k: int) -> Sequence[sy.Demo]:
+        return [sy.Demo({"text": f"near {inputs['text']} {i}"}, f"answer {i}") for i in range(k)]
+
+
+async def test_nearest_demonstrations_need_a_selector_above_zero() -> None:
+    @sy.step(model=small, demos=sy.knn(0, 2))
+    async def plain(text: str) -> str:
+        """Say."""
+        ...
+
+    @sy.step(model=small, demos=sy.knn(0, 2, selector=Fixed()))
+    async def shown(text: str) -> str:
+        """Say."""
+        ...
+
+    assert await plain("q") == "Say.|None"
+    with pytest.raises(sy.UserError, match="knn wants 2 demonstrations but has nothing to choose them from"):
+        await plain.using(demos=sy.knn(2))("q")
+    with pytest.raises(sy.UserError, match="knn wants 2"):
+        await plain.using({"plain.demos.k": 2})("q")
+    messages = await shown.using({"shown.demos.k": 2}).explain("q")
+    assert [m.text for m in messages] == ["Say.", "near q 0", "answer 0", "near q 1", "answer 1", "q"]
+    assert await sy.knn().select({}) == ()
+
+
+async def test_a_thousand_runs_at_once_under_different_settings_never_mix() -> None:
+    @sy.program
+    async def inner(text: str, *, k: int = sy.knob(0, 1)) -> int:
+        await asyncio.sleep(0)
+        return k
+
+    @sy.program
+    async def outer(text: str, *, k: int = sy.knob(0, 1)) -> tuple[int, int, str]:
+        await asyncio.sleep(0)
+        async with asyncio.TaskGroup() as group:
+            below = group.create_task(inner(text))
+            said = group.create_task(say(text))
+        return k, below.result(), said.result()
+
+    def changed(i: int) -> sy.Program[[str], tuple[int, int, str]]:
+        return outer.using({"outer.k": i, "inner.k": -i, "say.temperature": float(i)})
+
+    assert await asyncio.gather(*[changed(i)("q") for i in range(500)]) == [
+        (i, -i, f"Say.|{float(i)}") for i in range(500)
+    ]
+    threads = [asyncio.to_thread(changed(i).sync, "q") for i in range(500)]
+    assert await asyncio.gather(*threads) == [(i, -i, f"Say.|{float(i)}") for i in range(500)]
+
+
+async def test_settings_reach_threads_and_ordinary_code() -> None:
+    @sy.program
+    async def outer(text: str) -> list[list[str]]:
+        return [await asyncio.to_thread(talk.sync, text), talk.sync(text)]
+
+    assert await outer.using({"talk.k": 2})("q") == [["Say.|0.0"] * 2] * 2
+
+
+async def test_a_saved_program_is_json_and_loads_into_the_same_program(tmp_path: Path) -> None:
+    path = tmp_path / "talk.json"
+    demos = [sy.Demo({"text": "a"}, "b")]
+    candidate = {"talk.k": 2, "both.k": 3, "say.model": large, "say.demos": demos}
+    best = both.using(candidate, {"bare.stop": ("x", "y"), "bare.extra": {"a": [1]}}, model=small)
+    best.save(path)
+    saved = json.loads(path.read_text())
+    assert saved["settings"]["say.model"] == {"name": "large"}
+    assert saved["settings"]["say.demos"] == {"demos": [{"inputs": {"text": "a"}, "output": "b"}]}
+    loaded = both.using(path)
+    assert loaded.settings == {**best.settings, **{k: tuple(demos) for k, v in best.settings.items() if v is demos}}
+    assert await loaded("q") == await best("q")
+    assert await both.using(str(path), k=1)("q") == ["large", "large", "Bare.|None"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "is no saved program"),
+        ("{", "is no saved program"),
+        ("[]", "is no saved program"),
+        ('{"synthon": 1, "program": "other", "settings": {}}', "holds program 'other'"),
+        ('{"synthon": 2, "program": "talk", "settings": {}}', "in format 2"),
+        ('{"synthon": 1, "program": "talk", "settings": {"talk.j": 1}}', "has no setting 'talk.j'"),
+        ('{"synthon": 1, "program": "talk", "settings": {"say.model": {"name": "huge"}}}', "names 'huge'"),
+    ],
+)
+def test_a_file_that_is_no_saved_program_of_this_one_is_refused(tmp_path: Path, text: str | None, why: str) -> None:
+    path = tmp_path / "talk.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(sy.UserError, match=why):
+        talk.using(path)
+
+
+def test_programs_pickle_by_name_with_their_settings() -> None:
+    changed = talk.using({"say.model": large}, k=2)
+    assert pickle.loads(pickle.dumps(changed)).settings == changed.settings  # noqa: S301 - our own
+    assert pickle.loads(pickle.dumps(talk)) is talk  # noqa: S301 - our own
+
+
+def test_a_saved_program_loads_in_another_folder_and_process(tmp_path: Path) -> None:
+    source = (
+        "import synthon as sy\n"
+        "m = sy.FunctionModel(lambda r: r.messages[0].text)\n"
+        "@sy.step(model=m)\nasync def say(x: str) -> str:\n    'One.'\n    ...\n"
+        "@sy.program\nasync def ask(x: str) -> str:\n    return await say(x)\n"
+    )
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "system.py").write_text(source)
+    path = str(tmp_path / "ask.json")
+    save = f"import system; system.ask.using({{'say.instruction': 'Two.'}}).save({path!r})"
+    load = f"import system; print(system.ask.using({path!r}).sync('q'))"
+    for folder, code in (("here", save), ("there", load)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path / folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "Two.\n"
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x, len, "text"], ids=["lambda", "builtin", "text"])
+def test_only_async_functions_are_programs(wrong: object) -> None:
+    with pytest.raises(sy.UserError, match=r"@sy\.program cannot take"):
+        sy.program(wrong)  # type: ignore[call-overload]  # the mistake under test
