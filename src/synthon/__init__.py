@@ -8,70 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from synthon.core.budget import Amount, Budget
-from synthon.core.constraints import Choice, Constraint, Grammar, Regex, Schema
-from synthon.core.errors import (
-    BudgetExceeded,
-    CheckFailed,
-    ContextTooLong,
-    GuardBlocked,
-    JournalError,
-    MissingExtra,
-    OutputError,
-    ProviderError,
-    ProviderTimeout,
-    SchemaTooLarge,
-    Suspended,
-    SynthonError,
-    TooManyRequests,
-    Uncertain,
-    Unsupported,
-    UserError,
-)
-from synthon.core.many import Failed, run_many
-from synthon.core.parts import Parts
-from synthon.core.program import Program, program
-from synthon.core.progress import Progress, Watch
-from synthon.core.protocols import (
-    CallRecord,
-    Embedder,
-    Emit,
-    Filter,
-    Journal,
-    Key,
-    Model,
-    Policy,
-    Reservation,
-    Retriever,
-    RunRecord,
-    Span,
-    Tool,
-    discard,
-)
-from synthon.core.recording import now, random, recorded
-from synthon.core.render import Demo, Render, Rendering, render
-from synthon.core.running import Defaults, Run, current_run, current_span, run, span
-from synthon.core.settings import Demos, Knob, Selector, between, current, knn, knob, one_of
-from synthon.core.step import Check, Step, Strategy, step
-from synthon.core.stream import Draft, Partial, Stream
-from synthon.core.values import (
-    Capability,
-    Completion,
-    Delta,
-    Image,
-    Message,
-    Passage,
-    Price,
-    Reasoning,
-    Request,
-    Score,
-    Text,
-    TokenLogprob,
-    ToolCall,
-    ToolResult,
-    ToolSpec,
-    Usage,
-)
+from synthon.core import *
+from synthon.core import Defaults, Journal, Watch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

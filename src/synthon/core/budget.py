@@ -10,8 +10,8 @@ from threading import Lock
 from typing import NamedTuple
 
 from synthon.core.errors import BudgetExceeded, UserError
-from synthon.core.identity import plain
-from synthon.core.protocols import Reservation
+from synthon.core.identity import load_completion, plain
+from synthon.core.protocols import Journal, Key
 from synthon.core.values import Image, Price, Request, Usage
 
 _TURN_TOKENS = 16
@@ -63,7 +63,7 @@ class Budget:
     ) -> None:
         limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
         given = {name: limit for name, limit in limits.items() if limit is not None}
-        if not given or any(limit < 0 for limit in given.values()):
+        if not given or not all(limit >= 0 for limit in given.values()):
             msg = f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=, none negative."
             raise UserError(msg)
         self.calls, self.tokens, self.usd, self.minutes, self.durable = calls, tokens, usd, minutes, durable
@@ -71,12 +71,18 @@ class Budget:
         self.reserved = Amount()
         self.billed_usd = 0.0
         self.where: dict[str, Amount] = {}
+        self.home: tuple[Journal, str] | None = None
+        self.paid: set[Key] = set()
         self._started: float | None = None
 
     def __repr__(self) -> str:
         names = ("calls", "tokens", "usd", "minutes")
         limits = ", ".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name) is not None)
         return f"Budget({limits}; spent {self.spent})"
+
+    def report(self) -> str:
+        """What was spent, and by which steps."""
+        return f"{self.spent} ({'; '.join(f'{name}: {spent}' for name, spent in self.where.items()) or 'nothing yet'})"
 
     def remaining_s(self) -> float | None:
         """Seconds until the deadline, None without one; the clock starts with the first question."""
@@ -119,8 +125,7 @@ def _impossible(budgets: Sequence[Budget], amount: Amount, step: str) -> BudgetE
         if not limit and left_s is not None and left_s <= 0:
             limit = f"minutes={budget.minutes}"
         if limit:
-            where = "; ".join(f"{name}: {spent}" for name, spent in budget.where.items()) or "nothing yet"
-            text = f"{budget.spent} ({where})"
+            text = budget.report()
             msg = (
                 f"The budget's limit {limit} stops a call of step {step!r} that may need {amount}. "
                 f"Spent: {text}. Raise the limit, lower max_tokens, or resume the run under a larger budget."
@@ -211,12 +216,22 @@ def settle(budgets: Sequence[Budget], reserved: Amount, spent: Amount, step: str
             _pump()
 
 
-def restore(budgets: Sequence[Budget], reservations: Sequence[Reservation]) -> None:
-    """Count what earlier lives of a run reserved and never recorded as answered."""
+def restore(budget: Budget, journal: Journal, run: str) -> None:
+    """Make a run the home of a durable budget: count all that its earlier lives sent, the unanswered at its worst.
+
+    What was answered is `paid`: its row, served again, does not count twice.
+    """
+    budget.home = journal, run
+    kept = journal.reservations(run)
+    latest = {each.key: each for each in kept}
     with _lock:
-        for budget in budgets:
-            for kept in reservations if budget.durable else ():
-                budget.count(Amount(kept.calls, kept.tokens, kept.usd), "earlier, unanswered", 0.0)
+        for each in kept:
+            row = journal.read(each.key) if latest[each.key] is each else None
+            if row is None:
+                budget.count(Amount(each.calls, each.tokens, each.usd), "earlier, unanswered", 0.0)
+            else:
+                budget.count(used(load_completion(row).usage), "earlier, answered", 0.0)
+                budget.paid.add(each.key)
 
 
 def worst_case(budgets: Sequence[Budget], request: Request, price: Price | None, attempts: int, name: str) -> Amount:

@@ -56,7 +56,7 @@ def canonical(identity: str, request: Request) -> str:
             shape[name] = float(number) + 0.0
     for name in _REST:
         value = getattr(request, name)
-        if value is not None and (name == "seed" or value not in ((), "", 0)):
+        if value is not None and (name in {"seed", "max_tokens"} or value not in ((), "", 0)):
             shape[name] = value if isinstance(value, str | int) else plain(value)
     return dumps(shape)
 
@@ -94,16 +94,27 @@ def adapter(type_: Any) -> TypeAdapter[Any]:
 
 def dump_completion(completion: Completion) -> str:
     """A completion as the JSON text that the journal keeps."""
-    text: str = adapter(Completion).dump_json(completion, exclude_defaults=True).decode()
+    known = adapter(Completion)
+    try:
+        text: str = known.dump_json(completion, exclude_defaults=True).decode()
+    except ValueError:  # lone surrogates
+        return _encode_ascii(known.dump_python(completion, exclude_defaults=True))
     return text
 
 
 def load_completion(text: str) -> Completion:
     """The completion that `dump_completion` wrote."""
-    completion: Completion = adapter(Completion).validate_json(text)
+    known = adapter(Completion)
+    try:
+        completion: Completion = known.validate_json(text)
+    except ValueError:  # lone surrogates
+        completion = known.validate_python(json.loads(text))
     return completion
 
 
 def to_json(value: object) -> str:
     """Any value as JSON text for a trace: Pydantic models and dataclasses as objects, the unknown by its repr."""
-    return _to_json(value, fallback=repr, inf_nan_mode="strings", serialize_unknown=True).decode()
+    try:
+        return _to_json(value, fallback=repr, inf_nan_mode="strings", serialize_unknown=True).decode()
+    except ValueError:  # lone surrogates, circles: a trace never stops a program
+        return _encode_ascii(repr(value))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar, cast
 
 from synthon.core.budget import Budget
-from synthon.core.errors import JournalError, UserError
+from synthon.core.errors import JournalError, SynthonError, UserError
+from synthon.core.light import dataclass
 from synthon.core.progress import Progress, Watch
 from synthon.core.protocols import Journal, Policy
-from synthon.core.running import Defaults, name_of, new_id, run
+from synthon.core.running import Defaults, name_of, run, running
 
 T = TypeVar("T")
 
@@ -49,39 +50,47 @@ async def run_many(
     if workers < 1:
         msg = f"run_many was given workers={workers}. Pass at least 1."
         raise UserError(msg)
-    batch = run_id or new_id()
     todo = list(rows)
     results: list[T | Failed] = [cast("T", None)] * len(todo)
     pending = iter(range(len(todo)))
     name = name_of(program)
     done = failed = 0
 
-    async def work(seen: Watch) -> None:
+    async def work(batch: str, seen: Watch) -> None:
         nonlocal done, failed
         for index in pending:
             try:
-                call = _call(program, todo[index])
-                results[index] = await run(
-                    call, run_id=f"{batch}/{index}", journal=journal, policy=policy, budget=budget
-                )
+                results[index] = await run(_call(program, todo[index]), run_id=f"{batch}/{index}")
             except (UserError, JournalError):
                 raise
-            except Exception as error:  # noqa: BLE001 - the edge of a row
-                results[index] = Failed(todo[index], error)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the edge of a row
+                results[index] = Failed(todo[index], _as_error(error))
                 failed += 1
             done += 1
             seen(Progress(done, len(todo), failed, budget.billed_usd if budget else None, name))
 
-    with Defaults.watch(name) as drawn:
-        seen = drawn if watch is None else watch
-        seen(Progress(0, len(todo), 0, None, name))
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(workers, len(todo))):
-                    group.create_task(work(seen))
-        except* (UserError, JournalError) as errors:
-            raise errors.exceptions[0] from None
+    shape = {"rows": len(todo)}
+    drawn = Defaults.watch(name) if watch is None else nullcontext(watch)
+    async with running(name, shape, run_id=run_id, journal=journal, policy=policy, budget=budget) as opened:
+        with drawn as seen:
+            seen(Progress(0, len(todo), 0, None, name))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(workers, len(todo))):
+                        group.create_task(work(opened.run.id, seen))
+            except* (UserError, JournalError) as errors:
+                raise errors.exceptions[0] from None
     return results
+
+
+def _as_error(error: Exception | asyncio.CancelledError) -> Exception:
+    """What a failed row keeps; one that was cancelled from inside failed, one cancelled with its batch did not."""
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise error
+    return SynthonError("The row ended by a cancellation of its own. Await what it cancels, or catch CancelledError.")
 
 
 def _call(program: Callable[..., Awaitable[T]], row: object) -> Callable[[], Awaitable[T]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-import site
-import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -16,7 +14,6 @@ from synthon.core.errors import UserError
 from synthon.core.settings import MODEL, Knob, Nearest, Setting, Slot
 
 _SLOTS = ("instruction", "model", "strategy", "demos", "temperature", "max_tokens", "top_p", "seed", "stop", "extra")
-_FOREIGN = tuple({*sysconfig.get_paths().values(), *site.getsitepackages()})
 
 
 @dataclass(slots=True)
@@ -139,7 +136,7 @@ class _Finder:
         """Follow the names a function of the user's own code uses."""
         plain = inspect.unwrap(fn)
         code = getattr(plain, "__code__", None)
-        if not isinstance(plain, FunctionType) or code is None or code.co_filename.startswith(_FOREIGN):
+        if not isinstance(plain, FunctionType) or code is None or code.co_filename.startswith(_foreign()):
             return
         cells = dict(zip(code.co_freevars, plain.__closure__ or (), strict=True))
         known = {name: cell.cell_contents for name, cell in cells.items() if _filled(cell)}
@@ -182,6 +179,15 @@ def _inside(value: object, name: str) -> Iterator[tuple[str, object]]:
     elif isinstance(value, functools.partial):
         held = [value.func, *value.args, *value.keywords.values()]
     yield from ((name, item) for item in held)
+
+
+@functools.cache
+def _foreign() -> tuple[str, ...]:
+    """Folders whose functions are not the user's own code and are not followed."""
+    import site  # noqa: PLC0415 - with sysconfig's tables 5 % of our import time
+    import sysconfig  # noqa: PLC0415 - same
+
+    return (*sysconfig.get_paths().values(), *site.getsitepackages())
 
 
 def _named(code: CodeType) -> Iterator[tuple[str, Any]]:

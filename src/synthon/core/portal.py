@@ -55,22 +55,15 @@ def sync(call: Callable[[], Coroutine[object, object, T]]) -> T:
         raise UserError(msg)
     context = contextvars.copy_context()
     done: Future[T] = Future()
-    tasks: list[asyncio.Task[T]] = []
+    tasks: list[asyncio.Task[None]] = []
 
-    def begin() -> None:
-        task = loop.create_task(call(), context=context)
-        tasks.append(task)
-        task.add_done_callback(finish)
-
-    def finish(task: asyncio.Task[T]) -> None:
-        if task.cancelled():
-            done.set_exception(asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
+    async def whole() -> None:
+        try:
+            done.set_result(await call())
+        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it; SystemExit here would end the loop
             done.set_exception(error)
-        else:
-            done.set_result(task.result())
 
-    loop.call_soon_threadsafe(begin)
+    loop.call_soon_threadsafe(lambda: tasks.append(loop.create_task(whole(), context=context)))
     try:
         return done.result()
     except KeyboardInterrupt:

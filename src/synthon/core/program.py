@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import ClassVar, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ClassVar, Generic, ParamSpec, TypeVar, cast, overload
 
 from synthon.core.parts import Parts, parts_of
 from synthon.core.portal import sync
@@ -17,6 +17,9 @@ from synthon.core.saved import load, reduced, save
 from synthon.core.settings import Knob, Settings, current, entered
 from synthon.core.step import checked
 from synthon.core.stream import Stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,7 +92,7 @@ class Program(Generic[P, T]):
             UserError: a name that this program does not have.
         """
         parts = self.parts()
-        read = [load(parts, given) if isinstance(given, str | Path) else given for given in candidates]
+        read = [load(parts, given) if isinstance(given, str | os.PathLike) else given for given in candidates]
         return replace(self, settings={**self.settings, **parts.resolve(read, changes)})
 
     def parts(self) -> Parts:

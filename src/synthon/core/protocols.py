@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
+from synthon.core.light import dataclass
 from synthon.core.values import Capability, Completion, Delta, Passage, Request, ToolResult
 
 if TYPE_CHECKING:
@@ -212,6 +212,6 @@ class Journal(Protocol):
         """Digests of all calls kept under a scope."""
         ...
 
-    def unsettled(self, run: str) -> list[Reservation]:
-        """Reservations of a run whose call has no row: in flight at a kill, or failed."""
+    def reservations(self, run: str) -> list[Reservation]:
+        """All that a run's durable budget ever reserved, in order; what was answered has a row under its key."""
         ...

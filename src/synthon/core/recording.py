@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import random as _random
+import os
 from collections.abc import Awaitable, Callable
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -148,6 +148,7 @@ def _now_or_read(name: str, value: object) -> object:
     if run is None or run.journal is None:
         return value
     entry = Entry(run, dumps({"call": name}), repeats=True)
+    entry.key = entry.key._replace(scope=run.id)  # under `cache` too: another run's moment is not this one's
     row = entry.read()
     if row is not None:
         return json.loads(row)
@@ -166,5 +167,5 @@ def now() -> dt.datetime:
 
 def random() -> float:
     """A random number in 0..1 (1 excluded); a resumed run draws the numbers it drew before."""
-    value = _now_or_read("sy.random", _random.random())
+    value = _now_or_read("sy.random", (int.from_bytes(os.urandom(7)) >> 3) / (1 << 53))
     return float(str(value))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from synthon.core.identity import to_json
+from synthon.core.light import dataclass
 from synthon.core.values import Image, Message, Part, Passage, Text
 
 

@@ -178,19 +178,21 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         policy = policy or inherited
         if journal is None and policy != "off":
             journal = above.journal if above is not None and above.journal is not None else Defaults.journal()
-        budgets = () if above is None else above.budgets
         id_ = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
-        self.run = Run(id_, journal, policy, budgets if budget is None else (*budgets, budget))
+        self.run = Run(id_, journal, policy, _under(above, budget))
         self.program, self.arguments, self.start = program, arguments, time.time()
         self.result: object = None
-        if budget is not None and budget.durable and (self.run.journal is None or run_id is None):
-            msg = (
-                "Budget(durable=True) holds over lives of a run. Pass run_id= and a journal, with a policy that writes."
-            )
-            raise UserError(msg)
-        if run_id is not None and self.run.journal is not None:
-            self.run.known = self.run.journal.digests(self.run.scope) if self.run.scope else frozenset()
-            restore([] if budget is None else [budget], self.run.journal.unsettled(run_id))
+        journal = self.run.journal
+        if budget is not None and budget.durable:
+            if journal is None or run_id is None or policy == "read_only":
+                msg = (
+                    "Budget(durable=True) holds over the lives of a run. Pass run_id= and a journal, "
+                    "with a policy that writes."
+                )
+                raise UserError(msg)
+            restore(budget, journal, run_id)
+        if journal is not None and self.run.scope and (run_id is not None or above is not None):
+            self.run.known = journal.digests(self.run.scope)
 
     def _record(self, status: Literal["running", "done", "failed", "cancelled", "suspended"], error: str = "") -> None:
         run = self.run
@@ -265,12 +267,25 @@ def name_of(program: object) -> str:
     return str(getattr(program, "name", None) or getattr(program, "__qualname__", None) or type(program).__name__)
 
 
+def _under(above: Run | None, budget: Budget | None) -> tuple[Budget, ...]:
+    """The budgets of what runs under `above`; one that is there already does not count twice."""
+    budgets = () if above is None else above.budgets
+    return budgets if budget is None or budget in budgets else (*budgets, budget)
+
+
 @contextmanager
 def budgeted(budget: Budget) -> Iterator[None]:
-    """Count the calls made here against one more budget."""
+    """Count the calls made here against one more budget.
+
+    Raises:
+        UserError: the budget is durable, which only a named run can hold.
+    """
+    if budget.durable and budget.home is None:
+        msg = f"{budget!r} is durable, which only a named run can hold. Pass it to sy.run(..., run_id=, budget=)."
+        raise UserError(msg)
     above = _run.get()
     inner = Run(new_id(), Defaults.journal()) if above is None else copy(above)
-    inner.budgets = (*inner.budgets, budget)
+    inner.budgets = _under(above, budget)
     token = _run.set(inner)
     try:
         yield

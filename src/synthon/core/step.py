@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import dis
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from types import CodeType, FunctionType
 from typing import (
@@ -26,6 +27,7 @@ from typing import (
 
 from synthon.core.errors import CheckFailed, OutputError, UserError
 from synthon.core.identity import dumps
+from synthon.core.light import dataclass
 from synthon.core.output import Output
 from synthon.core.parts import Parts, parts_of
 from synthon.core.portal import sync
@@ -73,7 +75,7 @@ class Check:
         return await found if inspect.isawaitable(found) else found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Step(Generic[P, T]):
     """A typed function that a model answers; made by `@step`, awaited like the function it stands for.
 

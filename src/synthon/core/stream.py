@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from synthon.core.light import dataclass
 from synthon.core.output import Output
 from synthon.core.protocols import Emit
 from synthon.core.running import log, sink
@@ -23,11 +24,10 @@ class Draft:
     `hold=False` passes everything on; then `withdraw` says whether text is out that cannot be taken back.
     """
 
-    retractable = True
-
     def __init__(self, emit: Emit, *, hold: bool = True) -> None:
         self._emit = emit
         self._hold = hold and not emit.retractable
+        self.retractable = self._hold or emit.retractable
         self._held: list[Delta] = []
         self._out = False
 
@@ -54,6 +54,7 @@ class Draft:
     def keep(self) -> None:
         """Let held text out: it stands."""
         for delta in self._held:
+            self._out = True
             self._emit(delta)
         self._held.clear()
 

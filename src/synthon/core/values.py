@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from synthon.core.constraints import Constraint
+from synthon.core.light import dataclass
 
 Role = Literal["system", "user", "assistant", "tool"]
 Capability = Literal["chat", "tools", "schema", "grammar", "logprobs", "score", "fork", "image"]
