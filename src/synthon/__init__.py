@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
-    from synthon.models.anthropic import anthropic
+    from synthon.models.anthropic_model import anthropic
     from synthon.models.budgeted import Budgeted
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
     from synthon.models.journaled import Journaled
     from synthon.models.local import local
-    from synthon.models.openai import openai
-    from synthon.models.openai_embedder import openai_embedder
+    from synthon.models.openai_model import openai
+    from synthon.models.openai_embedding import openai_embedder
     from synthon.models.retrying import Fallback, Retrying
     from synthon.models.select import select
     from synthon.models.timing import Hedged, RateLimited, Timed
@@ -152,12 +152,12 @@ _LATER = {
     "Retrying": "models.retrying",
     "SQLiteJournal": "journal",
     "Timed": "models.timing",
-    "anthropic": "models.anthropic",
+    "anthropic": "models.anthropic_model",
     "default_journal": "journal",
     "embedder": "models.embedders",
     "local": "models.local",
-    "openai": "models.openai",
-    "openai_embedder": "models.openai_embedder",
+    "openai": "models.openai_model",
+    "openai_embedder": "models.openai_embedding",
     "select": "models.select",
 }
 

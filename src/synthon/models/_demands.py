@@ -1,0 +1,140 @@
+"""What a request demands of a model, and the refusal where the model lacks it."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+
+from synthon.core.constraints import Schema
+from synthon.core.errors import Unsupported, UserError
+from synthon.core.values import Image, ToolResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from synthon.core.values import Capability, Message, Request
+
+_WHO_CAN = {
+    "tools": "an endpoint that calls tools",
+    "schema": "an endpoint that enforces JSON schemas",
+    "grammar": "sy.openai(..., server='vllm')",
+    "logprobs": "sy.openai(..., server='vllm')",
+    "score": "sy.local()",
+    "image": "an endpoint of a model that sees",
+}
+_ANNOTATIONS = {"title", "description", "default", "examples"}
+
+
+def demands(request: Request) -> Iterator[tuple[str, Capability]]:
+    """What the request asks for, in words, and the capability it takes."""
+    if request.tools:
+        yield "call tools", "tools"
+    if request.constraint is not None:
+        kind = type(request.constraint).__name__
+        yield f"keep to a {kind}", "schema" if isinstance(request.constraint, Schema) else "grammar"
+    if request.continuations:
+        yield "score continuations", "score"
+    if request.logprobs:
+        yield "report log-probabilities", "logprobs"
+    if any(_holds_image(message) for message in request.messages):
+        yield "see images", "image"
+
+
+def refuse_what_is_lacking(request: Request, capabilities: frozenset[Capability], where: str) -> None:
+    """Pass a request that the capabilities cover.
+
+    Raises:
+        Unsupported: they do not; nothing was sent, no constraint is ever dropped.
+    """
+    for wish, capability in demands(request):
+        if capability not in capabilities:
+            msg = (
+                f"{where} cannot {wish}: its capabilities {sorted(capabilities)} lack {capability!r}. "
+                f"Use {_WHO_CAN[capability]}, or pass `capabilities=` if this endpoint can."
+            )
+            raise Unsupported(msg)
+
+
+def _holds_image(message: Message) -> bool:
+    if isinstance(message.content, str):
+        return False
+    return any(
+        isinstance(part, Image) or (isinstance(part, ToolResult) and any(isinstance(i, Image) for i in part.content))
+        for part in message.content
+    )
+
+
+def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) -> dict[str, object]:
+    """The body with `Request.extra`'s parameters; objects that both hold are merged, the request's fields win.
+
+    Raises:
+        UserError: `extra` is no JSON object, names a parameter of ours, or sets one that the request sets too.
+    """
+    try:
+        added = json.loads(extra)
+    except ValueError as error:
+        msg = f'Request.extra is no JSON ({error}): {extra[:80]!r}. Pass an object such as \'{{"effort": "low"}}\'.'
+        raise UserError(msg) from error
+    if not isinstance(added, dict):
+        msg = f'Request.extra is no JSON object: {extra[:80]!r}. Pass one such as \'{{"effort": "low"}}\'.'
+        raise UserError(msg)
+    for name, value in added.items():
+        mine = body.get(name)
+        if isinstance(mine, dict) and isinstance(value, dict):
+            body[name] = value | mine
+        elif name in reserved or name in body:
+            msg = f"Request.extra sets {name!r}, which the request decides itself. Take it out of `extra`."
+            raise UserError(msg)
+        else:
+            body[name] = value
+    return body
+
+
+@lru_cache(maxsize=512)
+def parsed(schema: str) -> dict[str, object]:
+    """A JSON schema's text as an object; the caller must not change it.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        shape = json.loads(schema)
+    except ValueError:
+        shape = None
+    if not isinstance(shape, dict):
+        msg = f'A JSON schema\'s text is no JSON object: {schema[:80]!r}. Pass one such as \'{{"type": "object"}}\'.'
+        raise UserError(msg)
+    return cast("dict[str, object]", shape)
+
+
+@lru_cache(maxsize=512)
+def tightened(schema: str, *, all_required: bool) -> dict[str, object]:
+    """A schema that endpoints' strict modes accept and whose every value fits the given one.
+
+    Objects that name properties are closed to others unless the schema says otherwise, defaults go, and
+    with `all_required` every property must be present.
+    """
+    return cast("dict[str, object]", _tighten(parsed(schema), all_required=all_required))
+
+
+def _tighten(node: object, *, all_required: bool) -> object:
+    if isinstance(node, list):
+        return [_tighten(item, all_required=all_required) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node.get("$ref"), str) and not set(node) - _ANNOTATIONS - {"$ref"}:
+        return {"$ref": node["$ref"]}
+    tight: dict[str, object] = {}
+    for name, value in node.items():
+        if name in {"properties", "$defs", "definitions"} and isinstance(value, dict):
+            tight[name] = {key: _tighten(item, all_required=all_required) for key, item in value.items()}
+        elif name in {"enum", "const"}:
+            tight[name] = value
+        elif name != "default":
+            tight[name] = _tighten(value, all_required=all_required)
+    if isinstance(node.get("properties"), dict):
+        tight.setdefault("additionalProperties", False)
+        if all_required:
+            tight["required"] = list(node["properties"])
+    return tight

@@ -1,0 +1,311 @@
+"""Send JSON to an endpoint and read its answer: one connection pool per event loop, no provider's SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import io
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
+
+from synthon.core.errors import MissingExtra, ProviderError, ProviderTimeout, UserError
+from synthon.core.identity import dumps
+from synthon.models._failures import failure
+from synthon.models._json import loaded
+from synthon.models.sse import Event, EventReader
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from types import ModuleType
+
+    from aiohttp import ClientResponse, ClientSession, ClientTimeout
+    from yarl import URL
+
+MAX_BYTES = 64 * 2**20
+_CONNECT_S = 10.0
+_DRAIN_S = 0.05
+_LARGE = 2**20
+_PORTS = {"http": 80, "https": 443}
+_SECRET_WORDS = ("key", "token", "secret", "password", "signature")
+
+_Pools = dict[tuple[str, int], "tuple[AsyncGenerator[ClientSession, None], ClientSession]"]
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = WeakKeyDictionary()
+_lock = Lock()
+
+
+class Assembly(Protocol):
+    """Builds an answer from the events of a stream."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole, so that a connection cut after it does no harm."""
+        ...
+
+    def take(self, event: Event) -> bool:
+        """Add an event; True when nothing can follow."""
+        ...
+
+
+def normalised(base_url: str) -> str:
+    """A URL as identities hold it: scheme and host in lower case, without default port, closing slash or fragment.
+
+    Raises:
+        UserError: it is no http(s) URL, or holds credentials, which would end up in traces.
+    """
+    try:
+        parts = urlsplit(base_url.strip())
+        port = parts.port
+    except ValueError as error:
+        msg = f"base_url is no URL ({error}). Pass one such as 'http://127.0.0.1:8000/v1'."
+        raise UserError(msg) from None
+    if "@" in parts.netloc or any(word in name.lower() for name, _ in parse_qsl(parts.query) for word in _SECRET_WORDS):
+        msg = f"base_url for host {parts.hostname!r} holds credentials. Take them out; pass `api_key=` or `headers=`."
+        raise UserError(msg)
+    if parts.scheme.lower() not in _PORTS or not parts.hostname:
+        msg = f"base_url {base_url!r} is no http or https URL. Pass one such as 'http://127.0.0.1:8000/v1'."
+        raise UserError(msg)
+    scheme, host = parts.scheme.lower(), parts.hostname.lower()
+    host = f"[{host}]" if ":" in host else host
+    netloc = host if port in {None, _PORTS[scheme]} else f"{host}:{port}"
+    return urlunsplit((scheme, netloc, parts.path.rstrip("/"), parts.query, ""))
+
+
+def joined(base: str, path: str) -> str:
+    """A normalised URL with a path appended before its query."""
+    parts = urlsplit(base)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path + path, parts.query, ""))
+
+
+def host_of(url: str) -> str:
+    """The host of a URL, in lower case."""
+    return urlsplit(url).hostname or ""
+
+
+def checked_key(api_key: str | None) -> str | None:
+    """A key without the white space that files add.
+
+    Raises:
+        UserError: it cannot stand in a header; the message does not show it.
+    """
+    key = (api_key or "").strip()
+    if not key.isascii() or not key.isprintable():
+        msg = "The API key holds characters that no HTTP header can carry. Copy it again, without line breaks."
+        raise UserError(msg)
+    return key or None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One URL that takes and answers JSON; header values are secrets and appear in no repr, error or log.
+
+    Args:
+        timeout_s: seconds for the whole answer; a connection must stand after 10 of them.
+        max_connections: in one event loop, to this origin.
+        max_bytes: an answer longer than this is refused.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float = 600.0
+    max_connections: int = 100
+    max_bytes: int = MAX_BYTES
+
+    async def send(self, body: Mapping[str, object], assembly: Assembly | None = None) -> object:
+        """Post `body`; the decoded JSON answer, or None where the answer was a stream and `assembly` took it.
+
+        Cancelling closes the connection. Redirects are refused: a key goes nowhere but to its endpoint.
+
+        Raises:
+            ProviderError: one of its tree; `retryable` where the connection failed or broke off.
+        """
+        aiohttp = _aiohttp()
+        data = dumps(body).encode()
+        session = await _session(self._origin, self.max_connections)
+        response: ClientResponse | None = None
+        try:
+            response = await session.post(
+                _url(self.url),
+                data=data if len(data) < _LARGE else io.BytesIO(data),
+                headers=self._sent,
+                timeout=_timeout(self.timeout_s),
+                allow_redirects=False,
+            )
+            answer = await self._read(response, assembly)
+            response.release()
+        except TimeoutError as error:
+            failed: ProviderError = ProviderTimeout(self._slow(error, answered=response is not None))
+        except (aiohttp.ClientError, OSError) as error:
+            if assembly is not None and assembly.finished:
+                return None
+            failed = ProviderError(self._broken(error, answered=response is not None))
+        else:
+            return answer
+        finally:
+            if response is not None and not response.closed:
+                response.close()
+        raise failed  # out here it has no context: aiohttp's errors hold the request's headers
+
+    @cached_property
+    def _sent(self) -> dict[str, str]:
+        always = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "synthon"}
+        return always | dict(self.headers)
+
+    @cached_property
+    def _origin(self) -> str:
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    async def _read(self, response: ClientResponse, assembly: Assembly | None) -> object:
+        kind = response.content_type  # some servers stream as text/plain, or name no type
+        if response.status == 200 and assembly is not None and "json" not in kind and kind != "text/html":  # noqa: PLR2004
+            await self._stream(response, assembly)
+            return None
+        payload = loaded(await self._whole(response))
+        if response.status // 100 == 3:  # noqa: PLR2004
+            where = response.headers.get("location", "elsewhere")
+            payload = f"it redirects to {where}; pass that as `base_url` if you trust it"
+        if response.status != 200 or (isinstance(payload, dict) and payload.get("error")):  # noqa: PLR2004
+            raise failure(self.url, self.redacted(payload), status=response.status, headers=response.headers)
+        if not isinstance(payload, dict):
+            said = self.redacted(payload if isinstance(payload, str) else str(payload))
+            msg = f"{self.url} answered with what is no JSON object: {str(said)[:200]!r}. Check `base_url`."
+            raise ProviderError(msg, status=response.status, retryable=False)
+        return payload
+
+    async def _whole(self, response: ClientResponse) -> bytes:
+        chunks, size = [], 0
+        while chunk := await response.content.readany():
+            size += len(chunk)
+            if size > self.max_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _stream(self, response: ClientResponse, assembly: Assembly) -> None:
+        reader, size, content = EventReader(), 0, response.content
+        while chunk := await content.readany():
+            size += len(chunk)
+            if size > self.max_bytes:
+                raise self._too_large()
+            for event in reader.feed(chunk):
+                if assembly.take(event):
+                    with suppress(TimeoutError):  # only a connection read to its end can be used again
+                        async with asyncio.timeout(_DRAIN_S):
+                            await content.readany()
+                    return
+        for event in reader.close():
+            if assembly.take(event):
+                return
+
+    def redacted(self, said: object) -> object:
+        """A decoded answer without the values of this endpoint's headers, which some servers echo."""
+        if isinstance(said, str):
+            for value in self._secrets:
+                said = said.replace(value, "***")
+            return said
+        if isinstance(said, dict):
+            return {str(self.redacted(name)): self.redacted(item) for name, item in said.items()}
+        return [self.redacted(item) for item in said] if isinstance(said, list) else said
+
+    @cached_property
+    def _secrets(self) -> list[str]:
+        values = [value.removeprefix("Bearer ") for value in self.headers.values()]
+        return sorted({value for value in values if len(value) > 3}, key=len, reverse=True)  # noqa: PLR2004
+
+    def _too_large(self) -> ProviderError:
+        msg = f"{self.url} answered with more than {self.max_bytes:,} bytes. Ask for less with `max_tokens`."
+        return ProviderError(msg, retryable=False)
+
+    def _slow(self, error: Exception, *, answered: bool) -> str:
+        if "connect" in type(error).__name__.lower():
+            return f"{self.url} did not take the connection within {_CONNECT_S:g} s. Check host and network."
+        part = "finish its answer" if answered else "answer"
+        return f"{self.url} did not {part} within {self.timeout_s:g} s. Raise `timeout_s`, or ask for less."
+
+    def _broken(self, error: Exception, *, answered: bool) -> str:
+        said = self.redacted(f"{type(error).__name__}: {error}")
+        if answered:
+            return f"{self.url} broke off in mid-answer ({said}). Nothing of it was kept; try again."
+        return f"No answer from {self.url} ({said}). Check that the server runs and that `base_url` is right."
+
+
+def _aiohttp() -> ModuleType:
+    try:
+        import aiohttp  # noqa: PLC0415 - loaded by the first call: half of what `import synthon` may cost
+    except ImportError as error:
+        msg = "Endpoints need the package 'aiohttp', which is missing. Run `pip install aiohttp`."
+        raise MissingExtra(msg) from error
+    return aiohttp
+
+
+@lru_cache(maxsize=256)
+def endpoint(url: str, headers: frozenset[tuple[str, str]], timeout_s: float, max_connections: int) -> Endpoint:
+    """An endpoint, made once: models keep none, so that a key from the environment is never saved with them."""
+    return Endpoint(url, dict(headers), timeout_s, max_connections)
+
+
+@lru_cache(maxsize=256)
+def _url(url: str) -> URL:
+    from yarl import URL  # noqa: PLC0415 - comes with aiohttp
+
+    return URL(url, encoded=True)
+
+
+@lru_cache(maxsize=64)
+def _timeout(seconds: float) -> ClientTimeout:
+    timeout: ClientTimeout = _aiohttp().ClientTimeout(total=seconds, sock_connect=min(_CONNECT_S, seconds))
+    return timeout
+
+
+async def _session(origin: str, limit: int) -> ClientSession:
+    """This loop's pool for an origin; it closes with the loop, as `asyncio.run` closes all asynchronous generators."""
+    loop = asyncio.get_running_loop()
+    pools = _pools.get(loop)
+    if pools is None:
+        with _lock:
+            _forget_closed_loops()
+            pools = _pools.setdefault(loop, {})
+    held = pools.get((origin, limit))
+    if held is None or held[1].closed:
+        generator = _opened(limit)
+        held = pools[origin, limit] = (generator, await anext(generator))
+    return held[1]
+
+
+async def _opened(limit: int) -> AsyncGenerator[ClientSession, None]:
+    aiohttp = _aiohttp()
+    connector = aiohttp.TCPConnector(limit=limit)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+def _forget_closed_loops() -> None:
+    # A pool holds its loop, so weak keys alone would keep a loop closed without `asyncio.run` for ever.
+    for loop in [loop for loop in _pools if loop.is_closed()]:
+        for _, session in _pools.pop(loop).values():
+            _drop(session)
+
+
+def _drop(session: ClientSession) -> None:
+    """Close what closes without its loop."""
+    connector = session.connector
+    session.detach()
+    if connector is not None:
+        with suppress(Exception):
+            next(iter(connector.close().__await__()))
+
+
+@atexit.register
+def _close_what_still_runs() -> None:
+    for loop, pools in list(_pools.items()):
+        for generator, session in list(pools.values()):
+            if loop.is_running():
+                with suppress(Exception):
+                    asyncio.run_coroutine_threadsafe(generator.aclose(), loop).result(1.0)
+            if not session.closed:
+                _drop(session)
