@@ -1,0 +1,1 @@
+"""What Synthon costs and how well it does, measured: `python -m benchmarks.<name>`."""

@@ -1,0 +1,20 @@
+"""Rows for tests."""
+
+from __future__ import annotations
+
+import hashlib
+
+from synthon.core.protocols import CallRecord, Key, Span
+
+
+def a_span(id_: str = "s1", run: str = "r1", **more: object) -> Span:
+    span = Span(id_, run, "", "answer", "step", 1_000.0, 1_001.5)
+    for name, value in more.items():
+        setattr(span, name, value)
+    return span
+
+
+def a_call(request: str, completion: str = '{"text":"yes"}', *, scope: str = "", run: str = "r1") -> CallRecord:
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    span = a_span(f"call-{digest[:8]}", run, kind="call", key=digest, tokens_in=10, tokens_out=2)
+    return CallRecord(Key(scope, digest), request, completion, span)
