@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
     from synthon.models.journaled import Journaled
-    from synthon.models.local import local
+    from synthon.models.local_model import local
     from synthon.models.openai_model import openai
     from synthon.models.openai_embedding import openai_embedder
     from synthon.models.retrying import Fallback, Retrying
-    from synthon.models.select import select
+    from synthon.models.selecting import select
     from synthon.models.timing import Hedged, RateLimited, Timed
     from synthon.retrieval import Index
 
@@ -155,10 +155,10 @@ _LATER = {
     "anthropic": "models.anthropic_model",
     "default_journal": "journal",
     "embedder": "models.embedders",
-    "local": "models.local",
+    "local": "models.local_model",
     "openai": "models.openai_model",
     "openai_embedder": "models.openai_embedding",
-    "select": "models.select",
+    "select": "models.selecting",
 }
 
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
     from synthon.models.journaled import Journaled
-    from synthon.models.local import local
+    from synthon.models.local_model import local
     from synthon.models.openai_embedding import openai_embedder
     from synthon.models.openai_model import openai
     from synthon.models.retrying import Fallback, Retrying
-    from synthon.models.select import select
+    from synthon.models.selecting import select
     from synthon.models.timing import Hedged, RateLimited, Timed
 
 __all__ = [
@@ -47,10 +47,10 @@ _FILES = {
     "Timed": "timing",
     "anthropic": "anthropic_model",
     "embedder": "embedders",
-    "local": "local",
+    "local": "local_model",
     "openai": "openai_model",
     "openai_embedder": "openai_embedding",
-    "select": "select",
+    "select": "selecting",
 }
 
 
