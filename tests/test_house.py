@@ -83,7 +83,7 @@ def rooms_from_top() -> list[str]:
 def rooms() -> dict[str, Path]:
     """The rooms that hold something: name to the file with the sign."""
     found = {}
-    for name in rooms_from_top():
+    for name in rooms_from_top()[1:]:  # `__main__` is a door, no room
         for path in (SOURCE / name / "__init__.py", SOURCE / f"{name}.py"):
             if path.is_file():
                 found[name] = path
