@@ -15,18 +15,25 @@ log = logging.getLogger("synthon")
 DAY = 86_400.0
 PRUNER = "synthon-journal-prune"
 _opened: dict[Path, SQLiteJournal] = {}
+_known: dict[tuple[str, str, str], SQLiteJournal] = {}  # without those whose path depends on the working directory
 _opening = threading.Lock()
 
 
 def default_path() -> Path | None:
     """The file of the default journal: `$SYNTHON_JOURNAL`, else one in the user's data folder; None where it is off."""
-    named = os.environ.get("SYNTHON_JOURNAL", "")
-    if named.lower() == "off":
-        return None
+    setting = _setting()
+    return None if setting[0].lower() == "off" else _path(*setting).absolute()
+
+
+def _setting() -> tuple[str, str, str]:
+    get = os.environ.get
+    return get("SYNTHON_JOURNAL", ""), get("XDG_DATA_HOME", ""), get("HOME", "")
+
+
+def _path(named: str, data: str, _home: str) -> Path:
     if named:
-        return Path(named).expanduser().absolute()
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "synthon" / "journal.db"
+        return Path(named).expanduser()
+    return Path(data or Path.home() / ".local" / "share") / "synthon" / "journal.db"
 
 
 def default_journal() -> SQLiteJournal | None:
@@ -38,6 +45,10 @@ def default_journal() -> SQLiteJournal | None:
         JournalError: the file cannot be opened.
         UserError: `$SYNTHON_JOURNAL_DAYS` is no number of days.
     """
+    setting = _setting()
+    known = _known.get(setting)  # a step outside a program asks at every call
+    if known is not None and not known.closed:
+        return known
     path = default_path()
     if path is None:
         return None
@@ -51,6 +62,8 @@ def default_journal() -> SQLiteJournal | None:
                 # no hurry and maybe seconds of work: never in the way of the first call
                 forget = threading.Thread(target=_forget_old, args=(journal, days), name=PRUNER, daemon=True)
                 forget.start()
+        if path == _path(*setting):
+            _known[setting] = journal
         return journal
 
 
