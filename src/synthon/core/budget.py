@@ -30,8 +30,15 @@ class Amount(NamedTuple):
         """The sum, or with `sign=-1` the difference."""
         return Amount(self.calls + sign * other.calls, self.tokens + sign * other.tokens, self.usd + sign * other.usd)
 
+    def at_most(self, most: Amount) -> Amount:
+        """Each part, not above that of `most` where it has one."""
+        calls, tokens = most.calls or self.calls, most.tokens or self.tokens
+        return Amount(min(self.calls, calls), min(self.tokens, tokens), min(self.usd, most.usd or self.usd))
+
     def __str__(self) -> str:
-        return f"{self.calls} calls, {self.tokens} tokens, ${self.usd:.6f}"
+        shown = [f"{self.calls} calls"]
+        shown += [f"{self.tokens} tokens"] if self.tokens else []
+        return ", ".join([*shown, f"${self.usd:.6f}"] if self.usd else shown)
 
 
 def used(usage: Usage) -> Amount:

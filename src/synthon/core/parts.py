@@ -73,13 +73,14 @@ class Parts:
 def parts_of(root: Any) -> Parts:
     """The parts of a step or a program, found from the names its code uses, never by running it or a property."""
     parts = Parts(root.name)
-    _Finder(parts).visit(root, root.name)
+    _Finder(parts, root).visit(root, root.name)
     return parts
 
 
 class _Finder:
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, root: Any) -> None:
         self.parts = parts
+        self.home = root.fn.__code__.co_filename
         self.seen: set[int] = set()
         self.kept: list[object] = []
 
@@ -136,7 +137,7 @@ class _Finder:
         """Follow the names a function of the user's own code uses."""
         plain = inspect.unwrap(fn)
         code = getattr(plain, "__code__", None)
-        if not isinstance(plain, FunctionType) or code is None or code.co_filename.startswith(_foreign()):
+        if not isinstance(plain, FunctionType) or code is None or self._foreign(code.co_filename):
             return
         cells = dict(zip(code.co_freevars, plain.__closure__ or (), strict=True))
         known = {name: cell.cell_contents for name, cell in cells.items() if _filled(cell)}
@@ -145,6 +146,10 @@ class _Finder:
         for value in (*(plain.__defaults__ or ()), *(plain.__kwdefaults__ or {}).values()):
             self.visit(value, getattr(plain, "__name__", ""))
         self._code(code, plain.__globals__, known)
+
+    def _foreign(self, file: str) -> bool:
+        """Whether a function is not of the user's own code: of the standard library, a package, or of Synthon."""
+        return file != self.home and file.startswith(_foreign())
 
     def _code(self, code: CodeType, names: Mapping[str, object], known: Mapping[str, object]) -> None:
         owner: object = None
@@ -187,7 +192,8 @@ def _foreign() -> tuple[str, ...]:
     import site  # noqa: PLC0415 - with sysconfig's tables 5 % of our import time
     import sysconfig  # noqa: PLC0415 - same
 
-    return (*sysconfig.get_paths().values(), *site.getsitepackages())
+    ours = __file__.rpartition("/core/")[0]
+    return (*sysconfig.get_paths().values(), *site.getsitepackages(), f"{ours}/")
 
 
 def _named(code: CodeType) -> Iterator[tuple[str, Any]]:

@@ -34,7 +34,7 @@ class _Portal:
 
 
 _portal = _Portal()
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
     os.register_at_fork(after_in_child=_portal.reset)
 
 

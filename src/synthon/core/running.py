@@ -52,7 +52,7 @@ class _Ids:
 
 _ids = _Ids()
 new_id = _ids.new
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
     os.register_at_fork(after_in_child=_ids.renew)
 
 
@@ -196,7 +196,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
 
     def _record(self, status: Literal["running", "done", "failed", "cancelled", "suspended"], error: str = "") -> None:
         run = self.run
-        if run.journal is None:
+        if run.journal is None or run.policy == "replay_only":  # a replay leaves the record of the run it replays
             return
         gone, new = run.diverged() if run.known and status == "done" else ([], [])
         diverged = to_json({"gone": gone, "new": new}) if gone else ""

@@ -22,7 +22,7 @@ class FunctionModel:
 
     Args:
         function: from a request to a text or a completion, sync or async.
-        identity: what its answers depend on; by default its name.
+        identity: what its answers depend on; by default its name, and where the function is defined.
     """
 
     function: Callable[[Request], Answer | Awaitable[Answer]]
@@ -32,7 +32,10 @@ class FunctionModel:
 
     def __post_init__(self) -> None:
         if not self.identity:
-            object.__setattr__(self, "identity", f"function:{self.name}")
+            code = getattr(self.function, "__code__", None)
+            module = getattr(self.function, "__module__", "")
+            place = f"{module}:{code.co_qualname}:{code.co_firstlineno}" if code else type(self.function).__qualname__
+            object.__setattr__(self, "identity", f"function:{self.name}:{place}")
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """What the function says."""

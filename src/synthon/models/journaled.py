@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 
-from synthon.core.budget import Amount, reserve, settle, used, worst_case
-from synthon.core.errors import BudgetExceeded, ProviderError
+from synthon.core.budget import Amount, Budget, reserve, settle, used, worst_case
+from synthon.core.errors import BudgetExceeded, ProviderError, ProviderTimeout, UserError
 from synthon.core.identity import canonical, dump_completion, load_completion
-from synthon.core.protocols import CallRecord, Emit, Model, Reservation, discard
+from synthon.core.protocols import CallRecord, Emit, Key, Model, Reservation, Span, discard
 from synthon.core.recording import Entry
 from synthon.core.running import current_span, log, span
+from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Delta, Price, Request, Usage
 
 _NO_DEADLINE: AbstractAsyncContextManager[None] = nullcontext()
+_metering: ContextVar[tuple[Budget, ...]] = ContextVar("synthon_metering", default=())
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,15 @@ class Journaled:
         """
         above = current_span()
         with span(self.name, "call") as opened:
-            call = _Call(self, opened, request, above.name if above is not None else self.name)
+            call = _Call(self, opened, request, above)
             await call.reserve()
             try:
-                completion = await call.read()
-                if completion is None:
-                    async with call.deadline():
-                        completion = await self.model.complete(call.request, call.heard(emit))
+                async with call.deadline():
+                    completion = await call.read(emit)
+                    if completion is None:
+                        completion = await self.model.complete(call.request, await call.sending(emit))
+                if not opened.row.hit:
                     completion = await call.keep(completion)
-                elif completion.text or completion.tool_calls:
-                    _emit_once(completion, emit)
             except BaseException as error:
                 call.failed(error)
                 raise
@@ -71,60 +73,83 @@ class Journaled:
 
 
 class _Call:
-    """One call's way: budget, journal, provider, row."""
+    """One call's way: key, budget, journal, provider, row."""
 
-    def __init__(self, journaled: Journaled, opened: span, request: Request, step: str) -> None:
-        self.journaled, self.opened, self.request, self.step = journaled, opened, request, step
-        self.budgets = opened.run.budgets
+    def __init__(self, journaled: Journaled, opened: span, request: Request, above: Span | None) -> None:
+        self.journaled, self.opened, self.request = journaled, opened, request
+        self.step = journaled.name if above is None else above.name
+        if above is not None and above.kind == "call":
+            raise _nested(journaled.name, above.name)
+        run = opened.run
         self.entry: Entry | None = None
+        own = getattr(journaled.model, "temperature", None)  # the local engine's default is greedy
+        temperature = own if request.temperature is None else request.temperature
+        greedy = temperature == 0 or bool(request.continuations)
+        if run.journal is not None or not greedy:
+            entry = Entry(run, canonical(journaled.identity, request), repeats=not greedy, sample=request.sample)
+            if entry.sample != request.sample:
+                self.request = replace(request, sample=entry.sample)
+            if run.journal is not None:
+                self.entry = entry
+                opened.row.key = entry.key.digest
+        self.budgets = run.budgets and tuple(budget for budget in run.budgets if not self._is_paid(budget))
         self.amount = Amount()
-        self.reserved = self.sent = False
+        self.sent = False
+        self.held: Token[tuple[Budget, ...]] | None = None
+        self.limit: asyncio.Timeout | None = None
+        self.draft: Draft | None = None
+
+    def _is_paid(self, budget: Budget) -> bool:
+        """Whether an earlier life's answer to this call is counted already; true once for each."""
+        if self.entry is None or self.entry.key not in budget.paid:
+            return False
+        budget.paid.remove(self.entry.key)
+        return True
 
     async def reserve(self) -> None:
         """Take the worst case, of the attempts that wrappers below may make."""
-        price = _price(self.journaled)
-        if self.budgets:
-            attempts = getattr(self.journaled.model, "attempts", 1)
-            self.amount = worst_case(self.budgets, self.request, price, attempts, self.journaled.name)
-            await reserve(self.budgets, self.amount, self.step)
-            self.reserved = True
-
-    async def read(self) -> Completion | None:
-        """The recorded answer, or that of the equal call in flight; None when this call must make it."""
-        run, request = self.opened.run, self.request
-        greedy = request.temperature == 0 or bool(request.continuations)
-        if run.journal is None and greedy:
-            return None
-        text = canonical(self.journaled.identity, request)
-        entry = Entry(run, text, repeats=not greedy, sample=request.sample)
-        if entry.sample != request.sample:
-            self.request = replace(request, sample=entry.sample)
-        if run.journal is None:
-            return None
-        self.entry = entry
-        self.opened.row.key = entry.key.digest
-        await self._reserve_on_disk(entry)
-        row = await entry.read_or_join()
-        if row is None:
-            return None
-        self.opened.row.hit = True
-        return load_completion(row)
-
-    async def _reserve_on_disk(self, entry: Entry) -> None:
-        run = self.opened.run
-        if run.journal is not None and any(budget.durable for budget in self.budgets):
-            run.write(Reservation(run.id, entry.key, *self.amount))
-            await run.journal.durable()
+        if not self.budgets:
+            return
+        if not set(self.budgets).isdisjoint(_metering.get()):
+            raise _nested(self.journaled.name, "another")
+        attempts = getattr(self.journaled.model, "attempts", 1)
+        self.amount = worst_case(self.budgets, self.request, _price(self.journaled), attempts, self.journaled.name)
+        await reserve(self.budgets, self.amount, self.step)
+        self.held = _metering.set(self.budgets)
 
     def deadline(self) -> AbstractAsyncContextManager[object]:
         """The time left under the budgets."""
-        self.sent = True
         left = [left_s for budget in self.budgets if (left_s := budget.remaining_s()) is not None]
-        return asyncio.timeout(min(left)) if left else _NO_DEADLINE
+        if not left:
+            return _NO_DEADLINE
+        self.limit = asyncio.timeout(min(left))
+        return self.limit
 
-    def heard(self, emit: Emit) -> Emit:
-        """The listener, guarded: what it raises never reaches the model."""
-        return emit if emit is discard else _Safe(emit)
+    async def read(self, emit: Emit) -> Completion | None:
+        """The recorded answer, or that of the equal call in flight; None when this call must make it."""
+        row = None if self.entry is None else await self.entry.read_or_join()
+        if row is None:
+            return None
+        self.opened.row.hit = True
+        completion = load_completion(row)
+        _emit_once(completion, emit)
+        return completion
+
+    async def sending(self, emit: Emit) -> Emit:
+        """Reserve on disk under a durable budget; returns the listener, whose errors never reach the model."""
+        for budget in self.budgets:
+            if budget.durable and budget.home is not None:
+                journal, run = budget.home
+                key = Key(self.opened.run.id, self.opened.row.id) if self.entry is None else self.entry.key
+                journal.write(Reservation(run, key, *self.amount))
+                await journal.durable()
+        self.sent = True
+        if emit is discard:
+            return emit
+        if self.opened.run.policy != "cache":
+            return _Safe(emit)
+        self.draft = Draft(_Safe(emit))
+        return self.draft
 
     async def keep(self, completion: Completion) -> Completion:
         """Write the row; the answer is the row that won."""
@@ -139,7 +164,15 @@ class _Call:
         opened.kept = opened.run.policy != "read_only"
         won = await entry.keep(row, CallRecord(entry.key, entry.text, row, opened.closed()))
         entry.land(won)
-        return completion if won is row else load_completion(won)
+        if won != row:
+            completion = load_completion(won)
+        if self.draft is not None and won == row:
+            self.draft.keep()
+        elif self.draft is not None:
+            self.draft.withdraw()
+            _emit_once(completion, self.draft)
+            self.draft.keep()
+        return completion
 
     def _account(self, usage: Usage) -> None:
         row = self.opened.row
@@ -147,35 +180,51 @@ class _Call:
         row.tokens_cached, row.tokens_out, row.cost_usd = usage.cached_tokens, usage.output_tokens, usage.cost_usd
         row.billed_usd = usage.cost_usd and 0.0 if row.hit else usage.cost_usd
 
+    def _settle(self, spent: Amount, billed_usd: float) -> None:
+        if self.held is not None:
+            _metering.reset(self.held)
+            settle(self.budgets, self.amount, spent, self.step, billed_usd)
+
     def settle(self, usage: Usage) -> None:
         """Count what the row cost, hit or not; money only for what was billed now."""
         self._account(usage)
-        if self.reserved:
-            billed_usd = 0.0 if self.opened.row.hit else usage.cost_usd or 0.0
-            settle(self.budgets, self.amount, used(usage), self.step, billed_usd)
+        spent, billed_usd = used(usage), usage.cost_usd or 0.0
+        if self.opened.row.hit:
+            # the row may be of a stack that made more attempts than this one could
+            spent, billed_usd = spent.at_most(self.amount), 0.0
+        self._settle(spent, billed_usd)
 
     def failed(self, error: BaseException) -> None:
-        """Count a failure: the attempts made, or after a cancellation the worst case, for it may have been billed."""
+        """Count a failure: the attempts made; after a cancellation or time-out the worst case, for it may be billed.
+
+        Raises:
+            BudgetExceeded: it was this call's deadline that cancelled it.
+        """
+        late = isinstance(error, TimeoutError) and self.limit is not None and self.limit.expired()
         if self.entry is not None:
-            self.entry.fail(error)
-        if not self.reserved:
-            return
-        if not self.sent:
-            spent = Amount()
-        elif isinstance(error, ProviderError):
-            spent = Amount(error.attempts)
-        else:
-            spent = self.amount
-        settle(self.budgets, self.amount, spent, self.step, 0.0)
-        if isinstance(error, TimeoutError) and any(
-            (b.remaining_s() or 0) <= 0 for b in self.budgets if b.minutes is not None
-        ):
-            spent_by = str(self.budgets[-1].spent)
-            msg = (
-                f"The budget's minutes ran out during a call of step {self.step!r}, which was cancelled. "
-                f"Spent: {spent_by}. Raise minutes=, or resume the run under a new budget."
+            self.entry.fail(asyncio.CancelledError() if late else error)
+        spent = self.amount if self.sent else Amount()
+        if self.sent and isinstance(error, ProviderError):
+            spent = (
+                spent._replace(calls=error.attempts) if isinstance(error, ProviderTimeout) else Amount(error.attempts)
             )
-            raise BudgetExceeded(msg, spent=spent_by, limit="minutes") from error
+        self._settle(spent, 0.0)
+        if late:
+            budget = min(self.budgets, key=lambda budget: budget.remaining_s() or 0.0)
+            text = budget.report()
+            msg = (
+                f"The budget's limit minutes={budget.minutes} ran out during a call of step {self.step!r}, which was "
+                f"cancelled. Spent: {text}. Raise the limit, or resume the run under a larger budget."
+            )
+            raise BudgetExceeded(msg, spent=text, limit=f"minutes={budget.minutes}") from error
+
+
+def _nested(name: str, outer: str) -> UserError:
+    msg = (
+        f"Journaled model {name!r} was called inside journaled model {outer!r}: both would keep and count the call. "
+        "Journal the models that answer, not what is built of them."
+    )
+    return UserError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from synthon.core.errors import UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Capability, Completion, Price, Request
+from synthon.models.budgeted import Budgeted
 from synthon.models.journaled import Journaled
 
 
@@ -37,6 +39,11 @@ class Priced:
         """The model's attempts."""
         return attempts_of(self.model)
 
+    @property
+    def temperature(self) -> float | None:
+        """The model's own temperature."""
+        return temperature_of([self.model])
+
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """The model's answer, with its cost."""
         return priced(await self.model.complete(request, emit), self.price)
@@ -55,6 +62,12 @@ def attempts_of(model: Model) -> int:
     return int(getattr(model, "attempts", 1))
 
 
+def temperature_of(models: Sequence[Model]) -> float | None:
+    """What models take for a request that names no temperature; None where they differ or do not say."""
+    found = {getattr(model, "temperature", None) for model in models}
+    return found.pop() if len(found) == 1 else None
+
+
 def price_of(models: Sequence[Model]) -> Price | None:
     """The dearest price among models, part by part; None when one of them has none."""
     prices = [getattr(model, "price", None) for model in models]
@@ -69,7 +82,17 @@ def price_of(models: Sequence[Model]) -> Price | None:
 
 
 def inside(models: Sequence[Model], wrap: Callable[[list[Model]], Model]) -> Model:
-    """Wrap what stands inside journaled models, and journal the whole once; plain models stay plain."""
+    """Wrap what stands inside journaled models, and journal the whole once; plain models stay plain.
+
+    Raises:
+        UserError: one of several models has a budget of its own, which the whole could not hold.
+    """
+    first = models[0]
+    if len(models) == 1 and isinstance(first, Budgeted):
+        return replace(first, model=inside([first.model], wrap))
+    if any(isinstance(model, Budgeted) for model in models):
+        msg = "A Budgeted model stands among others that are journaled as one. Put sy.Budgeted around the whole."
+        raise UserError(msg)
     if not any(isinstance(model, Journaled) for model in models):
         return wrap(list(models))
     bare = [_bare(model) for model in models]

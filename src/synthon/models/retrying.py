@@ -10,7 +10,7 @@ from synthon.core.errors import ProviderError, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
-from synthon.models.placement import attempts_of, inside, price_of
+from synthon.models.placement import attempts_of, inside, price_of, temperature_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class _Retrying:
     @property
     def price(self) -> Price | None:
         return price_of([self.model])
+
+    @property
+    def temperature(self) -> float | None:
+        return temperature_of([self.model])
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
@@ -110,16 +114,20 @@ class _Fallback:
     def price(self) -> Price | None:
         return price_of(self.models)
 
+    @property
+    def temperature(self) -> float | None:
+        return temperature_of(self.models)
+
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
         failed = 0
-        for model in self.models:
+        for tried, model in enumerate(self.models, 1):
             try:
                 completion = await model.complete(request, draft)
             except ProviderError as error:
                 failed += error.attempts
                 error.attempts = failed
-                if model is self.models[-1] or not draft.withdraw():
+                if tried == len(self.models) or not draft.withdraw():
                     raise
             else:
                 return with_attempts(completion, failed)

@@ -8,10 +8,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from threading import Lock
 
-from synthon.core.errors import ProviderTimeout, UserError
+from synthon.core.errors import ProviderError, ProviderTimeout, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Capability, Completion, Delta, Price, Request
-from synthon.models.placement import attempts_of, inside, price_of
+from synthon.models.placement import attempts_of, inside, price_of, temperature_of
 
 _MINUTE_S = 60.0
 
@@ -40,6 +40,10 @@ class _Wrapper:
     def price(self) -> Price | None:
         return price_of([self.model])
 
+    @property
+    def temperature(self) -> float | None:
+        return temperature_of([self.model])
+
 
 @dataclass(frozen=True)
 class _Timed(_Wrapper):
@@ -55,7 +59,7 @@ class _Timed(_Wrapper):
             msg = (
                 f"Model {self.name!r} did not answer in {self.timeout_s} s. Raise timeout_s, or retry with sy.Retrying."
             )
-            raise ProviderTimeout(msg) from error
+            raise ProviderTimeout(msg, attempts=self.attempts) from error
 
 
 def Timed(model: Model, *, timeout_s: float) -> Model:  # noqa: N802 - a wrapper
@@ -146,12 +150,16 @@ class _Hedged(_Wrapper):
             if not done:
                 tasks.append(asyncio.create_task(self.model.complete(request)))
             completion = await _first(tasks)
+        except ProviderError as error:
+            error.attempts = sum(getattr(task.exception(), "attempts", 1) for task in tasks)
+            raise
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
         if len(tasks) > 1:
-            completion = replace(completion, usage=completion.usage + completion.usage)
+            loser = replace(completion.usage, attempts=attempts_of(self.model))
+            completion = replace(completion, usage=completion.usage + loser)
         if emit is not discard and completion.text:
             emit(Delta(text=completion.text))
         for tool_call in completion.tool_calls if emit is not discard else ():
@@ -165,13 +173,13 @@ async def _first(tasks: list[asyncio.Task[Completion]]) -> Completion:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         good = [task for task in tasks if task in done and not task.cancelled() and task.exception() is None]
         if good or not waiting:
-            return (good or list(done))[0].result()
+            return (good or tasks)[0].result()
 
 
 def Hedged(model: Model, *, after_s: float) -> Model:  # noqa: N802 - a wrapper
     """The model, asked a second time when it has not answered after `after_s` seconds; the first answer counts.
 
-    The loser is cancelled and counted as having used what the winner used, since it may have been billed. Streamed
-    text comes at once, at the end (Dean and Barroso 2013, "The Tail at Scale").
+    The loser is cancelled and counted as having used what the winner used, in every attempt it could make, since it
+    may have been billed. Streamed text comes at once, at the end (Dean and Barroso 2013, "The Tail at Scale").
     """
     return inside([model], lambda bare: _Hedged(bare[0], after_s))

@@ -1,0 +1,107 @@
+"""One tree of errors, one list of names, seams that plain classes fit."""
+
+import inspect
+import re
+
+import pytest
+
+import synthon as sy
+from synthon.core import errors, protocols
+from tests.core.counting import Counting
+
+
+def tree(kind: type[BaseException], depth: int = 0) -> list[tuple[str, int]]:
+    below = [
+        name
+        for child in kind.__subclasses__()
+        if child.__module__ == errors.__name__
+        for name in tree(child, depth + 1)
+    ]
+    return [(kind.__name__, depth), *below]
+
+
+def test_the_tree_is_as_drawn_at_the_top_of_its_file() -> None:
+    drawn = []
+    for line in (errors.__doc__ or "").splitlines()[2:]:
+        found = re.match(r"(?P<branch>[│ ├└─]*)(?P<name>[A-Z]\w+)", line)
+        assert found
+        drawn.append((found["name"], len(found["branch"]) // 4))
+    assert sorted(drawn) == sorted(tree(sy.SynthonError))
+
+
+def test_every_error_is_a_public_name() -> None:
+    assert {name for name, _ in tree(sy.SynthonError)} <= set(sy.__all__)
+
+
+def test_errors_carry_what_failed() -> None:
+    failure = sy.ProviderError("no", status=503, retry_after_s=2.5, request_id="x", attempts=3, retryable=False)
+    assert (str(failure), failure.status, failure.retry_after_s, failure.request_id) == ("no", 503, 2.5, "x")
+    assert (failure.attempts, failure.retryable) == (3, False)
+    long = sy.ContextTooLong("long", tokens=9000, limit=8192)
+    assert (long.tokens, long.limit, long.retryable) == (9000, 8192, False)
+    output = sy.OutputError("odd", text="t", expected="int")
+    assert (output.text, output.expected) == ("t", "int")
+    check = sy.CheckFailed("bad", check="cites", output=[1])
+    assert (check.check, check.output) == ("cites", [1])
+    guard = sy.GuardBlocked("stop", guard="keys", evidence="sk-")
+    assert (guard.guard, guard.evidence) == ("keys", "sk-")
+    budget = sy.BudgetExceeded("over", spent="1 calls", limit="calls=1")
+    assert (budget.spent, budget.limit) == ("1 calls", "calls=1")
+
+
+@pytest.mark.parametrize("kind", [sy.TooManyRequests, sy.ProviderTimeout, sy.ContextTooLong])
+def test_a_providers_failures_are_one_family(kind: type[sy.ProviderError]) -> None:
+    with pytest.raises(sy.ProviderError, match="x"):
+        raise kind("x")
+
+
+def test_a_seam_is_one_method_and_read_only_facts() -> None:
+    for seam, methods in {
+        protocols.Model: {"complete"},
+        protocols.Embedder: {"embed"},
+        protocols.Retriever: {"search"},
+        protocols.Tool: {"call"},
+    }.items():
+        own = {name for name, value in vars(seam).items() if inspect.isfunction(value) and not name.startswith("_")}
+        assert own == methods
+        assert all(value.fset is None for value in vars(seam).values() if isinstance(value, property)), (
+            "else frozen dataclasses do not fit"
+        )
+
+
+def test_values_are_equal_by_what_they_hold_and_can_be_keys() -> None:
+    assert {sy.Text("a"), sy.Text("a"), sy.Image("a")} == {sy.Image("a"), sy.Text("a")}
+    others: list[object] = [sy.Reasoning("a"), "a"]
+    assert sy.Text("a") not in others
+    assert repr(sy.Score(-1.0, 2)) == "Score(logprob=-1.0, tokens=2)"
+
+
+def test_nobody_listens_to_discard() -> None:
+    assert sy.discard.retractable
+    sy.discard(sy.Delta(text="x"))
+
+
+def test_plain_classes_are_models() -> None:
+    model: sy.Model = Counting()
+    also: sy.Model = sy.FunctionModel(lambda _: "x")
+    assert {model.name, also.name} == {"counting", "function"}
+
+
+def test_messages_and_completions_say_their_text() -> None:
+    parts = (sy.Text("a"), sy.Image(url="u"), sy.Text("b"), sy.ToolCall("1", "n", "{}"))
+    assert sy.Message("user", parts).text == "ab"
+    assert sy.Message("user", "plain").text == "plain"
+    assert sy.Completion("plain").message == sy.Message("assistant", "plain")
+    call, thought = sy.ToolCall("1", "n", "{}"), sy.Reasoning("hm")
+    whole = sy.Completion("said", tool_calls=(call,), reasoning=(thought,))
+    assert whole.message == sy.Message("assistant", (thought, sy.Text("said"), call))
+    assert sy.Completion(tool_calls=(call,)).message == sy.Message("assistant", (call,))
+
+
+def test_usage_adds_up_and_costs_by_its_parts() -> None:
+    one, two = sy.Usage(1, 2, 3, 4, 1, 0.5), sy.Usage(10, 20, 30, 40, 5)
+    assert one + two == sy.Usage(11, 22, 33, 44, 6, 0.5, 2)
+    assert (two + two).cost_usd is None
+    assert one.tokens == 10
+    assert sy.Price(1e6, 2e6).cost_usd(one) == 1 + 2 + 3 + 8
+    assert sy.Price(1e6, 2e6, 0.0, 3e6).cost_usd(one) == 1 + 0 + 9 + 8

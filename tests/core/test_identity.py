@@ -1,0 +1,173 @@
+"""One serialisation: what is hashed is what is stored, and all that decides an answer is in it."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import synthon as sy
+from synthon.core.identity import canonical, digest, dump_completion, load_completion, to_json, with_sample
+from tests.core.counting import Counting, ask
+
+TURN = (sy.Message("user", "hi"),)
+PARTS = (
+    sy.Text("look", cache=True),
+    sy.Image(data="aGk=", media_type="image/jpeg"),
+    sy.Image(url="http://127.0.0.1/a.png"),
+    sy.Reasoning("hm", signature="seal", redacted=True),
+    sy.ToolCall("c1", "add", '{"a": 1}'),
+    sy.ToolResult("c1", (sy.Text("2"), sy.Image(data="aGk=")), is_error=True),
+)
+
+
+def key(request: sy.Request, identity: str = "m") -> str:
+    return digest(canonical(identity, request))
+
+
+def test_a_temperature_of_0_is_one_of_0_point_0() -> None:
+    zero, real, minus = (sy.Request(TURN, temperature=t, top_p=1, min_p=t) for t in (0, 0.0, -0.0))
+    assert key(zero) == key(real) == key(minus)
+    assert '"temperature":0.0,"top_p":1.0' in canonical("m", zero)
+
+
+def test_what_is_left_at_its_default_does_not_appear() -> None:
+    assert json.loads(canonical("m", sy.Request(TURN))) == {"model": "m", "messages": [["user", "hi"]]}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"temperature": 0.0},
+        {"max_tokens": 0},
+        {"max_tokens": 5},
+        {"top_p": 0.0},
+        {"top_k": 4},
+        {"min_p": 0.1},
+        {"stop": ("x",)},
+        {"seed": 0},
+        {"seed": 1},
+        {"tools": (sy.ToolSpec("add", "adds", "{}"),)},
+        {"constraint": sy.Choice(("a", "b"))},
+        {"constraint": sy.Regex("a|b")},
+        {"constraint": sy.Schema("{}")},
+        {"constraint": sy.Grammar("start: A")},
+        {"continuations": ("a",)},
+        {"logprobs": 2},
+        {"extra": '{"n":1}'},
+        {"messages": (sy.Message("system", "hi"),)},
+        {"messages": (sy.Message("user", "hi "),)},
+        *({"messages": (sy.Message("user", (part,)),)} for part in PARTS),
+    ],
+)
+def test_all_that_decides_an_answer_changes_the_key(changed: dict[str, object]) -> None:
+    assert key(dataclasses.replace(sy.Request(TURN), **changed)) != key(sy.Request(TURN))  # type: ignore[arg-type] # fields by name
+
+
+def test_salt_and_sample_are_no_part_of_the_canonical_text() -> None:
+    plain = sy.Request(TURN)
+    assert canonical("m", dataclasses.replace(plain, salt="tenant", sample=3)) == canonical("m", plain)
+
+
+def test_the_sample_number_makes_a_key_of_its_own_and_stays_readable() -> None:
+    text = canonical("m", sy.Request(TURN))
+    assert with_sample(text, 0) == text
+    assert json.loads(with_sample(text, 7))["sample"] == 7
+    assert len({digest(with_sample(text, n)) for n in range(20)}) == 20
+
+
+def test_two_endpoints_never_share_a_key() -> None:
+    assert key(sy.Request(TURN), "http://a/v1 qwen") != key(sy.Request(TURN), "http://b/v1 qwen")
+
+
+async def test_two_endpoints_with_one_model_name_never_share_a_row() -> None:
+    journal = sy.MemoryJournal()
+    here, there = Counting("qwen", lambda _: "here"), Counting("qwen", lambda _: "there")
+    there.identity = "other endpoint, qwen"
+    for model, said in ((here, "here"), (there, "there"), (here, "here")):
+        answer = await sy.run(sy.Journaled(model).complete, ask("hi"), journal=journal, policy="cache")
+        assert answer.text == said
+    assert (here.calls, there.calls) == (1, 1)
+
+
+def test_two_functions_are_two_models_unless_they_are_given_one_identity() -> None:
+    def one(_: sy.Request) -> str:
+        return "1"
+
+    def two(_: sy.Request) -> str:
+        return "2"
+
+    assert sy.FunctionModel(one).identity == sy.FunctionModel(one).identity != sy.FunctionModel(two).identity
+    assert sy.FunctionModel(one, identity="x").identity == sy.FunctionModel(two, identity="x").identity == "x"
+    assert sy.FunctionModel(str).identity.endswith(":type")
+
+
+def test_images_tools_and_reasoning_come_back_from_the_canonical_text() -> None:
+    shape = json.loads(canonical("m", sy.Request((sy.Message("assistant", PARTS),))))
+    kinds = {"text": sy.Text, "image": sy.Image, "reasoning": sy.Reasoning, "tool_call": sy.ToolCall}
+
+    def value(part: dict[str, object]) -> object:
+        kind = str(part.pop("kind"))
+        if kind != "tool_result":
+            return kinds[kind](**part)
+        inner = part.pop("content")
+        assert isinstance(inner, list)
+        return sy.ToolResult(content=tuple(value(item) for item in inner), **part)  # type: ignore[arg-type,misc] # same
+
+    [[role, content]] = shape["messages"]
+    assert role == "assistant"
+    assert tuple(value(part) for part in content) == PARTS
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["temperature", "top_p", "min_p"])
+def test_a_number_that_json_cannot_hold_is_refused(name: str, number: float) -> None:
+    with pytest.raises(sy.UserError, match="Pass finite numbers only"):
+        canonical("m", dataclasses.replace(sy.Request(TURN), **{name: number}))  # type: ignore[arg-type] # fields by name
+
+
+def test_a_value_with_no_canonical_form_is_refused() -> None:
+    with pytest.raises(sy.UserError, match="no canonical form"):
+        canonical("m", sy.Request(TURN, stop=({"x"},)))  # type: ignore[arg-type] # on purpose
+
+
+def test_lone_surrogates_have_a_key_and_can_be_stored() -> None:
+    text = canonical("m", sy.Request((sy.Message("user", "half \ud83d of a pair"),)))
+    assert text.encode()
+    assert json.loads(text)["messages"][0][1] == "half \ud83d of a pair"
+    assert "ü" in canonical("m", sy.Request((sy.Message("user", "grün"),)))
+
+
+@given(st.text(st.characters(codec=None)), st.text(st.characters(codec=None)))
+def test_two_texts_share_a_key_only_when_they_are_equal(one: str, two: str) -> None:
+    first, second = (sy.Request((sy.Message("user", text),)) for text in (one, two))
+    assert (key(first) == key(second)) == (one == two)
+
+
+@given(
+    st.text(st.characters(codec=None)),
+    st.lists(st.builds(sy.TokenLogprob, st.text(), st.floats(-50, 0), st.just((("a", -1.0),)))).map(tuple),
+    st.sampled_from(["stop", "length", "tool_calls", "content_filter"]),
+)
+def test_a_completion_comes_back_from_its_row(text: str, logprobs: tuple[sy.TokenLogprob, ...], finish: str) -> None:
+    completion = sy.Completion(
+        text,
+        sy.Usage(1, 2, 3, 4, 5, 0.25, 6),
+        (sy.ToolCall("c", "n", "{}"),),
+        (sy.Reasoning("r", "s"),),
+        (sy.Score(-1.5, 2),),
+        logprobs,
+        finish,  # type: ignore[arg-type] # one of its literals
+        "m",
+    )
+    assert load_completion(dump_completion(completion)) == completion
+    assert load_completion(dump_completion(sy.Completion())) == sy.Completion()
+
+
+def test_a_trace_takes_any_value() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    for value in (circle, "half \ud83d", {"a": object()}, {1: float("nan")}, b"\xff", [sy.Text("x")]):
+        json.loads(to_json(value))

@@ -1,0 +1,84 @@
+"""A journaled model: its rows, its bill, and what it leaves as it is."""
+
+from collections.abc import Callable
+
+import pytest
+
+import synthon as sy
+from tests.core.counting import Counting, ask
+
+PRICE = sy.Price(1e6, 2e6)
+
+
+class Cool(Counting):
+    """Greedy where a request names no temperature, as the embedded engine is."""
+
+    temperature = 0.0
+
+
+def test_a_journaled_model_is_called_what_its_model_is_called() -> None:
+    model = sy.Journaled(Counting("m"))
+    assert (model.name, model.identity) == ("m", "m")
+    assert model.capabilities == {"chat"}
+
+
+async def test_a_model_that_is_greedy_by_default_has_one_sample_for_such_requests() -> None:
+    wraps: list[Callable[[sy.Model], sy.Model]] = [
+        lambda model: model,
+        lambda model: sy.Retrying(sy.Timed(model, timeout_s=9)),
+        lambda model: sy.Fallback(model, sy.Journaled(Cool("other"), price=PRICE)),
+        lambda model: sy.Fallback(model, sy.Journaled(Counting("other"))),
+    ]
+    for wrap, samples in zip(wraps, ([0], [0], [0], [0, 1]), strict=True):
+        cool = Cool()
+        model = wrap(sy.Journaled(cool, price=PRICE))
+
+        async def twice(model: sy.Model = model) -> None:
+            for _ in range(2):
+                await model.complete(ask("q", temperature=None))
+
+        await sy.run(twice, journal=sy.MemoryJournal())
+        assert [request.sample for request in cool.seen] == samples
+
+
+async def test_a_request_reaches_the_model_as_it_was_but_for_its_sample() -> None:
+    model = Counting()
+    request = ask("q", temperature=0.7, max_tokens=9)
+
+    async def twice() -> None:
+        for _ in range(2):
+            await sy.Journaled(model).complete(request)
+
+    for policy in ("off", "fresh"):
+        await sy.run(twice, policy=policy, journal=sy.MemoryJournal())
+    assert model.seen[0] == request
+    assert [seen.sample for seen in model.seen] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("policy", ["off", "fresh"])
+async def test_a_price_makes_a_cost_and_a_cost_of_the_providers_own_stays(policy: sy.Policy) -> None:
+    for usage, cost in ((sy.Usage(1, output_tokens=2), 5.0), (sy.Usage(1, output_tokens=2, cost_usd=0.5), 0.5)):
+        model = sy.Journaled(Counting(usage=usage), price=PRICE)
+        told = await sy.run(model.complete, ask("q"), policy=policy, journal=sy.MemoryJournal())
+        assert told.usage.cost_usd == cost
+    unpriced = await sy.run(sy.Journaled(Counting()).complete, ask("q"), policy=policy, journal=sy.MemoryJournal())
+    assert unpriced.usage.cost_usd is None
+
+
+async def test_a_call_outside_of_a_run_is_a_run_of_one_call_in_the_default_journal() -> None:
+    model = Counting()
+    for _ in range(2):
+        await sy.Journaled(model).complete(ask("q"))
+    assert model.calls == 2
+    journal = sy.default_journal()
+    assert journal is not None
+    journal.flush()
+
+
+async def test_keys_and_headers_have_no_place_in_a_row() -> None:
+    """A row holds the model's identity and the request, nothing else of the model."""
+    model = Counting("m")
+    model.api_key = "sk-secret"  # type: ignore[attr-defined] # what an endpoint would hold
+    journal = sy.MemoryJournal()
+    await sy.run(sy.Journaled(model).complete, ask("q"), journal=journal)
+    assert "sk-secret" not in repr(journal.records)
