@@ -2,8 +2,8 @@
 
     answer = ask("bm25s", "bm25s_ranking.py", {"texts": texts, "queries": queries, "k": 10})
 
-`benchmarks/peers/<name>.txt` pins the packages; the environment is `benchmarks/peers/.venv-<name>` and is made anew when
-the pins change. A script there reads one JSON object from stdin and writes one to stdout.
+`benchmarks/peers/<name>.txt` pins the packages; the environment is `benchmarks/peers/.venv-<name>` and is made anew
+when the pins change. A script there reads one JSON object from stdin and writes one to stdout.
 """
 
 from __future__ import annotations

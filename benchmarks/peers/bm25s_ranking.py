@@ -1,6 +1,6 @@
 """Ranks documents with the `bm25s` package; run by `benchmarks.retrieval` in an environment of its own.
 
-Reads {"texts": [...], "queries": [...], "k": n} from stdin, writes {"rows": [[row, ...], ...], "version": ..} to stdout.
+Reads {"texts": [...], "queries": [...], "k": n} from stdin, writes {"rows": [[row, ..], ..], "version": ..} to stdout.
 """
 
 import importlib.metadata

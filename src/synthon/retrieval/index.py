@@ -1,0 +1,318 @@
+"""`Index`: documents in one file, found again by words and by meaning."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from synthon.core.errors import UserError
+from synthon.core.progress import Progress
+from synthon.core.recording import recorded
+from synthon.core.values import Passage
+from synthon.models.embedders import embedder as packaged_embedder
+from synthon.retrieval.adding import Report, find, prepare
+from synthon.retrieval.dense import EXACT_CHUNKS
+from synthon.retrieval.documents import Document
+from synthon.retrieval.files import MAX_BYTES
+from synthon.retrieval.fusion import WEIGHT
+from synthon.retrieval.parsing import PARSE_S, Parser
+from synthon.retrieval.searching import Question, Snapshot
+from synthon.retrieval.store import Store
+from synthon.retrieval.words import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from synthon.core.progress import Watch
+    from synthon.core.protocols import Embedder, Filter, FloatArray
+    from synthon.retrieval.adding import Found
+    from synthon.retrieval.documents import Added
+    from synthon.retrieval.searching import Mode
+    from synthon.retrieval.store import Entry
+
+#: Chunks written in one transaction; also how much work a kill can lose.
+_BATCH_CHUNKS = 512
+_EMBEDDED_AT_ONCE = 64
+_CHUNK_CHARACTERS = range(100, 100_001)
+
+
+class Index:
+    """Documents, their chunks, words, vectors and metadata in one SQLite file; safe from any thread and event loop.
+
+    `add` is incremental, `search` hybrid by default. An index keeps the embedder and the chunk size it was made with.
+
+    Args:
+        path: the file, made when it is not there.
+        embedder: turns chunks and queries into vectors; None takes the packaged MiniLM when first needed, "none" keeps
+            no vectors: words only.
+        chunk_characters: longest chunk, 100..100,000; None takes what the index was made with, else 1,000, which is
+            about what the packaged embedder reads (256 tokens).
+        max_bytes: a larger file is a failure.
+        parse_s: so is a PDF, Word or HTML file that takes its parser longer, in seconds.
+        exact_chunks: above this many, a usearch file beside the index gives the dense candidates.
+
+    Raises:
+        UserError: the file is no index, or was made with another chunk size.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        embedder: Embedder | Literal["none"] | None = None,
+        chunk_characters: int | None = None,
+        max_bytes: int = MAX_BYTES,
+        parse_s: float = PARSE_S,
+        exact_chunks: int = EXACT_CHUNKS,
+    ) -> None:
+        if chunk_characters is not None and chunk_characters not in _CHUNK_CHARACTERS:
+            msg = f"Index(chunk_characters={chunk_characters!r}): it must be in 100..100,000; 1,000 is a good start."
+            raise UserError(msg)
+        self._store = Store(Path(path))
+        self._embedder = embedder
+        self._max_bytes, self._parse_s, self._exact_chunks = max_bytes, parse_s, exact_chunks
+        self._chunk_characters = int(self._store.pin("chunk_characters", chunk_characters or 1_000))
+        if chunk_characters not in {None, self._chunk_characters}:
+            msg = (
+                f"The index {str(path)!r} has chunks of {self._chunk_characters} characters, not {chunk_characters}. "
+                "Leave chunk_characters out, or index the documents again into a new file."
+            )
+            raise UserError(msg)
+        self._snapshot: Snapshot | None = None
+        self._digest: tuple[int, str] = (-1, "")
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Index({str(self._store.path)!r})"
+
+    def close(self) -> None:
+        """Close the file; the index cannot be used any more."""
+        self._store.close()
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that decides what a search finds: documents, chunk size, rules and embedder."""
+        with self._store.state():
+            version = self._store.version()
+            if self._digest[0] != version:
+                parts = [self._store.digest(), self._store.meta("embedder"), self._chunk_characters, RULES]
+                self._digest = version, hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return self._digest[1]
+
+    def documents(self) -> list[str]:
+        """Ids of all documents, in order."""
+        return self._store.ids()
+
+    def document(self, id_: str) -> Document:
+        """A document as it was indexed; a passage's text is `document.text[start:end]`.
+
+        Raises:
+            UserError: there is none of this id.
+        """
+        found = self._store.document(id_)
+        if found is None:
+            msg = f"No document {id_!r} in {self!r}. Its ids are listed by documents()."
+            raise UserError(msg)
+        return found
+
+    def __len__(self) -> int:
+        """Number of chunks."""
+        return self._store.size()[1]
+
+    # ------------------------------------------------------------------------------------------------- changes
+
+    async def add(
+        self, source: str | Path | Document | Iterable[Document], *, prefix: str = "", progress: Watch | None = None
+    ) -> Added:
+        """Index a folder, a file or documents; only what is new or changed is read, cut and embedded.
+
+        A folder's documents have their path in it, after `prefix`, as id; adding the folder again removes those whose
+        file is gone. Few documents are one transaction, many are one for every 512 chunks: after a kill the
+        index holds whole documents only, and adding again continues. A file that cannot be read is in the
+        answer's `failed`, and the rest is indexed.
+
+        Raises:
+            UserError: no such folder, two documents with one id, or another embedder than the index was made with.
+            MissingExtra: a format's parser, or the default embedder, is not installed.
+        """
+        embedder = await asyncio.to_thread(self._chosen_embedder)
+        report, found = Report(), await asyncio.to_thread(find, source, prefix)
+        report.ignored.extend(found.ignored)
+        with Parser(parse_s=self._parse_s) as parser:
+            limits = self._chunk_characters, self._max_bytes
+            entries = prepare(found, self._store, parser, limits, report)
+            batch = await asyncio.to_thread(_next_batch, entries)
+            while True:
+                following = await asyncio.to_thread(_next_batch, entries) if batch else []
+                vectors = await self._vectors(batch, embedder, report)
+                removed = [] if following else await asyncio.to_thread(self._gone, found, report)
+                await asyncio.to_thread(self._store.write, batch, vectors, removed)
+                report.chunks += sum(len(entry.pieces) for entry in batch)
+                _tell(progress, report, len(found.items))
+                if not following:
+                    break
+                batch = following
+        await asyncio.to_thread(self._settle)
+        return report.final()
+
+    async def remove(self, *ids: str) -> list[str]:
+        """Delete documents with all that was made from them; returns the ids that were there."""
+        there = sorted(await asyncio.to_thread(self._store.stamps, ids))
+        await asyncio.to_thread(self._store.write, [], {}, there)
+        await asyncio.to_thread(self._settle)
+        return there
+
+    async def _vectors(self, batch: Sequence[Entry], embedder: Embedder | None, report: Report) -> dict[bytes, bytes]:
+        """A vector for each piece's digest: kept ones where the same text was indexed before, new ones else."""
+        if embedder is None:
+            return {}
+        texts = {piece.digest: piece.embedded for entry in batch for piece in entry.pieces}
+        found = await asyncio.to_thread(self._store.known_vectors, list(texts))
+        missing = [digest for digest in texts if digest not in found]
+        for start in range(0, len(missing), _EMBEDDED_AT_ONCE):
+            digests = missing[start : start + _EMBEDDED_AT_ONCE]
+            matrix = await embedder.embed([texts[digest] for digest in digests])
+            self._check_dimension(matrix.shape[1])
+            found.update((digest, row.astype("<f2").tobytes()) for digest, row in zip(digests, matrix, strict=True))
+            report.embedded += len(digests)
+        return found
+
+    def _gone(self, found: Found, report: Report) -> list[str]:
+        """Documents of this folder whose file is gone or can no longer be read; the former go to the report."""
+        failed = {each.id for each in report.failed}
+        there = {item.id if isinstance(item, Document) else item[1] for item in found.items}
+        listed = self._store.ids(found.source) if found.source else []
+        report.removed.extend(id_ for id_ in listed if id_ not in there)
+        values = [] if found.source else [id_ for id_, row in self._store.stamps(sorted(failed)).items() if not row[1]]
+        return [id_ for id_ in listed if id_ not in there or id_ in failed] + values
+
+    def _settle(self) -> None:
+        self._store.sweep()
+        if len(self) > self._exact_chunks:
+            with self._store.state():
+                self._current().warm()
+
+    # ------------------------------------------------------------------------------------------------ searches
+
+    async def search(
+        self, query: str, *, k: int = 5, where: Filter | None = None, mode: Mode | None = None, weight: float = WEIGHT
+    ) -> list[Passage]:
+        """The `k` best passages, best first; fewer only where fewer chunks fit the filter.
+
+        Scores are comparable within one search only (in mode "dense" they are cosines). Chunks of equal score come by
+        document id, then place. Cost: one embedding of the query, then memory speed. A search is a journaled call: the
+        same search of the same documents is read from its row under `cache`, or when a run is resumed.
+
+        Args:
+            query: a question or keywords; not blank.
+            k: at least 1.
+            where: `{"type": "md", "year >=": 2020}`: all must hold; see `synthon.retrieval.filters.condition`.
+            mode: "hybrid" (words and meaning, convex combination: the default), "rrf" (the two by reciprocal rank),
+                "dense", or "bm25" (words only: the default without an embedder).
+            weight: share of the dense side in "hybrid", 0..1.
+
+        Raises:
+            UserError: a blank query, k < 1, a weight outside 0..1, a filter that makes no sense, or an embedder that is
+                not the one the index was made with.
+        """
+        chosen: Mode = mode or ("bm25" if self._embedder == "none" else "hybrid")
+        if not query.strip() or k < 1 or not 0 <= weight <= 1:
+            msg = f"search({query!r}, k={k!r}, weight={weight!r}): give words to look for, k >= 1 and a weight in 0..1."
+            raise UserError(msg)
+        question = Question(query, k, None if where is None else dict(where), chosen, weight)
+        arguments = {"index": await asyncio.to_thread(lambda: self.digest), **asdict(question)}
+        rows = await recorded("search", arguments, lambda: self._answer(question), kind="search")
+        return [Passage(**row) for row in json.loads(rows)]
+
+    async def _answer(self, question: Question) -> str:
+        """A search's passages as JSON; with the index's digest, the question holds all that decides them."""
+        vector = None
+        if question.mode != "bm25":
+            embedder = await asyncio.to_thread(self._chosen_embedder)
+            if embedder is None:
+                msg = (
+                    f"search(mode={question.mode!r}): {self!r} keeps no vectors (embedder='none'). "
+                    "Search with mode='bm25', or index the documents into a new file with an embedder."
+                )
+                raise UserError(msg)
+            vector = np.asarray((await embedder.embed([question.query]))[0], np.float32)
+            self._check_dimension(len(vector))
+        return await asyncio.to_thread(self._found, question, vector)
+
+    def _found(self, question: Question, vector: FloatArray | None) -> str:
+        with self._store.state():
+            passages = self._store.passages(self._current().best(question, vector))
+        return json.dumps([asdict(passage) for passage in passages], ensure_ascii=False)
+
+    def _current(self) -> Snapshot:
+        """The snapshot of the store's present state; called inside `state()`, so by one thread at a time."""
+        version = self._store.version()
+        if self._snapshot is None or self._snapshot.rows.version != version:
+            self._snapshot = None  # the old one's memory goes before the new one's comes
+            dimension = self._store.meta("dimension") or 0
+            self._snapshot = Snapshot(self._store, int(dimension), self._exact_chunks)
+        return self._snapshot
+
+    def _chosen_embedder(self) -> Embedder | None:
+        """The embedder, None for "none".
+
+        Raises:
+            UserError: the index was made with another.
+        """
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = packaged_embedder()
+            chosen = self._embedder
+        identity = "none" if chosen == "none" else chosen.identity
+        made_with = self._store.pin("embedder", identity)
+        if made_with != identity:
+            msg = (
+                f"{self!r} was made with the embedder {made_with!r}, not {identity!r}: their vectors do not compare. "
+                "Open it with the former, or index the documents again into a new file."
+            )
+            raise UserError(msg)
+        return None if chosen == "none" else chosen
+
+    def _check_dimension(self, dimension: int) -> None:
+        if (there := self._store.pin("dimension", dimension)) != dimension:
+            msg = (
+                f"{self!r} holds vectors of {there} numbers, the embedder gave {dimension}. Its identity should differ."
+            )
+            raise UserError(msg)
+
+
+def _next_batch(entries: Iterator[Entry]) -> list[Entry]:
+    """Whole documents with about 512 chunks together; empty at the end."""
+    batch: list[Entry] = []
+    chunks = 0
+    for entry in entries:
+        batch.append(entry)
+        chunks += len(entry.pieces)
+        if chunks >= _BATCH_CHUNKS:
+            break
+    return batch
+
+
+def _tell(progress: Watch | None, report: Report, total: int) -> None:
+    if progress is not None:
+        progress(Progress(report.done, total, len(report.failed), label="documents"))
+
+
+__all__ = ["Index"]

@@ -1,0 +1,246 @@
+"""Folders as they are: hostile and broken files each get their reason, and the rest is indexed."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from synthon.retrieval import Added, Document, Index
+from synthon.retrieval.parsing import ParseError, Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one good file."""
+    place = tmp_path / "docs"
+    place.mkdir()
+    (place / "good.txt").write_text("The good file is found.")
+    return place
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with Index(tmp_path / "i.db", embedder="none") as made:
+        yield made
+
+
+async def only_good(index: Index, added: Added) -> dict[str, str]:
+    """Checks that the rest is indexed; gives the reasons of what is not."""
+    assert added.added == ("good.txt",)
+    assert [passage.text for passage in await index.search("good", k=1)] == ["The good file is found."]
+    return {each.id: each.reason for each in added.failed}
+
+
+async def test_files_without_readable_text_say_why(folder: Path, index: Index) -> None:
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "blank.md").write_text(" \n\n")
+    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+    (folder / "binary.py").write_bytes(b"text\0more")
+    (folder / "half.txt").write_bytes("ok".encode("utf-16") + b"\x00")
+    reasons = await only_good(index, await index.add(folder))
+    assert "is empty" in reasons["empty.txt"]
+    assert "holds no text" in reasons["blank.md"]
+    assert "not UTF-8 (byte 0xe9 at 3)" in reasons["latin.txt"]
+    assert "NUL byte at 4" in reasons["binary.py"]
+    assert "not UTF-16" in reasons["half.txt"]
+
+
+async def test_a_line_of_500_mb_is_refused_without_being_read(folder: Path, index: Index) -> None:
+    with (folder / "huge.txt").open("wb") as huge:
+        huge.truncate(500 * 1024 * 1024)
+    reasons = await only_good(index, await index.add(folder))
+    assert "has 524,288,000 bytes, the limit is 33,554,432" in reasons["huge.txt"]
+
+
+async def test_a_line_of_2_mb_without_a_space_is_cut(folder: Path, index: Index) -> None:
+    (folder / "line.txt").write_text("x" * 2_000_000)
+    added = await index.add(folder)
+    assert added.added == ("good.txt", "line.txt")
+    assert added.chunks == 2_001
+
+
+async def test_links_pipes_and_sockets_are_not_followed_or_waited_for(folder: Path, index: Index) -> None:
+    (folder / "loop").symlink_to(folder)
+    (folder / "self.txt").symlink_to("self.txt")
+    (folder / "password.txt").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "pipe.txt")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(folder, os.O_RDONLY)
+        listening.bind(f"/proc/self/fd/{here}/socket.txt")  # the folder's own path may be too long for a socket
+        os.close(here)
+        added = await index.add(folder)
+    reasons = await only_good(index, added)
+    assert "no regular file" in reasons["pipe.txt"]
+    assert set(reasons) == {"pipe.txt", "socket.txt"}
+    assert set(added.ignored) == {"self.txt", "password.txt"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+async def test_a_file_that_may_not_be_read_says_so(folder: Path, index: Index) -> None:
+    (folder / "secret.txt").write_text("secret")
+    (folder / "secret.txt").chmod(0)
+    assert "Permission denied" in (await only_good(index, await index.add(folder)))["secret.txt"]
+
+
+async def test_a_name_that_is_not_utf_8_says_so(folder: Path, index: Index) -> None:
+    (folder / os.fsdecode(b"bad\xff.txt")).write_text("text")
+    reasons = await only_good(index, await index.add(folder))
+    assert list(reasons.values()) == ["has a name that is not UTF-8. Rename it."]
+    str(await index.add(folder)).encode()
+
+
+async def test_a_zip_bomb_and_damaged_documents_are_refused(folder: Path, index: Index) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", b" " * 64 * 1024 * 1024)
+    (folder / "bomb.docx").write_bytes(packed.getvalue())
+    (folder / "damaged.docx").write_bytes(packed.getvalue()[:2_000])
+    (folder / "damaged.pdf").write_bytes(b"%PDF-1.7\n1 0 obj\n<<")
+    reasons = await only_good(index, await index.add(folder))
+    assert "archive bomb" in reasons["bomb.docx"]
+    assert "cannot be parsed" in reasons["damaged.docx"]
+    assert "cannot be parsed" in reasons["damaged.pdf"]
+
+
+@pytest.mark.slow
+async def test_a_page_built_to_take_for_ever_is_given_up_and_the_next_is_read(folder: Path, tmp_path: Path) -> None:
+    (folder / "deep.html").write_text("<div>" * 300_000 + "deep")
+    (folder / "next.html").write_text("<h1>After</h1><p>The parser was started again.</p>")
+    with Index(tmp_path / "i.db", embedder="none", parse_s=8) as index:
+        added = await index.add(folder)
+        assert (added.added, [each.id for each in added.failed]) == (("good.txt", "next.html"), ["deep.html"])
+        assert [passage.document for passage in await index.search("parser started", k=1)] == ["next.html"]
+
+
+def test_a_parser_that_takes_too_long_is_killed_and_replaced() -> None:
+    with Parser(parse_s=0.001) as parser, pytest.raises(ParseError, match=r"longer than 0\.001 s"):
+        parser.parse(b"<p>slow</p>", ".html")
+    with Parser() as parser:
+        assert parser.parse(b"<p>quick</p>", ".html").text == "quick"
+
+
+async def test_web_pages_lose_what_is_no_content_and_keep_their_headings(folder: Path, index: Index) -> None:
+    (folder / "page.html").write_text(
+        "<html><head><title>The Guide</title><script>x()</script></head><body><nav>menu</nav><main>"
+        "<h1>Install</h1><p>Run the command.</p><h2>On Linux</h2><p>Call <code>apt_get</code> first.</p></main>"
+        "<footer>imprint</footer></body></html>"
+    )
+    await index.add(folder)
+    document = index.document("page.html")
+    assert document.title == "The Guide"
+    assert document.text == "# Install\n\nRun the command.\n\n## On Linux\n\nCall `apt_get` first."
+    assert [each.title for each in await index.search("apt_get", k=1)] == ["The Guide > Install > On Linux"]
+
+
+async def test_word_files_are_read_with_their_headings(folder: Path, index: Index) -> None:
+    docx = pytest.importorskip("docx")
+    made = docx.Document()
+    made.add_heading("Policy", 1)
+    made.add_paragraph("Refunds take five days.")
+    made.save(folder / "policy.docx")
+    await index.add(folder)
+    assert index.document("policy.docx").text == "# Policy\n\nRefunds take five days."
+    assert [each.title for each in await index.search("refunds", k=1)] == ["Policy"]
+
+
+async def test_pdf_files_are_read(folder: Path, index: Index) -> None:
+    (folder / "note.pdf").write_bytes(small_pdf("Refunds take five days."))
+    await index.add(folder)
+    found = await index.search("refunds", k=1)
+    assert [each.document for each in found] == ["note.pdf"]
+    assert "Refunds take five days." in found[0].text
+
+
+def small_pdf(text: str) -> bytes:
+    """A page with one line of text."""
+    stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources 6 0 R >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        b"<< /Font << /F1 5 0 R >> >>",
+    ]
+    found, places = bytearray(b"%PDF-1.4\n"), []
+    for number, each in enumerate(objects, 1):
+        places.append(len(found))
+        found += b"%d 0 obj\n%s\nendobj\n" % (number, each)
+    table = len(found)
+    found += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    found += b"".join(b"%010d 00000 n \n" % place for place in places)
+    found += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, table)
+    return bytes(found)
+
+
+async def test_positions_count_in_the_file_itself_whatever_its_line_ends(folder: Path, index: Index) -> None:
+    data = "\ufeff# Heading\r\n\r\nSome text\r\nwith lines.\r\n"
+    (folder / "windows.md").write_bytes(data.encode())
+    await index.add(folder)
+    passage = (await index.search("text lines", k=1))[0]
+    assert passage.document == "windows.md"
+    assert data[passage.start : passage.end] == passage.text
+
+
+async def test_hidden_and_tool_folders_and_other_kinds_are_left_out(folder: Path, index: Index) -> None:
+    for name in (".git", "node_modules", "env"):
+        (folder / name).mkdir()
+        (folder / name / "x.txt").write_text("hidden")
+    (folder / "env/pyvenv.cfg").write_text("")
+    (folder / "picture.png").write_bytes(b"\x89PNG")
+    (folder / "README").write_text("read me")
+    added = await index.add(folder)
+    assert (added.added, added.ignored) == (("README", "good.txt"), ("picture.png",))
+
+
+async def test_a_file_that_can_no_longer_be_read_leaves_the_index(folder: Path, index: Index) -> None:
+    await index.add(folder)
+    (folder / "good.txt").write_bytes(b"\xff")
+    assert [each.id for each in (await index.add(folder)).failed] == ["good.txt"]
+    assert index.documents() == []
+
+
+async def test_two_folders_with_one_name_need_a_prefix(tmp_path: Path, folder: Path, index: Index) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "good.txt").write_text("Another good file.")
+    await index.add(folder)
+    assert "has the same id. Add this folder with a prefix=" in (await index.add(other)).failed[0].reason
+    assert (await index.add(other, prefix="other/")).added == ("other/good.txt",)
+    (other / "good.txt").unlink()
+    assert (await index.add(other, prefix="other/")).removed == ("other/good.txt",)
+    assert index.document("good.txt").text == "The good file is found."
+
+
+async def test_a_single_file_can_be_added(folder: Path, index: Index) -> None:
+    assert (await index.add(folder / "good.txt")).added == ("good.txt",)
+    assert (await index.add(str(folder / "good.txt"))).unchanged == ("good.txt",)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (Document(" ", "x"), "holds no text"),
+        (Document("a\ud800", "x"), "cannot be stored"),
+        (Document("a", "x", metadata={"y": float("nan")}), "cannot be stored"),
+        (Document("a", "x", metadata={"y": 2**63}), "no text, number (64 bits)"),
+        (Document("a", "x", metadata={"y": [1]}), "metadata that is no text, number"),  # type: ignore[dict-item]
+    ],
+)
+async def test_a_document_that_cannot_be_kept_fails_alone_and_its_old_version_goes(
+    index: Index, document: Document, reason: str
+) -> None:
+    await index.add(Document("before", "x"))
+    added = await index.add([document, Document("fine", "y")])
+    assert reason in added.failed[0].reason
+    assert (added.added, index.documents()) == (("y",), ["y"])
+    assert str(added).startswith("1 added, 1 failed\n  x: ")

@@ -1,0 +1,77 @@
+"""The usearch file beside a large index: derived, checked, brought up to date, made anew when it is not ours."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from synthon.retrieval import Document, Index
+from tests.retrieval.embedding import WordEmbedder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOCUMENTS = [Document(f"animal {n} likes food {n * 7 % 300} in town {n * 11 % 300}", f"{n:03}") for n in range(300)]
+
+
+def large(path: Path) -> Index:
+    return Index(path, embedder=WordEmbedder(), exact_chunks=100)
+
+
+async def test_the_graph_answers_like_the_exact_scan(tmp_path: Path) -> None:
+    with Index(tmp_path / "exact.db", embedder=WordEmbedder()) as exact, large(tmp_path / "large.db") as index:
+        await exact.add(DOCUMENTS)
+        await index.add(DOCUMENTS)
+        assert (tmp_path / "large.db.usearch").exists()
+        assert not (tmp_path / "exact.db.usearch").exists()
+        for mode in ("dense", "hybrid"):
+            for n in range(0, 300, 30):
+                query = f"food {n} town {n + 7}"
+                ours, theirs = [await each.search(query, k=10, mode=mode) for each in (index, exact)]
+                assert len({p.document for p in ours} & {p.document for p in theirs}) >= 9
+                assert ours[0].score == pytest.approx(theirs[0].score, abs=1e-4)
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged", "of another index", "no manifest"])
+async def test_a_file_that_does_not_fit_is_made_anew(tmp_path: Path, harm: str) -> None:
+    file, manifest = tmp_path / "i.db.usearch", tmp_path / "i.db.usearch.json"
+    with large(tmp_path / "i.db") as index:
+        await index.add(DOCUMENTS)
+        expected = await index.search("food 14", k=10)
+    if harm == "gone":
+        file.unlink()
+    elif harm == "damaged":
+        file.write_bytes(file.read_bytes()[:-1_000] + b"x" * 1_000)
+    elif harm == "no manifest":
+        manifest.write_text("{")
+    else:
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "index": "other"}))
+    with large(tmp_path / "i.db") as index:
+        assert await index.search("food 14", k=10) == expected
+    assert json.loads(manifest.read_text())["index"] != "other"
+
+
+async def test_a_file_that_fits_is_opened_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "i.db.usearch"
+    with large(tmp_path / "i.db") as index:
+        await index.add(DOCUMENTS)
+        expected = await index.search("food 14", k=10)
+    before = file.stat()
+    with large(tmp_path / "i.db") as index:
+        assert await index.search("food 14", k=10) == expected
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+async def test_the_file_follows_what_is_added_and_removed(tmp_path: Path) -> None:
+    with large(tmp_path / "i.db") as index:
+        await index.add(DOCUMENTS)
+        await index.remove("005", "006")
+        await index.add([Document("a walrus in the bath", "walrus"), Document("other words", "007")])
+        assert [p.document for p in await index.search("walrus bath", k=1, mode="dense")] == ["walrus"]
+        found = {p.document for p in await index.search("animal", k=299, mode="dense")}
+        assert len(found) == 299
+        assert not found & {"005", "006"}
+    with Index(tmp_path / "i.db", embedder=WordEmbedder()) as exact:
+        assert {p.document for p in await exact.search("animal", k=299, mode="dense")} == found
