@@ -140,7 +140,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="synthon-journal-") as name:
         measures = costs(Path(name), full=arguments.full, chance=chance)
         measures |= disasters(Path(name), full=arguments.full, seed=arguments.seed)
-    report("journal", arguments.seed, measures, as_json=arguments.json)
+    report("journal", arguments.seed, measures, as_json=arguments.json, readme=arguments.readme)
 
 
 if __name__ == "__main__":

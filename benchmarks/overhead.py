@@ -154,7 +154,7 @@ def main() -> None:
         endpoint.terminate()
         endpoint.wait()
     measures |= import_measures(rounds * 2)
-    report("overhead", arguments.seed, measures, as_json=arguments.json, peers=versions)
+    report("overhead", arguments.seed, measures, as_json=arguments.json, peers=versions, readme=arguments.readme)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What every benchmark shares: its command line, its table for people, its JSON object for machines.
 
-    arguments = parse(__doc__)                              # --data --cache --full --json --seed
+    arguments = parse(__doc__)                              # --data --cache --full --json --seed --readme
     quotes = Measure(0.88, interval=(0.86, 0.90), n=500, target=0.87, op=">=", unit="share")
     report("rag_qa", arguments.seed, {"quotes.squad": quotes}, as_json=arguments.json, peers={"dspy": "3.0.4"})
     skip("rag_qa", f"no squad in {arguments.data}", arguments)      # in place of `report`, where the data is missing
@@ -51,6 +51,7 @@ class Arguments:
     full: bool
     json: bool
     seed: int
+    readme: bool = False
 
 
 def parse(description: str | None, argv: Sequence[str] | None = None, *, seed: int = 7) -> Arguments:
@@ -62,15 +63,24 @@ def parse(description: str | None, argv: Sequence[str] | None = None, *, seed: i
     parser.add_argument("--full", action="store_true", help="take what it takes; resumes from its log")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     found = parser.parse_args(argv)
-    return Arguments(found.data, found.cache, found.full, found.json, found.seed)
+    return Arguments(found.data, found.cache, found.full, found.json, found.seed, found.readme)
 
 
 def report(
-    name: str, seed: int, measures: Mapping[str, Measure], *, as_json: bool, peers: Mapping[str, str] | None = None
+    name: str,
+    seed: int,
+    measures: Mapping[str, Measure],
+    *,
+    as_json: bool,
+    peers: Mapping[str, str] | None = None,
+    readme: bool = False,
 ) -> None:
     """Print the table and, with `as_json`, the JSON object as the last line; `peers` are their resolved versions."""
     print(table(measures))
+    if readme:
+        _write_readme(name, seed, table(measures), peers or {})
     if as_json:
         summary: dict[str, object] = {
             "benchmark": name, "seed": seed, "measures": {key: _plain(measure) for key, measure in measures.items()},
@@ -78,6 +88,16 @@ def report(
         if peers:
             summary["peers"] = dict(peers)
         print(json.dumps(summary, allow_nan=False), flush=True)
+
+
+def _write_readme(name: str, seed: int, text: str, peers: Mapping[str, str]) -> None:
+    """Put the table between the benchmark's markers."""
+    beside = f", beside {', '.join(f'{peer} {version}' for peer, version in peers.items())}" if peers else ""
+    block = f"`python -m benchmarks.{name}`, seed {seed}{beside}:\n\n{text}"
+    path = Path(__file__).parent.parent / "README.md"
+    start, end = f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(start)
+    path.write_text(f"{before}{start}\n{block}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 def skip(name: str, reason: str, arguments: Arguments) -> None:

@@ -81,7 +81,9 @@ def main() -> None:
     measures = {**of_systems(quality), **of_weights(quality)}
     with tempfile.TemporaryDirectory() as folder:
         measures |= speed(Path(folder), collections, arguments.seed)
-    report("retrieval", arguments.seed, measures, as_json=arguments.json, peers={"bm25s": version})
+    report(
+        "retrieval", arguments.seed, measures, as_json=arguments.json, peers={"bm25s": version}, readme=arguments.readme
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- quality

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from synthon.models.embedders import embedder
     from synthon.models.journaled import Journaled
     from synthon.models.local_model import local
-    from synthon.models.openai_model import openai
     from synthon.models.openai_embedding import openai_embedder
+    from synthon.models.openai_model import openai
     from synthon.models.retrying import Fallback, Retrying
     from synthon.models.selecting import select
     from synthon.models.timing import Hedged, RateLimited, Timed

@@ -243,13 +243,15 @@ asyncio.run(sy.run(program, 20, run_id="r", journal=journal, budget=budget, poli
 @pytest.mark.parametrize("shape", ["in_order", "at_once", "nested"])
 def test_a_durable_budget_holds_over_kills(nursery: Nursery, tmp_path: Path, shape: str, policy: str) -> None:
     calls = 12
-    for kill_at in (3, 101, 1, 102, 2, 101, 1):
+    kills = (3, 101, 1, 102, 2, 101, 1)
+    for kill_at in kills:
         nursery.run(tmp_path, STORM, kill_at, 0.001, calls, shape, policy)
         assert 0 < reached(tmp_path) <= calls
     nursery.run(tmp_path, STORM, 0, 0.001, calls, shape, policy)
     assert not nursery.killed
     # one that was reserved and not yet sent when the kill came is lost to the budget, never the other way round
-    assert reached(tmp_path) == calls if shape == "in_order" else reached(tmp_path) <= calls
+    lost = len(kills) * (1 if shape == "in_order" else calls)
+    assert max(1, calls - lost) <= reached(tmp_path) <= calls
 
 
 async def test_a_durable_budget_counts_an_answer_once_however_often_it_is_resumed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthon import Passage
-from synthon.retrieval.clauses import clauses, keeps_to
+from synthon.retrieval.clauses import clauses, keeps_to, speaks_to
 from synthon.retrieval.quotes import Quotes, fits, quote
 from synthon.retrieval.sentences import sentences
 from tests.retrieval.embedding import WordEmbedder
@@ -119,6 +119,24 @@ def test_clauses_stand_in_the_sentence_and_keep_what_was_asked() -> None:
     found = clauses("Who opened the bridge?", sentence)
     assert "the bridge was opened by Anna Berg in 1931" in found
     assert all(each in sentence and "Anna" in each and each.count("(") == each.count(")") for each in found)
+
+
+def test_a_question_for_no_kind_gets_the_rest_of_the_sentence() -> None:
+    sentence = "In 1931, the show's Doctor has a granddaughter, the pupil of two teachers."
+    assert clauses("What does the Doctor have?", sentence)[-1].endswith("two teachers.")
+    assert all(sentence.endswith(each) for each in clauses("What does the Doctor have?", sentence))
+
+
+@pytest.mark.parametrize(
+    ("question", "is_about"),
+    [
+        ("Who opened the bridge?", True),
+        ("How many people opened the bridge?", True),
+        ("When did the ferry to the old harbour sink?", False),
+    ],
+)
+def test_a_sentence_speaks_to_most_of_a_question(question: str, is_about: bool) -> None:  # noqa: FBT001 - see below
+    assert speaks_to(question, "The bridge was opened by Anna Berg and 300 people.") is is_about
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

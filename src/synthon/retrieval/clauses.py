@@ -15,25 +15,35 @@ if TYPE_CHECKING:
 _CUT = re.compile(r"[,;:)]\s+|\s+(?:[—–-]\s+|(?=\())|—")
 _EDGES = " \t\n,;:—–-"
 _LONGEST_RUN = 6
+#: Share of a question's words that a sentence about it holds.
+_ABOUT = 0.6
 _LONGEST_ANSWER = 60
 _NEGATIONS = frozenset(["no", "not", "never", "none", "nobody", "nothing", "nor", "neither", "without", "cannot"])
+
+
+def speaks_to(question: str, sentence: str) -> bool:
+    """Whether a sentence is about what is asked: it holds most of the question's words and the kind of answer."""
+    asked = asked_words(question)
+    held = frozenset(asked).intersection(words(sentence))
+    return len(held) >= _ABOUT * len(asked) and fits(question, sentence) >= 0
 
 
 def clauses(question: str, sentence: str) -> list[str]:
     """Runs of a sentence's clauses that could answer the question, each verbatim; the whole sentence if none could.
 
-    Each holds all words of the question that the sentence holds (else it may be half a thought), something new, and a
-    number, time or name where the question asks for one and the sentence has it; brackets and quotation marks are whole.
+    Each holds all words of the question that the sentence holds (else it is half a thought), something new, and the
+    number, time or name that the question asks for; a run without such goes on to the sentence's end, where what is
+    new mostly stands. Brackets and quotation marks are whole.
     """
     asked = frozenset(asked_words(question))
     held = asked.intersection(words(sentence))
-    kind = fits(question, sentence)
+    has_kind = fits(question, sentence) == 1
     found = []
     for text in _runs(sentence):
         own = frozenset(words(text))
         is_whole = text.count("(") == text.count(")") and text.count('"') % 2 == 0
         is_about = held <= own and bool(own - asked)
-        if is_whole and is_about and (kind < 1 or fits(question, text) == 1):
+        if is_whole and is_about and (fits(question, text) == 1 if has_kind else sentence.endswith(text)):
             found.append(text)
     return list(dict.fromkeys(found)) or [sentence]
 
@@ -75,4 +85,4 @@ def _runs(sentence: str) -> list[str]:
     return found
 
 
-__all__ = ["clauses", "keeps_to"]
+__all__ = ["clauses", "keeps_to", "speaks_to"]
