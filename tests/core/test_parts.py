@@ -43,6 +43,7 @@ module = ModuleType("steps_of_a_module")
 module.first = first  # type: ignore[attr-defined]  # a made-up module
 namespace = SimpleNamespace(deep=SimpleNamespace(first=first))
 listed = [first, second]
+gathered_steps = {third, first}
 table = {"a": first, "b": {"c": second}}
 
 
@@ -131,6 +132,9 @@ def spellings() -> list[tuple[str, Callable[[str], Awaitable[object]], list[str]
     async def in_a_list(text: str) -> object:
         return [await step(text) for step in listed]
 
+    async def in_a_set(text: str) -> object:
+        return [await step(text) for step in gathered_steps]
+
     async def in_a_dict(text: str) -> object:
         return table["a"]
 
@@ -146,6 +150,7 @@ def spellings() -> list[tuple[str, Callable[[str], Awaitable[object]], list[str]
         ("module attribute", of_a_module, ["first"]),
         ("namespace attribute", of_a_namespace, ["first"]),
         ("list", in_a_list, ["first", "second"]),
+        ("set", in_a_set, ["first", "third"]),
         ("dict", in_a_dict, ["first", "second"]),
     ]
 

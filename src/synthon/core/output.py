@@ -183,12 +183,9 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _reason(error: Exception) -> str:
-    errors = getattr(error, "errors", None)
-    if errors is None:
-        return str(error)
-    return "; ".join(
-        f"{'.'.join(str(place) for place in item['loc']) or 'value'}: {item['msg']}" for item in errors()[:3]
-    )
+    found = getattr(error, "errors", list)()[:3]
+    shown = [f"{'.'.join(str(place) for place in item['loc']) or 'value'}: {item['msg']}" for item in found]
+    return "; ".join(shown) or str(error)
 
 
 def _refusal(text: str, expected: str, reason: str) -> str:

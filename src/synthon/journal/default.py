@@ -45,6 +45,8 @@ def default_journal() -> SQLiteJournal | None:
         JournalError: the file cannot be opened.
         UserError: `$SYNTHON_JOURNAL_DAYS` is no number of days.
     """
+    if os.environ.get("SYNTHON_JOURNAL") == "off":
+        return None
     setting = _setting()
     known = _known.get(setting)  # a step outside a program asks at every call
     if known is not None and not known.closed:
