@@ -12,11 +12,12 @@ are asked. `shipped.*` are the same figures for the constant the product has. A 
 answer, not of the index, so the word statistics still know it.
 
 Answers: at most 100 questions a set (all with --full), drawn by seed from rows the threshold was not learnt on, with
-the embedded model. `exact` and `f1` are SQuAD's: of the clause the model chooses, shown or not (`clause`, seldom exact);
+the embedded model. `exact` and `f1` are SQuAD's: of the clause the model chooses, shown or not (`clause`);
 of what it writes itself when given the quotes (`retrieval`), which the product never shows; and of what it writes with
-no documents (`closed_book`), after the same two examples. `unsupported` is the share of the shown answers that a person
-who read question, quotes and answer marked as no answer, or one the quotes don't give (benchmarks/labels/rag_qa.jsonl);
-without a target where a label is missing. The shown answers are written beside the caches to be read.
+no documents (`closed_book`), after the same two examples.
+`unsupported` is the share of the shown answers that were judged, once and by reading, to be no answer to the question
+or one the quotes don't give (benchmarks/labels/rag_qa.jsonl, which names an answer by a digest); without a target where
+a label is missing. The shown answers are written beside the caches to be read.
 """
 
 from __future__ import annotations
