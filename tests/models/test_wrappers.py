@@ -1,7 +1,6 @@
 """Wrappers: what each does to a call, and where it stands."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import synthon as sy
-from synthon.core.identity import canonical, digest, dump_completion
+from synthon.journal import export
 from synthon.models import timing
 from synthon.models.placement import attempts_of
 from tests.core.counting import Counting, ask, until
@@ -319,18 +318,13 @@ async def test_a_function_model_may_be_async_and_answer_with_a_completion() -> N
     assert (await sy.FunctionModel(lambda _: "x", "f").complete(ask("q"))).model == "f"
 
 
-def exported(path: Path, model: sy.Model, request: sy.Request, text: str) -> None:
-    row = {
-        "key": digest(canonical(model.identity, request)),
-        "completion": json.loads(dump_completion(sy.Completion(text))),
-    }
-    path.write_text(json.dumps({"kind": "step"}) + "\n" + json.dumps(row) + "\n")
-
-
 async def test_recorded_answers_what_was_exported_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    exported(path, Counting("m"), ask("q"), "two words")
-    model = sy.Recorded.load(path, name="m", identity="m")
+    model = sy.FunctionModel(lambda request: "two words", "m")
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(sy.Journaled(model).complete, ask("q"), run_id="r", journal=journal)
+    path.write_text("".join(f"{line}\n" for line in export(tmp_path / "j.db", "r")))
+    recorded = sy.Recorded.load(path, name="m", identity=model.identity)
     pieces: list[str] = []
 
     class Keep:
@@ -339,14 +333,14 @@ async def test_recorded_answers_what_was_exported_and_nothing_else(tmp_path: Pat
         def __call__(self, delta: sy.Delta, /) -> None:
             pieces.append(delta.text)
 
-    assert (await model.complete(ask("q"), Keep())).text == "two words"
-    assert (await model.complete(ask("q"))).text == "two words"
+    assert (await recorded.complete(ask("q"), Keep())).text == "two words"
+    assert (await recorded.complete(ask("q"))).text == "two words"
     assert pieces == ["two words"]
     with pytest.raises(sy.UserError, match=r"no recorded answer for .*among 1 rows"):
-        await model.complete(ask("other"))
+        await recorded.complete(ask("other"))
 
 
-@pytest.mark.parametrize("line", ["no json", '{"completion": {"text": "x"}}', "[1]"])
+@pytest.mark.parametrize("line", ["no json", '{"kind": "call", "key": "x"}', "[1]"])
 def test_a_line_that_is_no_exported_row_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("{}\n" + line + "\n")

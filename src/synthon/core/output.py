@@ -183,7 +183,7 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _reason(error: Exception) -> str:
-    found = getattr(error, "errors", list)()[:3]
+    found: list[Any] = getattr(error, "errors", list)()[:3]
     shown = [f"{'.'.join(str(place) for place in item['loc']) or 'value'}: {item['msg']}" for item in found]
     return "; ".join(shown) or str(error)
 

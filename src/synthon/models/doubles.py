@@ -72,8 +72,8 @@ class Recorded:
         for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
             try:
                 row = json.loads(line)
-                if row.get("completion"):
-                    rows[row["key"]] = json.dumps(row["completion"])
+                if row.get("kind") == "call" and row["output"]:
+                    rows[row["key"]] = json.dumps(row["output"])
             except (ValueError, KeyError, AttributeError) as error:
                 msg = f"{str(path)!r} line {number} is no row ({error}). Write the file with `synthon trace export`."
                 raise UserError(msg) from error

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import threading
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ import numpy as np
 from synthon.core.errors import UserError
 from synthon.core.progress import Progress
 from synthon.core.recording import recorded
+from synthon.core.running import Defaults
 from synthon.core.values import Passage
 from synthon.models.embedders import embedder as packaged_embedder
 from synthon.retrieval.adding import Report, find, prepare
@@ -146,7 +148,7 @@ class Index:
         A folder's documents have their path in it, after `prefix`, as id; adding the folder again removes those whose
         file is gone. Few documents are one transaction, many are one for every 512 chunks: after a kill the
         index holds whole documents only, and adding again continues. A file that cannot be read is in the
-        answer's `failed`, and the rest is indexed.
+        answer's `failed`, and the rest is indexed. Without `progress` a bar is drawn on a terminal.
 
         Raises:
             UserError: no such folder, two documents with one id, or another embedder than the index was made with.
@@ -155,7 +157,8 @@ class Index:
         embedder = await asyncio.to_thread(self._chosen_embedder)
         report, found = Report(), await asyncio.to_thread(find, source, prefix)
         report.ignored.extend(found.ignored)
-        with Parser(parse_s=self._parse_s) as parser:
+        watched = Defaults.watch("indexing") if progress is None else nullcontext(progress)
+        with watched as watch, Parser(parse_s=self._parse_s) as parser:
             limits = self._chunk_characters, self._max_bytes
             entries = prepare(found, self._store, parser, limits, report)
             batch = await asyncio.to_thread(_next_batch, entries)
@@ -165,7 +168,7 @@ class Index:
                 removed = [] if following else await asyncio.to_thread(self._gone, found, report)
                 await asyncio.to_thread(self._store.write, batch, vectors, removed)
                 report.chunks += sum(len(entry.pieces) for entry in batch)
-                _tell(progress, report, len(found.items))
+                watch(Progress(report.done, len(found.items), len(report.failed), label="documents"))
                 if not following:
                     break
                 batch = following
@@ -308,11 +311,6 @@ def _next_batch(entries: Iterator[Entry]) -> list[Entry]:
         if chunks >= _BATCH_CHUNKS:
             break
     return batch
-
-
-def _tell(progress: Watch | None, report: Report, total: int) -> None:
-    if progress is not None:
-        progress(Progress(report.done, total, len(report.failed), label="documents"))
 
 
 __all__ = ["Index"]
