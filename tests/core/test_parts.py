@@ -39,11 +39,16 @@ async def inner(text: str, *, k: int = sy.knob(1, 2)) -> str:
     return await second(text) * k
 
 
+async def default_for_all(text: str, step: Callable[[str], Awaitable[str]]) -> str:
+    return await step(text)
+
+
 module = ModuleType("steps_of_a_module")
 module.first = first  # type: ignore[attr-defined]  # a made-up module
 namespace = SimpleNamespace(deep=SimpleNamespace(first=first))
 listed = [first, second]
 gathered_steps = {third, first}
+half_bound = functools.partial(default_for_all, step=second)
 table = {"a": first, "b": {"c": second}}
 
 
@@ -171,6 +176,9 @@ def further_spellings() -> list[tuple[str, Callable[[str], Awaitable[object]], l
     async def partially(text: str) -> object:
         return await functools.partial(first, text)()
 
+    async def partially_before(text: str) -> object:
+        return await half_bound(text)
+
     async def changed_copy(text: str) -> object:
         return await first.using(temperature=0.1)(text)
 
@@ -197,6 +205,7 @@ def further_spellings() -> list[tuple[str, Callable[[str], Awaitable[object]], l
         ("class attribute", class_attribute, ["first"]),
         ("instance attribute", instance_attribute, ["second"]),
         ("partial", partially, ["first"]),
+        ("partial made before", partially_before, ["second"]),
         ("changed copy", changed_copy, ["first"]),
         ("branches", in_branches, ["first", "second"]),
         ("try", in_try, ["first", "second"]),
