@@ -387,7 +387,7 @@ def main() -> None:
     used = Cached(embedder(), arguments.cache / "embeddings.db")
     with tempfile.TemporaryDirectory() as folder:
         measures = asyncio.run(measure(arguments, used, Path(folder)))
-    report("rag_qa", arguments.seed, measures, as_json=arguments.json)
+    report("rag_qa", arguments.seed, measures, as_json=arguments.json, readme=arguments.readme)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from synthon.models.timing import Hedged, RateLimited, Timed
     from synthon.retrieval import Index
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 __all__ = [
     "Amount",
     "Budget",
