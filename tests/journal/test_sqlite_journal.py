@@ -343,6 +343,7 @@ class rows_locked:  # noqa: N801 - read as a statement
         self._connection = apsw.Connection(str(path))
 
     def __enter__(self) -> None:
+        self._connection.set_busy_timeout(10_000)  # the writer may be at its first row
         self._connection.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, *_: object) -> None:
