@@ -124,9 +124,9 @@ class Step(Generic[P, T]):
 
     def _set(self, name: str, own: object) -> object:
         settings = ambient()
-        if not settings and not isinstance(own, Knob):
-            return own
-        return current(settings.get(Slot(self.fn, name), own))
+        if settings:
+            own = settings.get(Slot(self.fn, name), own)
+        return current(own) if isinstance(own, Knob) else own
 
     def _bound(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
         names = self._shape.names

@@ -119,6 +119,8 @@ class _Call:
 
     def deadline(self) -> AbstractAsyncContextManager[object]:
         """The time left under the budgets."""
+        if not self.budgets:
+            return _NO_DEADLINE
         left = [left_s for budget in self.budgets if (left_s := budget.remaining_s()) is not None]
         if not left:
             return _NO_DEADLINE
@@ -175,6 +177,8 @@ class _Call:
         return completion
 
     def _account(self, usage: Usage) -> None:
+        if self.opened.run.journal is None:
+            return
         row = self.opened.row
         row.tokens_in = usage.input_tokens + usage.cached_tokens + usage.cache_write_tokens
         row.tokens_cached, row.tokens_out, row.cost_usd = usage.cached_tokens, usage.output_tokens, usage.cost_usd
@@ -188,6 +192,8 @@ class _Call:
     def settle(self, usage: Usage) -> None:
         """Count what the row cost, hit or not; money only for what was billed now."""
         self._account(usage)
+        if self.held is None:
+            return
         spent, billed_usd = used(usage), usage.cost_usd or 0.0
         if self.opened.row.hit:
             # the row may be of a stack that made more attempts than this one could
