@@ -269,13 +269,13 @@ class _Asking:
     async def prepare(self) -> None:
         step = self.step
         messages = tuple(await step._messages(self.inputs))  # noqa: SLF001 - one idea, one file
-        sampled = cast("dict[str, Any]", step._sampled())  # noqa: SLF001 - one idea, one file
-        self.request = Request(messages, **sampled)
+        asked = cast("dict[str, Any]", step._sampled())  # noqa: SLF001 - one idea, one file
         output, able = self.output, self.model.capabilities
         if output.choice is not None and "score" in able:
-            self.request = replace(self.request, continuations=output.choice.options)
+            asked["continuations"] = output.choice.options
         elif output.constraint is not None and "schema" in able:
-            self.request = replace(self.request, constraint=output.constraint)
+            asked["constraint"] = output.constraint
+        self.request = Request(messages, **asked)
 
     def take(self, completion: Completion) -> None:
         """Read a completion; one that does not fit is answered with what is wrong."""
