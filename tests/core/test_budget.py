@@ -127,7 +127,7 @@ async def test_the_worst_case_holds_tools_constraints_and_every_continuation() -
     cases = [
         (sy.Request(turn, max_tokens=10), 110),
         (sy.Request(turn, max_tokens=10, tools=tools), 1234),
-        (sy.Request(turn, max_tokens=10, constraint=sy.Schema("z" * 300)), 410),
+        (sy.Request(turn, max_tokens=10, constraint=sy.Schema(f'{{"title":"{"z" * 300}"}}', check=True)), 410),
         (sy.Request(turn, continuations=("a" * 50, "b" * 50)), 300),
     ]
     for request, least in cases:

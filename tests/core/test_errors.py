@@ -73,7 +73,7 @@ def test_values_are_equal_by_what_they_hold_and_can_be_keys() -> None:
     assert {sy.Text("a"), sy.Text("a"), sy.Image("a")} == {sy.Image("a"), sy.Text("a")}
     others: list[object] = [sy.Reasoning("a"), "a"]
     assert sy.Text("a") not in others
-    assert repr(sy.Score(-1.0, 2)) == "Score(logprob=-1.0, tokens=2)"
+    assert repr(sy.Score(-1.0, 2)) == "Score(logprob=-1.0, tokens=2, parts=())"
 
 
 def test_nobody_listens_to_discard() -> None:

@@ -33,7 +33,7 @@ async def test_inputs_are_shown_by_name_and_passages_by_number() -> None:
         ...
 
     passages = [sy.Passage("one", title="First"), sy.Passage("two")]
-    messages = await answer.explain("why?", passages, Point(1), [])
+    messages = (await answer.explain("why?", passages, Point(1), [])).messages
     assert messages[1].text == 'question: why?\n\npassages: [1] First\none\n\n[2] two\n\npoint: {"x":1}\n\nempty: []'
 
 
@@ -44,7 +44,7 @@ async def test_images_are_parts_of_the_question() -> None:
         ...
 
     image = sy.Image(data="AAAA")
-    messages = await look.explain(image, "what is it?")
+    messages = (await look.explain(image, "what is it?")).messages
     assert messages[1].content == (image, sy.Text("what is it?"))
     assert messages[1].text == "what is it?"
 
@@ -55,7 +55,7 @@ async def test_a_step_without_arguments_still_has_a_question() -> None:
         """Think of a number."""
         ...
 
-    messages = await think.explain()
+    messages = (await think.explain()).messages
     assert [m.role for m in messages] == ["system", "user"]
     assert '"value"' in messages[0].text
 

@@ -126,7 +126,7 @@ async def test_nearest_demonstrations_need_a_selector_above_zero() -> None:
         await plain.using(demos=sy.knn(2))("q")
     with pytest.raises(sy.UserError, match="knn wants 2"):
         await plain.using({"plain.demos.k": 2})("q")
-    messages = await shown.using({"shown.demos.k": 2}).explain("q")
+    messages = (await shown.using({"shown.demos.k": 2}).explain("q")).messages
     assert [m.text for m in messages] == ["Say.", "near q 0", "answer 0", "near q 1", "answer 1", "q"]
     assert await sy.knn().select({}) == ()
 

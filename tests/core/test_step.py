@@ -285,7 +285,7 @@ async def test_explain_returns_the_messages_that_are_sent() -> None:
         """Decide."""
         ...
 
-    messages = await route.using(instruction="Choose.").explain("hi")
+    messages = (await route.using(instruction="Choose.").explain("hi")).messages
     assert messages[0].text.startswith("Choose.")
     assert messages[2].text == '{"intent":"card","urgent":false}'
     await route.using(instruction="Choose.")("hi")

@@ -70,7 +70,7 @@ async def use() -> None:
     assert_type(support.sync("Where is my card?"), Answer)
     assert_type(await answer.using(temperature=0.0)("q", []), Answer)
     assert_type(await support.using("support.json", k=4)("q"), Answer)
-    assert_type(await answer.explain("q", []), list[sy.Message])
+    assert_type(await answer.explain("q", []), sy.Explanation)
     async with support.stream("Where is my card?") as stream:
         async for delta in stream:
             assert_type(delta, sy.Delta)

@@ -1,7 +1,22 @@
 """The kernel: values, protocols, steps, programs, tracing, running."""
 
+from synthon.core.asking import Explanation
 from synthon.core.budget import Amount, Budget
-from synthon.core.constraints import Choice, Constraint, Grammar, Regex, Schema
+from synthon.core.constraints import (
+    Both,
+    Choice,
+    Constraint,
+    Either,
+    Grammar,
+    Regex,
+    Schema,
+    Soundness,
+    Where,
+    choice,
+    grammar,
+    regex,
+    where,
+)
 from synthon.core.errors import (
     BudgetExceeded,
     CheckFailed,
@@ -21,6 +36,7 @@ from synthon.core.errors import (
     UserError,
 )
 from synthon.core.many import Failed, run_many
+from synthon.core.output import schema
 from synthon.core.parts import Parts
 from synthon.core.program import Program, program
 from synthon.core.progress import Progress, Watch
@@ -64,9 +80,11 @@ from synthon.core.values import (
     ToolSpec,
     Usage,
 )
+from synthon.core.verdicts import Failure, Guard, Verdict
 
 __all__ = [
     "Amount",
+    "Both",
     "Budget",
     "BudgetExceeded",
     "CallRecord",
@@ -82,11 +100,15 @@ __all__ = [
     "Demo",
     "Demos",
     "Draft",
+    "Either",
     "Embedder",
     "Emit",
+    "Explanation",
     "Failed",
+    "Failure",
     "Filter",
     "Grammar",
+    "Guard",
     "GuardBlocked",
     "Image",
     "Journal",
@@ -119,6 +141,7 @@ __all__ = [
     "SchemaTooLarge",
     "Score",
     "Selector",
+    "Soundness",
     "Span",
     "Step",
     "Strategy",
@@ -136,12 +159,16 @@ __all__ = [
     "Unsupported",
     "Usage",
     "UserError",
+    "Verdict",
     "Watch",
+    "Where",
     "between",
+    "choice",
     "current",
     "current_run",
     "current_span",
     "discard",
+    "grammar",
     "knn",
     "knob",
     "now",
@@ -149,9 +176,12 @@ __all__ = [
     "program",
     "random",
     "recorded",
+    "regex",
     "render",
     "run",
     "run_many",
+    "schema",
     "span",
     "step",
+    "where",
 ]

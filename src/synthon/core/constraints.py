@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from synthon.core.errors import UserError
 from synthon.core.light import dataclass
+
+Layout = Literal["free", "compact", "pretty"]
+Bounds: TypeAlias = tuple[int, int | None]
+
+
+def _both(left: Textual, right: Textual) -> Both:
+    return Both((*_parts(left, Both), *_parts(right, Both)))
+
+
+def _either(left: Textual, right: Textual) -> Either:
+    return Either((*_parts(left, Either), *_parts(right, Either)))
+
+
+def _parts(constraint: Textual, kind: type[Both | Either]) -> tuple[Textual, ...]:
+    return constraint.parts if isinstance(constraint, kind) else (constraint,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,13 +29,64 @@ class Choice:
     """One of the given texts, nothing else."""
 
     options: tuple[str, ...]
+    check: bool = False
+
+    __and__, __or__ = _both, _either
 
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """Text that matches the whole pattern (Python's `re` syntax, no look-around)."""
+    """Text that matches the whole pattern (Python's `re` syntax, no look-around, no back-references)."""
 
     pattern: str
+    check: bool = False
+
+    __and__, __or__ = _both, _either
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Text for which each given predicate holds; made by `where`, bounds are (least, most or None), inclusive."""
+
+    length: Bounds | None = None
+    words: Bounds | None = None
+    tokens: Bounds | None = None
+    stops_at: tuple[str, ...] = ()
+    startswith: tuple[str, ...] = ()
+    choice: tuple[str, ...] = ()
+    matches: str | None = None
+    excludes: tuple[str, ...] = ()
+    check: bool = False
+
+    __and__, __or__ = _both, _either
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Text that keeps to every part; what `&` makes."""
+
+    parts: tuple[Textual, ...]
+
+    __and__, __or__ = _both, _either
+
+    @property
+    def check(self) -> bool:
+        """Whether all parts may be checked after."""
+        return all(part.check for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """Text that keeps to one of the parts; what `|` makes."""
+
+    parts: tuple[Textual, ...]
+
+    __and__, __or__ = _both, _either
+
+    @property
+    def check(self) -> bool:
+        """Whether all parts may be checked after."""
+        return all(part.check for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +94,13 @@ class Schema:
     """JSON that fits a JSON schema (draft 2020-12), given as its canonical JSON text.
 
     Text, not a dict, so that the value is hashable and identity never depends on a caller's later changes.
+    `layout` is the white space a mask allows: any (`free`), none (`compact`), a blank after `,` and `:` (`pretty`).
     """
 
     json: str
     name: str = "output"
+    layout: Layout = "free"
+    check: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +108,130 @@ class Grammar:
     """Text derived by a context-free grammar in Lark's notation."""
 
     lark: str
+    check: bool = False
 
 
-Constraint = Choice | Regex | Schema | Grammar
+@dataclass(frozen=True, slots=True)
+class Soundness:
+    """What becomes of one keyword of a constraint: the mask enforces it, the answer is checked for it, or neither.
 
-__all__ = ["Choice", "Constraint", "Grammar", "Regex", "Schema"]
+    `place` is a JSON pointer into a schema, empty for the whole; `reason` says why it is not enforced.
+    """
+
+    keyword: str
+    place: str
+    how: Literal["enforced", "checked", "unsupported"]
+    reason: str = ""
+
+
+Textual: TypeAlias = Choice | Regex | Where | Both | Either
+Constraint = Choice | Regex | Where | Both | Either | Schema | Grammar
+Texts: TypeAlias = str | Sequence[str]
+Limit: TypeAlias = int | tuple[int, int | None]
+
+
+def choice(*options: str, check: bool = False) -> Choice:
+    """One of these texts, nothing else.
+
+    Here and below, `check=True` lets a model that cannot enforce the shape answer freely; its answer is checked
+    after, and a step asks again. Without it such a model raises `Unsupported`.
+    """
+    if not options or "" in options:
+        msg = f"`choice` got the options {options!r}. Pass at least one text, and no empty one."
+        raise UserError(msg)
+    return Choice(options, check)
+
+
+def regex(pattern: str, *, check: bool = False) -> Regex:
+    """Text that matches the whole pattern: Python's `re` syntax without look-around and back-references."""
+    return Regex(pattern, check)
+
+
+def grammar(lark: str, *, check: bool = False) -> Grammar:
+    """Text derived by a context-free grammar in Lark's notation, from its rule `start`."""
+    return Grammar(lark, check)
+
+
+def where(
+    *,
+    length: Limit | None = None,
+    words: Limit | None = None,
+    tokens: Limit | None = None,
+    stops_at: Texts = (),
+    startswith: Texts = (),
+    choice: Texts = (),
+    matches: str | None = None,
+    excludes: Texts = (),
+    check: bool = False,
+) -> Where:
+    """Text for which all of these hold (LMQL's where clause, Beurer-Kellner 2022, arXiv:2212.06094).
+
+    Combine with `&` and `|`, also with `choice` and `regex`.
+
+    Args:
+        length: characters, at most an int, or (least, most), both inclusive, most None for no end.
+        words: runs of characters that are no white space, as `length`.
+        tokens: the model's tokens, as `length`; only a local model can count them.
+        stops_at: the text ends with the first of these that occurs in it.
+        startswith: the beginning is one of these.
+        choice: the whole text is one of these.
+        matches: a regular expression for the whole text.
+        excludes: none of these occurs in the text.
+        check: see `choice`.
+
+    Raises:
+        UserError: nothing was asked, or bounds that nothing can meet.
+    """
+    made = Where(
+        length=_bounds("length", length),
+        words=_bounds("words", words),
+        tokens=_bounds("tokens", tokens),
+        stops_at=_texts("stops_at", stops_at),
+        startswith=_texts("startswith", startswith),
+        choice=_texts("choice", choice),
+        matches=matches,
+        excludes=_texts("excludes", excludes),
+        check=check,
+    )
+    if made == Where(check=check):
+        msg = "`where` was given no predicate. Pass at least one, such as where(words=(1, 20))."
+        raise UserError(msg)
+    return made
+
+
+def _bounds(name: str, limit: Limit | None) -> Bounds | None:
+    if limit is None:
+        return None
+    least, most = (0, limit) if isinstance(limit, int) else limit
+    if least < 0 or (most is not None and most < least):
+        msg = f"`where` got {name}={limit!r}, which no text meets. Pass a number >= 0, or (least, most)."
+        raise UserError(msg)
+    return least, most
+
+
+def _texts(name: str, texts: Texts) -> tuple[str, ...]:
+    found = (texts,) if isinstance(texts, str) else tuple(texts)
+    if "" in found:
+        msg = f"`where` got {name}={texts!r}, which holds an empty text. Leave it out."
+        raise UserError(msg)
+    return found
+
+
+__all__ = [
+    "Both",
+    "Bounds",
+    "Choice",
+    "Constraint",
+    "Either",
+    "Grammar",
+    "Layout",
+    "Regex",
+    "Schema",
+    "Soundness",
+    "Textual",
+    "Where",
+    "choice",
+    "grammar",
+    "regex",
+    "where",
+]

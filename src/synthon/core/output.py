@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import json
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic_core import from_json
 
-from synthon.core.constraints import Choice, Constraint, Schema
+from synthon.core.constraints import Choice, Layout, Schema
 from synthon.core.errors import OutputError, UserError
 from synthon.core.identity import adapter, dumps, to_json
 
@@ -33,19 +33,20 @@ class Output(Generic[T]):
             raise UserError(msg) from error
 
     @cached_property
-    def _own_schema(self) -> dict[str, object]:
+    def own_schema(self) -> dict[str, object]:
+        """The type's own JSON schema."""
         if self.options is not None:
             return {"enum": list(self.options)}
         return cast("dict[str, object]", adapter(self.type).json_schema())
 
     @cached_property
     def _wrapped(self) -> bool:
-        return self._own_schema.get("type") != "object" and "$ref" not in self._own_schema
+        return self.own_schema.get("type") != "object" and "$ref" not in self.own_schema
 
     @cached_property
     def schema(self) -> dict[str, object]:
         """The JSON schema sent to a model; a type that is no object stands under `value`, as endpoints want one."""
-        return _under_value(self._own_schema) if self._wrapped else self._own_schema
+        return _under_value(self.own_schema) if self._wrapped else self.own_schema
 
     @cached_property
     def expected(self) -> str:
@@ -57,7 +58,7 @@ class Output(Generic[T]):
         return f"Answer with JSON that fits this schema, and nothing else:\n{dumps(self.schema)}"
 
     @cached_property
-    def constraint(self) -> Constraint | None:
+    def constraint(self) -> Schema | None:
         """The type as a constraint for a model that can enforce it; None for plain text."""
         return None if self.is_text else Schema(dumps(self.schema))
 
@@ -87,6 +88,31 @@ class Output(Generic[T]):
             return cast("T", self._option(text))
         return cast("T", self._json(text))
 
+    def validated(self, value: object) -> T:
+        """A value that a guard left standing, as one of the type.
+
+        Raises:
+            OutputError: it is none.
+        """
+        if self.is_text and isinstance(value, str):
+            return cast("T", value)
+        return self.validated_json(to_json(value), repr(value))
+
+    def validated_json(self, json_text: str, text: str) -> T:
+        """The typed value in exact JSON; `text` is what a refusal shows.
+
+        Raises:
+            OutputError: it does not fit.
+        """
+        try:
+            return cast("T", adapter(self.type).validate_json(json_text))
+        except (ValueError, RecursionError) as error:
+            raise self.refusal(text, _reason(error)) from error
+
+    def refusal(self, text: str, reason: str) -> OutputError:
+        """The error that says what does not fit, in words for the model too."""
+        return OutputError(_refusal(text, self.expected, reason), text=text, expected=self.expected)
+
     def _option(self, text: str) -> object:
         options = self.options or {}
         said = text.strip()
@@ -99,7 +125,7 @@ class Output(Generic[T]):
         folded = [option for name, option in options.items() if name.casefold() == said.casefold()]
         if len(folded) == 1:
             return folded[0]
-        raise OutputError(_refusal(text, self.expected, "it is none of them"), text=text, expected=self.expected)
+        raise self.refusal(text, "it is none of them")
 
     def _json(self, text: str) -> object:
         reason = "it holds no JSON"
@@ -109,7 +135,7 @@ class Output(Generic[T]):
                     return adapter(self.type).validate_json(value)
                 except (ValueError, RecursionError) as error:
                     reason = reason if reason != "it holds no JSON" else _reason(error)
-        raise OutputError(_refusal(text, self.expected, reason), text=text, expected=self.expected)
+        raise self.refusal(text, reason)
 
     def _unwrapped(self, text: str) -> list[str]:
         if not self._wrapped:
@@ -180,6 +206,38 @@ def _candidates(text: str) -> Iterator[str]:
         else:
             yield text[at:end]
             at = end
+
+
+def schema(of: object, *, name: str = "output", layout: Layout = "free", check: bool = False) -> Schema:
+    """JSON that fits a type with a Pydantic schema, or a JSON schema given as a mapping or as text.
+
+    Args:
+        of: a type, a mapping, or JSON text.
+        name: what an endpoint is told that the schema is called.
+        layout: white space that a mask allows; a small model's answers depend on it, so choose it on data.
+        check: see `choice`.
+
+    Raises:
+        UserError: no schema can be read from `of`.
+    """
+    try:
+        if isinstance(of, str):
+            of = json.loads(of)
+        found = of if isinstance(of, Mapping | bool) else adapter(of).json_schema()
+    except Exception as error:
+        msg = f"`schema` cannot read a JSON schema from {of!r}: {error}. Pass a type, a mapping, or JSON text."
+        raise UserError(msg) from error
+    return Schema(dumps(found), name, layout, check)
+
+
+def read_json(text: str, names: Iterable[str]) -> dict[str, Any] | None:
+    """The first JSON object in a text that has all these names; None where there is none."""
+    wanted = set(names)
+    for candidate in _candidates(text):
+        value = _loads(candidate, None)
+        if isinstance(value, dict) and wanted <= value.keys():
+            return value
+    return None
 
 
 def _reason(error: Exception) -> str:

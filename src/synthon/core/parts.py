@@ -13,7 +13,8 @@ from typing import Any
 from synthon.core.errors import UserError
 from synthon.core.settings import MODEL, Knob, Nearest, Setting, Slot
 
-_SLOTS = ("instruction", "model", "strategy", "demos", "temperature", "max_tokens", "top_p", "seed", "stop", "extra")
+_OWN = ("model", "strategy", "demos", "constraint", "layout", "calibrate")
+_SLOTS = ("instruction", *_OWN, "temperature", "max_tokens", "top_p", "seed", "stop", "extra")
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class _Finder:
         self.parts.steps.append(step)
         own = {
             "instruction": inspect.cleandoc(step.fn.__doc__ or ""),
-            **{name: getattr(step, name) for name in _SLOTS[1:4]},
+            **{name: getattr(step, name) for name in _OWN},
         }
         for name in _SLOTS:
             value = own.get(name, step.sampling.get(name))
@@ -122,7 +123,7 @@ class _Finder:
             else:
                 self.parts.add(f"{step.name}.{name}", Slot(step.fn, name), value)
                 self.visit(value, f"{step.name}.{name}")
-        self._each([check.test for check in step.checks], step.name)
+        self._each([*step.guards, *(check.test for check in step.checks)], step.name)
         self._each([value for value in step.settings.values() if not isinstance(value, Knob)], step.name)
 
     def _program(self, program: Any) -> None:

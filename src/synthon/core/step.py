@@ -12,7 +12,6 @@ from dataclasses import field, replace
 from functools import partial
 from types import CodeType, FunctionType
 from typing import (
-    Any,
     ClassVar,
     Concatenate,
     Generic,
@@ -25,28 +24,33 @@ from typing import (
     overload,
 )
 
-from synthon.core.errors import CheckFailed, OutputError, UserError
+from synthon.core.asking import Asking, Explanation
+from synthon.core.constraints import Constraint, Layout
+from synthon.core.errors import UserError
 from synthon.core.identity import dumps
 from synthon.core.light import dataclass
 from synthon.core.output import Output
 from synthon.core.parts import Parts, parts_of
 from synthon.core.portal import sync
-from synthon.core.protocols import Emit, Model, discard
-from synthon.core.render import Demo, Render, Rendering, render
-from synthon.core.running import current_run, run, sink, span
+from synthon.core.protocols import Model
+from synthon.core.render import Demo, Render, render
+from synthon.core.running import current_run, run, span
 from synthon.core.saved import reduced
-from synthon.core.settings import MODEL, Demos, Knob, Settings, Slot, ambient, current, entered
-from synthon.core.stream import Draft, Stream
-from synthon.core.values import Completion, Delta, Message, Request
+from synthon.core.settings import Demos, Knob, Settings, Slot, ambient, current, entered
+from synthon.core.stream import Stream
+from synthon.core.values import Message
+from synthon.core.verdicts import Guard
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Test: TypeAlias = Callable[Concatenate[T, ...], Awaitable[str | None] | str | None]
 _AS_IT_IS = nullcontext()
+_OWN = object()
 _EMPTY_BODY = {
     *("CACHE", "RESUME", "RETURN_GENERATOR", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "NOP"),
     *("LOAD_GLOBAL", "RAISE_VARARGS", "RERAISE", "CALL_INTRINSIC_1", "LOAD_COMMON_CONSTANT", "NOT_TAKEN"),
 }
+_OWN_OPTIONS = {"model", "strategy", "demos", "retries", "render", "constraint", "layout", "calibrate", "guards"}
 _SAMPLING = ("temperature", "max_tokens", "top_p", "seed", "stop", "extra")
 
 
@@ -86,6 +90,10 @@ class Step(Generic[P, T]):
         demos: worked examples, or what chooses them.
         sampling: temperature, max_tokens, top_p, seed, stop and extra of its requests.
         retries: times a completion that does not fit the type is asked again.
+        constraint: what the answer's text must keep to, in place of what the return type says.
+        layout: white space of JSON that a mask allows, see `schema`; a knob for small models.
+        calibrate: take off what each option of a closed set scores without content, at the cost of one more call.
+        guards: rules for the output, see `guards/`; they come before the checks.
     """
 
     part: ClassVar[str] = "step"
@@ -96,6 +104,10 @@ class Step(Generic[P, T]):
     sampling: Mapping[str, object] = field(default_factory=dict)
     retries: int = 2
     render: Render = render
+    constraint: Constraint | None = None
+    layout: Layout = "free"
+    calibrate: bool = False
+    guards: Sequence[Guard] = ()
     checks: list[Check] = field(default_factory=list)
     settings: Settings = field(default_factory=dict)
     scope: Mapping[str, object] = field(default_factory=dict, repr=False)
@@ -109,7 +121,7 @@ class Step(Generic[P, T]):
     @property
     def instruction(self) -> str:
         """The docstring, or what it is set to."""
-        return cast("str", self._set("instruction", self._shape.instruction))
+        return cast("str", self.setting("instruction", self._shape.instruction))
 
     @property
     def output(self) -> Output[T]:
@@ -120,9 +132,18 @@ class Step(Generic[P, T]):
     def _shape(self) -> _Shape:
         if not self._made:
             self._made.append(_shape_of(self.fn, self.scope))
+            for guard in self.guards:
+                guard.fits(self.output.type)
         return self._made[0]
 
-    def _set(self, name: str, own: object) -> object:
+    @property
+    def talks(self) -> tuple[str, ...]:
+        """Names of the inputs that are conversations."""
+        return self._shape.talks
+
+    def setting(self, name: str, own: object = _OWN) -> object:
+        """What one of its attributes is set to here and now."""
+        own = getattr(self, name) if own is _OWN else own
         settings = ambient()
         if settings:
             own = settings.get(Slot(self.fn, name), own)
@@ -145,16 +166,16 @@ class Step(Generic[P, T]):
             UserError: no model was named.
         """
         with entered(self.settings) if self.settings else _AS_IT_IS:
-            strategy = self._set("strategy", self.strategy)
+            strategy = self.setting("strategy")
             if strategy is not None:
                 return await cast("Strategy", strategy)(self._asked_once())(*args, **kwargs)
             inputs = self._bound(args, kwargs)
             with span(self.name, "step", inputs) as opened:
-                asking = _Asking(self, inputs, opened)
-                await asking.prepare()
+                asking = Asking(self, inputs)
+                model = await asking.start(opened)
                 while not asking.done:
-                    asking.take(await asking.model.complete(asking.request, asking.emit))
-                    await asking.check()
+                    asking.take(await model.complete(asking.request, asking.listener))
+                    await asking.judge()
                 opened.output = asking.value
                 return cast("T", asking.value)
 
@@ -171,30 +192,20 @@ class Step(Generic[P, T]):
         """The step's answer piece by piece, as an async context manager."""
         return Stream(lambda: self(*args, **kwargs))
 
-    async def explain(self, *args: P.args, **kwargs: P.kwargs) -> list[Message]:
-        """The exact messages a call with these arguments would send; nothing is sent."""
+    async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What a call with these arguments would send: messages, constraint, its soundness; nothing is sent."""
         with entered(self.settings):
-            return await self._messages(self._bound(args, kwargs))
+            return await Asking(self, self._bound(args, kwargs)).explained()
 
-    def _sampled(self) -> dict[str, object]:
+    def sampled(self) -> dict[str, object]:
+        """The sampling parameters that are set here and now."""
         names = _SAMPLING if ambient() else self.sampling
-        found = {name: value for name in names if (value := self._set(name, self.sampling.get(name))) is not None}
+        found = {name: value for name in names if (value := self.setting(name, self.sampling.get(name))) is not None}
         if "stop" in found:
             found["stop"] = tuple(cast("Sequence[str]", found["stop"]))
         if "extra" in found:
             found["extra"] = dumps(found["extra"])
         return found
-
-    async def _messages(self, inputs: Mapping[str, object]) -> list[Message]:
-        chosen = self._set("demos", self.demos)
-        if not isinstance(chosen, tuple):
-            chosen = chosen if isinstance(chosen, Sequence) else await cast("Demos", chosen).select(inputs)
-        demos = cast("Sequence[Demo]", chosen)
-        talks, output = self._shape.talks, self._shape.output
-        rest = {name: value for name, value in inputs.items() if name not in talks} if talks else inputs
-        history = [turn for name in talks for turn in cast("Sequence[Message]", inputs[name])]
-        answers = [output.written(demo.output) for demo in demos]
-        return self.render(Rendering(self.instruction, rest, demos, answers, history, output.expected))
 
     def using(self, *candidates: Mapping[str, object], **changes: object) -> Step[P, T]:
         """A copy under other settings: model, instruction, demos, strategy, temperature, ..., or a candidate's names.
@@ -243,86 +254,6 @@ class _Shape:
     names: tuple[str, ...]
     talks: tuple[str, ...]
     instruction: str
-
-
-class _Asking:
-    """One step's conversation with its model, from the first request to a value that stands."""
-
-    def __init__(self, step: Step[Any, Any], inputs: Mapping[str, object], opened: span) -> None:
-        self.step, self.inputs, self.output = step, inputs, step.output
-        model = step._set("model", step.model)  # noqa: SLF001 - one idea, one file
-        model = current(ambient().get(MODEL)) if model is None else model
-        if model is None:
-            msg = f"Step {step.name!r} has no model. Pass @sy.step(model=...), or call program.using(model=...)."
-            raise UserError(msg)
-        self.model = cast("Model", model)
-        listener = sink.get()
-        self.emit: Emit = discard
-        if listener is not None:
-            named = listener.of(step.name, opened.row.id, step.output)
-            self.emit = named if step.output.is_text and not step.checks else Draft(named)
-        self.fits_left = step.retries
-        self.tries_left = {id(check): check.retries for check in step.checks}
-        self.value: object = None
-        self.done = False
-
-    async def prepare(self) -> None:
-        step = self.step
-        messages = tuple(await step._messages(self.inputs))  # noqa: SLF001 - one idea, one file
-        asked = cast("dict[str, Any]", step._sampled())  # noqa: SLF001 - one idea, one file
-        output, able = self.output, self.model.capabilities
-        if output.choice is not None and "score" in able:
-            asked["continuations"] = output.choice.options
-        elif output.constraint is not None and "schema" in able:
-            asked["constraint"] = output.constraint
-        self.request = Request(messages, **asked)
-
-    def take(self, completion: Completion) -> None:
-        """Read a completion; one that does not fit is answered with what is wrong."""
-        self.completion = completion
-        text = completion.text
-        if self.request.continuations:
-            best = max(range(len(completion.scores)), key=lambda at: completion.scores[at].logprob)
-            text = self.request.continuations[best]
-            self.emit(Delta(text=text))
-        self.read = False
-        try:
-            self.value, self.read = self.output.parse(text), True
-        except OutputError as error:
-            if self.fits_left == 0:
-                raise
-            self.fits_left -= 1
-            self.again(str(error))
-
-    async def check(self) -> None:
-        """Hold the value against the step's checks; the first that fails is fed back."""
-        if not self.read:
-            return
-        for check in self.step.checks:
-            message = await check.message(self.value, self.inputs)
-            if message is None:
-                continue
-            if self.tries_left[id(check)] == 0:
-                msg = (
-                    f"Step {self.step.name!r} still fails its check {check.name!r} after {check.retries} retries: "
-                    f"{message} The last output was {self.value!r}. Loosen the check, or give the step a better model."
-                )
-                raise CheckFailed(msg, check=check.name, output=self.value)
-            self.tries_left[id(check)] -= 1
-            self.again(message)
-            return
-        self.done = True
-        if isinstance(self.emit, Draft):
-            self.emit.keep()
-
-    def again(self, message: str) -> None:
-        """Send the failed answer back with what is wrong with it."""
-        if isinstance(self.emit, Draft):
-            self.emit.withdraw()
-        chosen = bool(self.request.continuations)
-        failed = Message("assistant", self.output.written(self.value)) if chosen else self.completion.message
-        turn = Message("user", f"{message}\nAnswer again.")
-        self.request = replace(self.request, messages=(*self.request.messages, failed, turn))
 
 
 def _shape_of(fn: Callable[..., object], scope: Mapping[str, object]) -> _Shape:
@@ -402,6 +333,10 @@ def step(
     extra: Mapping[str, object] | None = None,
     retries: int = 2,
     render: Render = render,
+    constraint: Constraint | None = None,
+    layout: Layout = "free",
+    calibrate: bool = False,
+    guards: Sequence[Guard] = (),
 ) -> Callable[[Callable[P, Awaitable[T]]], Step[P, T]]: ...
 def step(fn: Callable[..., Awaitable[object]] | None = None, /, **options: object) -> object:
     """Make a typed function a step: the docstring instructs, the annotations are schema and constraint.
@@ -423,6 +358,6 @@ def _made(fn: Callable[..., Awaitable[object]], options: Mapping[str, object], d
     strings = any(isinstance(hint, str) for hint in fn.__annotations__.values())
     frame = sys._getframe(depth)  # noqa: SLF001 - annotations may name the caller's locals
     scope = dict(frame.f_locals) if strings and frame.f_locals is not frame.f_globals else {}
-    own = {name: options[name] for name in options if name in {"model", "strategy", "demos", "retries", "render"}}
+    own = {name: options[name] for name in options if name in _OWN_OPTIONS}
     sampling = {name: value for name, value in options.items() if name not in own and value is not None}
     return Step(fn, sampling=sampling, scope=scope, **own)  # type: ignore[arg-type]  # the overloads hold the types

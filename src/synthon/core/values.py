@@ -154,10 +154,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Log-probability (natural log) of one continuation and the number of tokens it is summed over."""
+    """Log-probability (natural log) of one continuation, the number of its tokens, and each one's own where known."""
 
     logprob: float
     tokens: int
+    parts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,10 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A model's whole answer; `scores` follow the order of `Request.continuations`."""
+    """A model's whole answer; `scores` follow the order of `Request.continuations`.
+
+    `unmet` says in words what of the request's constraint the text does not keep to; empty where it keeps to all.
+    """
 
     text: str = ""
     usage: Usage = field(default_factory=Usage)
@@ -181,6 +185,7 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: Finish = "stop"
     model: str = ""
+    unmet: str = ""
 
     @property
     def message(self) -> Message:

@@ -1,0 +1,221 @@
+"""One call of a step: its conversation with the model, from the first request to a value that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from synthon.core.constraints import Constraint, Layout, Schema, Soundness
+from synthon.core.errors import CheckFailed, OutputError, UserError
+from synthon.core.identity import dumps
+from synthon.core.light import dataclass
+from synthon.core.protocols import Emit, Model, discard
+from synthon.core.render import Demo, Rendering
+from synthon.core.repair import Repair, repair
+from synthon.core.running import sink, span
+from synthon.core.settings import MODEL, Demos, ambient, current
+from synthon.core.stream import Draft
+from synthon.core.values import Completion, Delta, Message, Request, Score
+from synthon.core.verdicts import Failure
+from synthon.core.wording import wording
+
+if TYPE_CHECKING:
+    from synthon.core.step import Step
+
+_NOTHING = "N/A"  # the content-free input
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a call would send: its messages, its constraint, and what the model will do with that, keyword by keyword.
+
+    `soundness` is empty where no constraint is sent, or the model does not say.
+    """
+
+    messages: list[Message]
+    constraint: Constraint | None
+    soundness: tuple[Soundness, ...]
+
+
+class Asking:
+    """A step, its inputs and its model, while they work on one answer."""
+
+    def __init__(self, step: Step[Any, Any], inputs: Mapping[str, object]) -> None:
+        self.step, self.inputs, self.output = step, inputs, step.output
+        model = step.setting("model")
+        self.model = cast("Model | None", current(ambient().get(MODEL)) if model is None else model)
+        self.constraint = cast("Constraint | None", step.setting("constraint"))
+        self.fits_left = step.retries
+        self.tries_left = {id(check): check.retries for check in step.checks}
+        self.tries_left |= {id(guard): guard.retries for guard in step.guards}
+        self.value: object = None
+        self.done = False
+        self.repair: Repair | None = None
+        self.neutral: tuple[Score, ...] = ()
+        self.is_rewritten = False
+
+    async def messages(self) -> list[Message]:
+        """The exact messages of the first request."""
+        return self._rendered(self.inputs, await self._demos())
+
+    async def _demos(self) -> Sequence[Demo]:
+        chosen = self.step.setting("demos")
+        if isinstance(chosen, Sequence):
+            return cast("Sequence[Demo]", chosen)
+        return await cast("Demos", chosen).select(self.inputs)
+
+    def _rendered(self, inputs: Mapping[str, object], demos: Sequence[Demo]) -> list[Message]:
+        talks, output = self.step.talks, self.output
+        rest = {name: value for name, value in inputs.items() if name not in talks} if talks else inputs
+        history = [turn for name in talks for turn in cast("Sequence[Message]", self.inputs[name])]
+        answers = [output.written(demo.output) for demo in demos]
+        expected = output.expected if self.constraint is None else wording(self.constraint)
+        return self.step.render(Rendering(self.step.instruction, rest, demos, answers, history, expected))
+
+    async def explained(self) -> Explanation:
+        """What `start` would send."""
+        messages = await self.messages()
+        asked = {} if self.model is None else self._demanded(self.model)
+        constraint = cast("Constraint | None", asked.get("constraint", self.constraint))
+        says = getattr(self.model, "soundness", None)
+        soundness = () if constraint is None or says is None else says(constraint)
+        return Explanation(messages, constraint, soundness)
+
+    def _demanded(self, model: Model) -> dict[str, Any]:
+        """The shape as this model takes it: options to score, a constraint, or nothing and the answer is read."""
+        able = model.capabilities
+        if self.constraint is not None:
+            return {"constraint": self.constraint}
+        if self.output.choice is not None and "score" in able:
+            return {"continuations": self.output.choice.options}
+        if self.output.constraint is not None and "schema" in able:
+            layout = cast("Layout", self.step.setting("layout"))
+            return {"constraint": replace(self.output.constraint, layout=layout)}
+        return {}
+
+    async def start(self, opened: span) -> Model:
+        """Prepare the first request; returns the model to ask.
+
+        Raises:
+            UserError: no model was named.
+        """
+        step, model = self.step, self.model
+        if model is None:
+            msg = f"Step {step.name!r} has no model. Pass @sy.step(model=...), or call program.using(model=...)."
+            raise UserError(msg)
+        listener = sink.get()
+        self.emit: Emit = discard
+        if listener is not None:
+            named = listener.of(step.name, opened.row.id, step.output)
+            self.emit = named if step.output.is_text and not self.tries_left else Draft(named)
+        demos = await self._demos()
+        sampled = cast("dict[str, Any]", step.sampled())
+        self.request = Request(tuple(self._rendered(self.inputs, demos)), **sampled, **self._demanded(model))
+        self.whole = self.request.constraint
+        if self.request.continuations and step.setting("calibrate"):
+            nothing = dict.fromkeys(self.inputs, _NOTHING)
+            neutral = replace(self.request, messages=tuple(self._rendered(nothing, demos)))
+            self.neutral = (await model.complete(neutral)).scores
+        return model
+
+    @property
+    def listener(self) -> Emit:
+        """Who hears the next answer: nobody, where it is only some fields of it."""
+        return self.emit if self.repair is None else discard
+
+    def take(self, completion: Completion) -> None:
+        """Read a completion; one that does not fit is answered with what is wrong."""
+        self.completion = completion
+        self.read = False
+        try:
+            self.value, self.read = self._parsed(completion), True
+        except OutputError as error:
+            if self.fits_left == 0:
+                raise
+            self.fits_left -= 1
+            self._again(str(error))
+
+    def _parsed(self, completion: Completion) -> object:
+        if self.request.continuations:
+            text = self.request.continuations[self._best(completion.scores)]
+            self.emit(Delta(text=text))
+            return self.output.parse(text)
+        if self.constraint is not None and completion.unmet and self.repair is None:
+            shown = completion.text if len(completion.text) <= 200 else f"{completion.text[:200]}..."  # noqa: PLR2004
+            msg = f"The model answered {shown!r}, which does not fit: {completion.unmet}"
+            raise OutputError(msg, text=completion.text, expected=wording(self.constraint))
+        return (self.repair or self.output).parse(completion.text)
+
+    def _best(self, scores: Sequence[Score]) -> int:
+        """The likeliest option; calibrated by what each scores without content (Zhao 2021, arXiv:2102.09690)."""
+        before = [score.logprob for score in self.neutral] or [0.0] * len(scores)
+        return max(range(len(scores)), key=lambda at: scores[at].logprob - before[at])
+
+    async def judge(self) -> None:
+        """Hold the value against the step's guards, then its checks; what fails is fed back."""
+        if not self.read:
+            return
+        if await self._guarded() and await self._checked():
+            self.done = True
+            if isinstance(self.emit, Draft):
+                if self.is_rewritten:
+                    self.emit.withdraw()
+                    self.emit(Delta(text=self.output.written(self.value)))
+                self.emit.keep()
+
+    async def _guarded(self) -> bool:
+        failures: list[Failure] = []
+        for guard in self.step.guards:
+            verdict = await guard.judge(self.value, self.inputs)
+            self.is_rewritten = self.is_rewritten or self.repair is not None
+            if not failures and verdict.value is not self.value:  # a failure's path must still lead to its field
+                self.is_rewritten = self.is_rewritten or verdict.value != self.value
+                self.value = self.output.validated(verdict.value)
+            if verdict.failed:
+                said = "; ".join(failure.message for failure in verdict.failed)
+                self._count(id(guard), f"guard {guard.name!r}", guard.retries, guard.name, said)
+                failures += verdict.failed
+        if failures:
+            told = [".".join(map(str, failure.path)) + ": " + failure.message for failure in failures if failure.path]
+            whole = [failure.message for failure in failures if not failure.path]
+            apart = not whole and self.constraint is None
+            self.repair = repair(self.output, self.value, [failure.path for failure in failures]) if apart else None
+            self._again("\n".join(whole + told))
+        return not failures
+
+    async def _checked(self) -> bool:
+        for check in self.step.checks:
+            message = await check.message(self.value, self.inputs)
+            if message is not None:
+                self._count(id(check), f"check {check.name!r}", check.retries, check.name, message)
+                self.repair = None
+                self._again(message)
+                return False
+        return True
+
+    def _count(self, key: int, what: str, retries: int, name: str, message: str) -> None:
+        if self.tries_left[key] == 0:
+            msg = (
+                f"Step {self.step.name!r} still fails its {what} after {retries} retries: {_sentence(message)} "
+                f"The last output was {self.value!r}. Loosen the {what.partition(' ')[0]}, or give the step a better model."
+            )
+            raise CheckFailed(msg, check=name, output=self.value)
+        self.tries_left[key] -= 1
+
+    def _again(self, message: str) -> None:
+        """Send the failed answer back with what is wrong with it; only the failed fields are asked for again."""
+        if isinstance(self.emit, Draft):
+            self.emit.withdraw()
+        spoken = not self.request.continuations and not (self.read and self.is_rewritten)
+        failed = self.completion.message if spoken else Message("assistant", self.output.written(self.value))
+        rest = self.repair.expected if self.repair else "Answer again."
+        turn = Message("user", f"{message}\n{rest}")
+        asked = self.whole
+        if self.repair is not None and isinstance(asked, Schema):
+            asked = replace(asked, json=dumps(self.repair.schema))
+        self.request = replace(self.request, messages=(*self.request.messages, failed, turn), constraint=asked)
+
+
+def _sentence(message: str) -> str:
+    return message if message.endswith((".", "!", "?")) else f"{message}."

@@ -1,0 +1,56 @@
+"""A constraint in words: what a model is told, so that its mask is no surprise to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from synthon.core.constraints import Both, Bounds, Choice, Constraint, Either, Grammar, Regex, Schema, Where
+
+
+def wording(constraint: Constraint) -> str:
+    """One sentence, or the schema or grammar itself."""
+    if isinstance(constraint, Schema):
+        return f"Answer with JSON that fits this schema, and nothing else:\n{constraint.json}"
+    if isinstance(constraint, Grammar):
+        return f"Answer with text of this grammar, and nothing else:\n{constraint.lark}"
+    return f"Answer with {_words(constraint)}, and nothing else."
+
+
+def _words(constraint: Constraint) -> str:
+    match constraint:
+        case Choice():
+            return f"exactly one of: {', '.join(constraint.options)}"
+        case Regex():
+            return f"text that matches the regular expression {constraint.pattern}"
+        case Both():
+            return " and ".join(map(_words, constraint.parts))
+        case Either():
+            return " or ".join(map(_words, constraint.parts))
+        case Where():
+            return "text " + " and ".join(_predicates(constraint))
+        case _:
+            return "text of the given shape"
+
+
+def _predicates(where: Where) -> Iterator[str]:
+    for bounds, unit in ((where.length, "characters"), (where.words, "words"), (where.tokens, "tokens")):
+        if bounds is not None:
+            yield f"of {_range(bounds)} {unit}"
+    for texts, what in (
+        (where.stops_at, "that ends at the first"),
+        (where.startswith, "that starts with"),
+        (where.choice, "that is"),
+    ):
+        if texts:
+            yield f"{what} {' or '.join(map(repr, texts))}"
+    if where.matches is not None:
+        yield f"that matches the regular expression {where.matches}"
+    if where.excludes:
+        yield f"without {' or '.join(map(repr, where.excludes))}"
+
+
+def _range(bounds: Bounds) -> str:
+    least, most = bounds
+    if most is None:
+        return f"at least {least}"
+    return f"at most {most}" if not least else f"{least} to {most}"
