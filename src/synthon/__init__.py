@@ -14,9 +14,11 @@ from synthon.core import Defaults, Journal, Watch
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from synthon.guards import Fail, Pass, guard, guarded, guarded_sync
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
     from synthon.models.anthropic_model import anthropic
     from synthon.models.budgeted import Budgeted
+    from synthon.models.decoders import Decoder, beam, best_k, best_of
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
     from synthon.models.journaled import Journaled
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
     from synthon.models.openai_embedding import openai_embedder
     from synthon.models.openai_model import openai
     from synthon.models.retrying import Fallback, Retrying
-    from synthon.models.selecting import select
+    from synthon.models.selecting import distribution, select
+    from synthon.models.sessions import Session, session
     from synthon.models.timing import Hedged, RateLimited, Timed
     from synthon.retrieval import Index
 
 __version__ = "0.1.0.dev0"
 __all__ = [
     "Amount",
+    "Both",
     "Budget",
     "BudgetExceeded",
     "Budgeted",
@@ -42,18 +46,24 @@ __all__ = [
     "Completion",
     "Constraint",
     "ContextTooLong",
+    "Decoder",
     "Defaults",
     "Delta",
     "Demo",
     "Demos",
     "Draft",
+    "Either",
     "Embedder",
     "Emit",
+    "Explanation",
+    "Fail",
     "Failed",
+    "Failure",
     "Fallback",
     "Filter",
     "FunctionModel",
     "Grammar",
+    "Guard",
     "GuardBlocked",
     "Hedged",
     "Image",
@@ -70,6 +80,7 @@ __all__ = [
     "OutputError",
     "Partial",
     "Parts",
+    "Pass",
     "Passage",
     "Policy",
     "Price",
@@ -94,6 +105,8 @@ __all__ = [
     "SchemaTooLarge",
     "Score",
     "Selector",
+    "Session",
+    "Soundness",
     "Span",
     "Step",
     "Strategy",
@@ -112,16 +125,27 @@ __all__ = [
     "Unsupported",
     "Usage",
     "UserError",
+    "Verdict",
     "Watch",
+    "Where",
     "__version__",
     "anthropic",
+    "beam",
+    "best_k",
+    "best_of",
     "between",
+    "choice",
     "current",
     "current_run",
     "current_span",
     "default_journal",
     "discard",
+    "distribution",
     "embedder",
+    "grammar",
+    "guard",
+    "guarded",
+    "guarded_sync",
     "knn",
     "knob",
     "local",
@@ -132,33 +156,49 @@ __all__ = [
     "program",
     "random",
     "recorded",
+    "regex",
     "render",
     "run",
     "run_many",
+    "schema",
     "select",
+    "session",
     "span",
     "step",
+    "where",
 ]
 _LATER = {
     "Budgeted": "models",
+    "Decoder": "models",
+    "Fail": "guards",
     "Fallback": "models",
     "FunctionModel": "models",
     "Hedged": "models",
     "Index": "retrieval",
     "Journaled": "models",
     "MemoryJournal": "journal",
+    "Pass": "guards",
     "RateLimited": "models",
     "Recorded": "models",
     "Retrying": "models",
     "SQLiteJournal": "journal",
+    "Session": "models",
     "Timed": "models",
     "anthropic": "models",
+    "beam": "models",
+    "best_k": "models",
+    "best_of": "models",
     "default_journal": "journal",
+    "distribution": "models",
     "embedder": "models",
+    "guard": "guards",
+    "guarded": "guards",
+    "guarded_sync": "guards",
     "local": "models",
     "openai": "models",
     "openai_embedder": "models",
     "select": "models",
+    "session": "models",
 }
 
 

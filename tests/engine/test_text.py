@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthon.models.engine.generation import Sampling, TextStream
-from synthon.models.engine.scoring import logprobs
+from synthon.engine.generation import Sampling, TextStream
+from synthon.engine.scoring import logprobs
 
 WORD = st.text("ab€😀", min_size=1, max_size=4)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from synthon.core.constraints import Choice, Grammar, Regex, Schema
+from synthon.core.constraints import Choice, Regex, Schema
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.values import (
     Completion,
@@ -26,7 +26,6 @@ from tests.models.chats import KEY, PARIS, QUESTION, USED, chat, sent, whole
 from tests.models.loopback import Reply, answering
 
 if TYPE_CHECKING:
-    from synthon.core.constraints import Constraint
     from synthon.core.values import Finish
 
 
@@ -222,33 +221,6 @@ async def test_a_schema_is_sent_in_the_strict_form_whose_values_fit_it() -> None
         "$defs": {"N": {"enum": [{"default": 1}]}},
         "additionalProperties": False,
     }
-
-
-@pytest.mark.parametrize(
-    ("server", "constraint", "fields"),
-    [
-        ("vllm", Choice(("a", "b")), {"structured_outputs": {"choice": ["a", "b"]}}),
-        ("vllm", Regex("a+"), {"structured_outputs": {"regex": "a+"}}),
-        ("vllm", Grammar('start: "a"'), {"structured_outputs": {"grammar": 'start: "a"'}}),
-        ("sglang", Choice(("a.", "b")), {"regex": r"(a\.|b)"}),
-        ("sglang", Regex("a+"), {"regex": "a+"}),
-        ("llama.cpp", Choice(('say "a"', "b\n")), {"grammar": r'root ::= "say \"a\"" | "b\n"'}),
-    ],
-)
-async def test_each_server_gets_a_constraint_in_its_own_field(
-    server: str, constraint: Constraint, fields: dict[str, object]
-) -> None:
-    body = await sent(replace(QUESTION, constraint=constraint), server=server)
-    assert fields.items() <= body.items()
-
-
-@pytest.mark.parametrize(
-    ("server", "constraint"),
-    [("sglang", Grammar("x")), ("llama.cpp", Regex("a")), ("llama.cpp", Grammar("x"))],
-)
-async def test_a_constraint_without_a_field_is_refused(server: str, constraint: Constraint) -> None:
-    with pytest.raises(Unsupported, match="server='vllm'"):
-        await sent(replace(QUESTION, constraint=constraint), server=server)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""Run GGUF weights on this machine: one llama.cpp engine per process and model, in a worker thread."""
+"""Run GGUF weights on this machine: batches, prefix cache, masks, beams."""
 
 from __future__ import annotations
 
-from synthon.models.engine.answer import answer
-from synthon.models.engine.worker import Settings, engine_for
+from synthon.engine.answer import answer
+from synthon.engine.search import Decoder
+from synthon.engine.worker import Settings, engine_for
 
-__all__ = ["Settings", "answer", "engine_for"]
+__all__ = ["Decoder", "Settings", "answer", "engine_for"]

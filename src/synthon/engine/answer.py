@@ -1,33 +1,53 @@
-"""A request's whole way through the engine, in its thread: prompt, limits, then scores or text."""
+"""A request's whole way through the engine: prompt, limits, then scores, a search, or text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from synthon.core.errors import ContextTooLong
-from synthon.core.values import Completion, Score, Usage
-from synthon.models.engine.generation import Generation, Sampling, generate
-from synthon.models.engine.prompt import render
-from synthon.models.engine.scoring import score
+from synthon.core.values import Completion, Usage
+from synthon.engine.generation import Generation, Sampling
+from synthon.engine.prompt import render
+from synthon.engine.scheduler import Feed, Open, Opened
+from synthon.engine.scoring import score
+from synthon.engine.search import search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from synthon.core.values import Request
-    from synthon.models.engine.binding import Llama
+    from synthon.decoding import Matcher
+    from synthon.engine.binding import Weights
+    from synthon.engine.scheduler import Program
+    from synthon.engine.search import Decoder
 
 
-def answer(llama: Llama, request: Request, emit: Callable[[str], None], *, seed: int, template: str) -> Completion:
-    """The completion of a request whose `temperature` and `max_tokens` are set.
+def answer(
+    weights: Weights,
+    request: Request,
+    emit: Callable[[str], None],
+    *,
+    seed: int,
+    template: str,
+    context: int,
+    decoder: Decoder | None = None,
+) -> Program:
+    """The program of a request whose `temperature` and `max_tokens` are set.
 
     Raises:
         ContextTooLong: the prompt and what may follow it are more than the context; says both numbers.
     """
-    prompt = render(llama, request.messages, template)
+    limit = min(context, weights.trained_context)
+    prompt = render(weights, request.messages, template)
     if request.continuations:
-        return _scores(llama, prompt, request.continuations)
-    max_tokens = request.max_tokens or 0
-    _fit(llama, len(prompt), max_tokens, "max_tokens")
+        continuations = [weights.tokenize(text) for text in request.continuations]
+        longest = max(map(len, continuations))
+        _fit(limit, len(prompt), longest, "tokens of the longest continuation")
+        return score(prompt, continuations, request.salt)
+    _fit(limit, len(prompt), request.max_tokens or 0, "max_tokens")
+    matcher = _matcher(weights, request)
+    if decoder is not None:
+        return search(weights, prompt, request, decoder, matcher, emit)
     sampling = Sampling(
         request.temperature or 0.0,
         request.top_k or 0,
@@ -35,27 +55,50 @@ def answer(llama: Llama, request: Request, emit: Callable[[str], None], *, seed:
         request.min_p or 0.0,
     )
     generation = Generation(
-        llama, sampling, emit, max_tokens=max_tokens, seed=seed, stop=request.stop, alternatives=request.logprobs
+        weights,
+        sampling,
+        emit,
+        max_tokens=request.max_tokens or 0,
+        seed=seed,
+        stop=request.stop,
+        alternatives=request.logprobs,
+        matcher=matcher,
     )
-    generate(llama, prompt, generation)
-    usage = Usage(input_tokens=len(prompt), output_tokens=generation.tokens)
+    return _generate(prompt, generation, request)
+
+
+def _matcher(weights: Weights, request: Request) -> Matcher | None:
+    if request.constraint is None:
+        return None
+    from synthon.decoding import compiled  # noqa: PLC0415 - needs llguidance, and only constraints do
+
+    return compiled(request.constraint, weights.vocabulary).matcher()
+
+
+def _generate(prompt: list[int], generation: Generation, request: Request) -> Program:
+    begun = generation.begin()
+    cached = computed = 0
+    if not generation.is_done:
+        opened = yield Open([*prompt, *begun], request.max_tokens or 0, request.salt)
+        assert isinstance(opened, Opened)  # noqa: S101 - the answer to Open
+        cached, computed = opened.cached, 1
+        following = generation.accept(opened.logits)
+        while following and not generation.is_done:
+            rows = yield [Feed(opened.slots[0], following)]
+            assert isinstance(rows, list)  # noqa: S101 - the answer to feeds
+            computed += 1
+            following = generation.accept(rows[0][0])
+    cached = min(cached, len(prompt))
+    usage = Usage(len(prompt) - cached, cached, output_tokens=generation.tokens)
     return Completion(generation.text, usage, logprobs=tuple(generation.logprobs), finish=generation.finish)
 
 
-def _scores(llama: Llama, prompt: list[int], texts: tuple[str, ...]) -> Completion:
-    continuations = [llama.tokenize(text) for text in texts]
-    _fit(llama, len(prompt), max(map(len, continuations)), "tokens of the longest continuation")
-    logprobs = score(llama, prompt, continuations)
-    scores = tuple(Score(logprob, len(tokens)) for logprob, tokens in zip(logprobs, continuations, strict=True))
-    return Completion(usage=Usage(input_tokens=len(prompt) + sum(map(len, continuations))), scores=scores)
-
-
-def _fit(llama: Llama, prompt: int, following: int, what: str) -> None:
-    if prompt + following > llama.context:
+def _fit(limit: int, prompt: int, following: int, what: str) -> None:
+    if prompt + following > limit:
         raise ContextTooLong(
             f"The request needs {prompt + following} tokens ({prompt} of the prompt + {following} {what}), the local "
-            f"engine's context holds {llama.context}. Shorten the messages, ask for fewer tokens, or pass a larger "
+            f"engine's context holds {limit}. Shorten the messages, ask for fewer tokens, or pass a larger "
             "`context` to `local` if the model was trained with one.",
             tokens=prompt + following,
-            limit=llama.context,
+            limit=limit,
         )

@@ -1,4 +1,4 @@
-"""llama.cpp's C API: a model with one context, tokens in, logits out. Not thread-safe; see `worker`."""
+"""llama.cpp's C API: weights with their vocabulary, streams of tokens that give logits. Not thread-safe."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import importlib
 import os
 import re
 from collections import deque
-from functools import cache
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthon.core.protocols import FloatArray
+    from synthon.decoding import Vocabulary
 
 BATCH = 512  # tokens computed at once
 _ABORTED = 2
 _UNKNOWN_OR_CONTROL = 1 | 8
+_NO_ROWS: FloatArray = np.empty((0, 0), np.float32)
 _said: deque[str] = deque(maxlen=8)  # llama.cpp's last complaints, for error messages
 
 
@@ -53,80 +56,67 @@ def _load() -> tuple[ModuleType, object]:
     return library, callback
 
 
-class Llama:
-    """A loaded model and one context that holds one sequence of tokens.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens to append to a stream's sequence from the position `start`, and which of them want logits."""
 
-    Args:
-        context: tokens; cut to what the model was trained with.
-        threads: for prompts and for generation.
+    stream: int
+    start: int
+    tokens: Sequence[int]
+    rows: Literal["none", "last", "all"] = "last"
+
+
+class Weights:
+    """A loaded model: its vocabulary, its chat template, and what is asked of its architecture.
 
     Raises:
-        UserError: the file is no GGUF model that this llama.cpp can run, or there is no memory for the context.
+        UserError: the file is no GGUF model that this llama.cpp can run.
     """
 
-    def __init__(self, path: Path, *, context: int, threads: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._c, _ = _load()
         _said.clear()
-        self._model = self._c.llama_model_load_from_file(str(path).encode(), self._c.llama_model_default_params())
-        if not self._model:
+        self.native = self._c.llama_model_load_from_file(str(path).encode(), self._c.llama_model_default_params())
+        if not self.native:
             raise UserError(
                 f"Cannot load the model file {str(path)!r}: {'; '.join(_said) or 'llama.cpp gave no reason'}. "
                 "Fetch it again, or pass a GGUF file of a text model that llama.cpp knows."
             )
-        self._vocabulary = self._c.llama_model_get_vocab(self._model)
+        self._vocabulary = self._c.llama_model_get_vocab(self.native)
         self.size = int(self._c.llama_vocab_n_tokens(self._vocabulary))
-        self.context = min(context, int(self._c.llama_model_n_ctx_train(self._model)))
-        self._context = self._open(threads)
-        self._memory = self._c.llama_get_memory(self._context)
-        self._batch()
+        self.trained_context = int(self._c.llama_model_n_ctx_train(self.native))
         self.bos = self._text(self._c.llama_vocab_bos(self._vocabulary))
         self.eos = self._text(self._c.llama_vocab_eos(self._vocabulary))
-        self.template = (self._c.llama_model_chat_template(self._model, None) or b"").decode(errors="replace")
+        self.template = (self._c.llama_model_chat_template(self.native, None) or b"").decode(errors="replace")
         self.control = re.compile("|".join(map(re.escape, self._control_texts())) or r"(?!)")
-
-    def _open(self, threads: int) -> object:
-        parameters = self._c.llama_context_default_params()
-        parameters.n_ctx = self.context
-        parameters.n_batch = parameters.n_ubatch = BATCH
-        parameters.n_outputs_max_per_seq = 0
-        # With flash attention or a float16 cache the same score moved by up to 0.4 with the size of the batches.
-        parameters.flash_attn_type = self._c.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        parameters.type_k = parameters.type_v = self._c.GGML_TYPE_F32
-        parameters.n_threads = parameters.n_threads_batch = threads
-        context = self._c.llama_init_from_model(self._model, parameters)
-        if not context:
-            self._c.llama_model_free(self._model)
-            raise UserError(
-                f"No context of {self.context} tokens could be made: {'; '.join(_said) or 'llama.cpp gave no reason'}. "
-                "Pass a smaller `context` to `local`."
-            )
-        return context
-
-    def _batch(self) -> None:
-        """Arrays that llama.cpp reads as its batch, made once; a decode only fills them."""
-        c = self._c
-        self._tokens, self._positions, self._zero = (np.zeros(BATCH, np.int32) for _ in range(3))
-        self._wanted, self._ones = np.zeros(BATCH, np.int8), np.ones(BATCH, np.int32)
-        self._rows = np.full(BATCH, self._zero.ctypes.data, np.uintp)
-        kinds = dict(c.llama_batch._fields_)
-        arrays: dict[str, NDArray[np.generic]] = {
-            "token": self._tokens,
-            "pos": self._positions,
-            "n_seq_id": self._ones,
-            "seq_id": self._rows,
-            "logits": self._wanted,
-        }
-        pointers = {name: ctypes.cast(array.ctypes.data, kinds[name]) for name, array in arrays.items()}
-        self._native = c.llama_batch(n_tokens=0, embd=None, **pointers)
 
     def _text(self, token: int) -> str:
         text = self._c.llama_vocab_get_text(self._vocabulary, token) if token >= 0 else None
         return text.decode(errors="replace") if text else ""
 
-    def _control_texts(self) -> list[str]:
+    def _control_tokens(self) -> list[int]:
         attribute, vocabulary = self._c.llama_vocab_get_attr, self._vocabulary
-        tokens = [token for token in range(self.size) if attribute(vocabulary, token) & _UNKNOWN_OR_CONTROL]
-        return sorted(filter(None, map(self._text, tokens)), key=len, reverse=True)
+        return [token for token in range(self.size) if attribute(vocabulary, token) & _UNKNOWN_OR_CONTROL]
+
+    def _control_texts(self) -> list[str]:
+        return sorted(filter(None, map(self._text, self._control_tokens())), key=len, reverse=True)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens as the masks of `decoding` need them; some 0.2 s once."""
+        from synthon.decoding import Vocabulary  # noqa: PLC0415 - needs llguidance, and only constraints do
+
+        ends = frozenset(token for token in range(self.size) if self.ends(token))
+        return Vocabulary(
+            [self.piece(token) for token in range(self.size)],
+            ends=ends,
+            eos=int(self._c.llama_vocab_eos(self._vocabulary)),
+            control=frozenset(self._control_tokens()) | ends,
+            tokenize=self._tokens_of,
+        )
+
+    def _tokens_of(self, raw: bytes) -> list[int]:
+        return self._tokenize(raw, first=False, control=False)
 
     def tokenize(self, text: str, *, control: bool = False, first: bool = False) -> list[int]:
         """Tokens of a text.
@@ -135,7 +125,9 @@ class Llama:
             control: read the spellings of control tokens as those tokens; never for text from outside.
             first: put the beginning-of-text token before it, if the model wants one.
         """
-        raw = text.encode(errors="replace")
+        return self._tokenize(text.encode(errors="replace"), first=first, control=control)
+
+    def _tokenize(self, raw: bytes, *, first: bool, control: bool) -> list[int]:
         room = len(raw) + 8
         out = (ctypes.c_int32 * room)()
         count = self._c.llama_tokenize(self._vocabulary, raw, len(raw), out, room, first, control)
@@ -159,6 +151,65 @@ class Llama:
         """Whether the model says with this token that it is done."""
         return bool(self._c.llama_vocab_is_eog(self._vocabulary, token))
 
+    def close(self) -> None:
+        """Free the memory; neither this nor its streams are used again."""
+        self._c.llama_model_free(self.native)
+
+
+class Streams:
+    """Some sequences of tokens side by side, each with room for `cells` of them in a cache of its own.
+
+    Each sequence's keys and values lie in a stream of their own from cell 0 on, and one call computes equally many
+    tokens of each, so that what a sequence gives never depends on its neighbours: with one cache for all
+    (`kv_unified`) 103 of 104 rows of logits moved, by up to 1.4, and a token cost 4 times as much once 7,000 tokens
+    of others lay in it.
+
+    Args:
+        cells: tokens a sequence may hold.
+
+    Raises:
+        UserError: there is no memory for it.
+    """
+
+    def __init__(self, weights: Weights, *, count: int, cells: int, threads: int) -> None:
+        self._c, _ = _load()
+        self._weights, self.count, self.cells = weights, count, cells
+        _said.clear()
+        parameters = self._c.llama_context_default_params()
+        parameters.n_ctx = count * cells
+        parameters.n_seq_max = count
+        parameters.kv_unified = False
+        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters.n_outputs_max_per_seq = 0
+        # flash attention computes a row alone otherwise than among others: 7 of 8 rows moved, by up to 0.8
+        parameters.flash_attn_type = self._c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.n_threads = parameters.n_threads_batch = threads
+        self._context = self._c.llama_init_from_model(weights.native, parameters)
+        if not self._context:
+            raise UserError(
+                f"No room for {count} x {cells} tokens could be made: {'; '.join(_said) or 'llama.cpp gave no reason'}."
+                " Pass a smaller `context` or fewer `parallel` to `local`."
+            )
+        self._memory = self._c.llama_get_memory(self._context)
+        self._batch()
+
+    def _batch(self) -> None:
+        """Arrays that llama.cpp reads as its batch, made once; a decode only fills them."""
+        c = self._c
+        self._tokens, self._positions, self._numbers = (np.zeros(BATCH, np.int32) for _ in range(3))
+        self._wanted, self._ones = np.zeros(BATCH, np.int8), np.ones(BATCH, np.int32)
+        self._rows = self._numbers.ctypes.data + np.arange(BATCH, dtype=np.uintp) * np.uintp(4)
+        kinds = dict(c.llama_batch._fields_)
+        arrays: dict[str, NDArray[np.generic]] = {
+            "token": self._tokens,
+            "pos": self._positions,
+            "n_seq_id": self._ones,
+            "seq_id": self._rows,
+            "logits": self._wanted,
+        }
+        pointers = {name: ctypes.cast(array.ctypes.data, kinds[name]) for name, array in arrays.items()}
+        self._native = c.llama_batch(n_tokens=0, embd=None, **pointers)
+
     def watch(self, flag: ctypes.Array[ctypes.c_char]) -> None:
         """Stop computing, within a batch too, once `flag` holds a byte other than 0."""
         # C's strlen is the callback: 0 goes on, 1 stops. One in Python would take the GIL about 1,000 times a token.
@@ -166,50 +217,60 @@ class Llama:
         self._flag, self._stop = flag, ctypes.cast(ctypes.CDLL(None).strlen, kind)
         self._c.llama_set_abort_callback(self._context, self._stop, ctypes.addressof(flag))
 
-    def compute(self, tokens: Sequence[int], start: int, *, every: bool = False) -> FloatArray:
-        """Logits after the last of the tokens, or after every one; a view that lasts until the next call.
+    def compute(self, pieces: Sequence[Piece]) -> FloatArray:
+        """Logits of the tokens that want them, in order; a view that lasts until the next call.
 
         Args:
-            start: position of the first token; those before it are kept from earlier calls.
-            every: rows for all tokens, of which there are then at most `BATCH`.
+            pieces: one for a sequence, all of one length, together at most `BATCH` tokens.
 
         Returns:
-            Shape (1 or len(tokens), vocabulary).
+            Shape (wanted rows, vocabulary).
 
         Raises:
             Aborted: the flag was set; a part of the tokens may be kept.
             ProviderError: llama.cpp failed.
         """
-        rows = np.empty((0, self.size), np.float32)
-        for begin in range(0, len(tokens), BATCH):
-            count = min(BATCH, len(tokens) - begin)
-            self._tokens[:count] = tokens[begin : begin + count]
-            self._positions[:count] = np.arange(start + begin, start + begin + count)
-            self._wanted[:count] = every
-            self._wanted[count - 1] = every or begin + count == len(tokens)
-            rows = self._run(count)
-        return rows
-
-    def _run(self, count: int) -> FloatArray:
-        self._native.n_tokens = count
+        at = 0
+        for piece in pieces:
+            end = at + len(piece.tokens)
+            self._tokens[at:end] = piece.tokens
+            self._positions[at:end] = np.arange(piece.start, piece.start + len(piece.tokens))
+            self._numbers[at:end] = piece.stream
+            self._wanted[at:end] = piece.rows == "all"
+            self._wanted[end - 1] = piece.rows != "none"
+            at = end
+        self._native.n_tokens = at
         code = self._c.llama_decode(self._context, self._native)
         if code == _ABORTED:
             raise Aborted
         if code:
             reason = "; ".join(_said) or "no reason given"
-            raise ProviderError(f"llama.cpp could not compute {count} tokens (code {code}: {reason}). Ask again.")
-        shape = int(self._wanted[:count].sum()), self.size
-        return np.ctypeslib.as_array(self._c.llama_get_logits(self._context), shape)
+            raise ProviderError(f"llama.cpp could not compute {at} tokens (code {code}: {reason}). Ask again.")
+        shape = int(self._wanted[:at].sum()), self._weights.size
+        return np.ctypeslib.as_array(self._c.llama_get_logits(self._context), shape) if shape[0] else _NO_ROWS
 
-    def cut(self, position: int) -> None:
-        """Forget the tokens from a position on."""
-        self._c.llama_memory_seq_rm(self._memory, 0, position, -1)
+    def cut(self, stream: int, position: int) -> None:
+        """Forget a sequence's tokens from a position on."""
+        self._c.llama_memory_seq_rm(self._memory, stream, position, -1)
 
-    def clear(self) -> None:
-        """Forget all tokens, so that what comes next is computed as in a new context."""
-        self._c.llama_memory_clear(self._memory, False)
+    def save(self, stream: int) -> NDArray[np.uint8]:
+        """All that is kept of a sequence, as bytes that `restore` takes, also in other streams of the same weights."""
+        size = self._c.llama_state_seq_get_size(self._context, stream)
+        kept = np.empty(size, np.uint8)
+        written = self._c.llama_state_seq_get_data(self._context, _bytes(kept), size, stream)
+        if written != size:
+            raise ProviderError(f"llama.cpp saved {written} of {size} bytes of a sequence. Ask again.")
+        return kept
+
+    def restore(self, stream: int, kept: NDArray[np.uint8]) -> None:
+        """Put what `save` gave in a sequence's place."""
+        if not self._c.llama_state_seq_set_data(self._context, _bytes(kept), kept.size, stream):
+            raise ProviderError(f"llama.cpp could not restore {kept.size} bytes of a sequence. Ask again.")
 
     def close(self) -> None:
         """Free the memory; the object is not used again."""
         self._c.llama_free(self._context)
-        self._c.llama_model_free(self._model)
+
+
+def _bytes(array: NDArray[np.uint8]) -> object:
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(ctypes.c_uint8))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthon.core.values import Finish, TokenLogprob
-from synthon.models.engine.scoring import logprobs
+from synthon.engine.scoring import logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthon.core.protocols import FloatArray
-    from synthon.models.engine.binding import Llama
+    from synthon.decoding import Matcher
+    from synthon.engine.binding import Weights
 
 _LIKELIEST = 1024
 
@@ -97,17 +98,18 @@ class TextStream:
 
 
 class Generation:
-    """One answer in the making: takes logits, gives the next token to compute.
+    """One answer in the making: takes logits, gives the next tokens to compute.
 
     Args:
         seed: decides every draw, so equal seeds and logits give equal text.
-        alternatives: likeliest tokens to report with each, before temperature and cuts; 0 reports nothing.
+        alternatives: likeliest tokens to report with each, before masks, temperature and cuts; 0 reports nothing.
         emit: takes text as soon as it is certain.
+        matcher: what the text must keep to; tokens that it forces are not sampled, and are computed at once.
     """
 
     def __init__(
         self,
-        llama: Llama,
+        weights: Weights,
         sampling: Sampling,
         emit: Callable[[str], None],
         *,
@@ -115,46 +117,85 @@ class Generation:
         seed: int = 0,
         stop: Sequence[str] = (),
         alternatives: int = 0,
+        matcher: Matcher | None = None,
     ) -> None:
-        self._llama, self._sampling, self._emit = llama, sampling, emit
-        self._max_tokens, self._alternatives = max_tokens, alternatives
+        self._weights, self._sampling, self._emit = weights, sampling, emit
+        self._max_tokens, self._alternatives, self._matcher = max_tokens, alternatives, matcher
         self._uniform = random.Random(seed).random  # Python promises the same numbers in every version
         self._stream = TextStream(stop)
         self._texts: list[str] = []
         self.tokens = 0
         self.logprobs: list[TokenLogprob] = []
         self.finish: Finish = "length"
+        self.is_done = False
 
     @property
     def text(self) -> str:
         """All that was given to `emit`."""
         return "".join(self._texts)
 
-    def accept(self, logits: FloatArray) -> int | None:
-        """The next token to compute, or None when the answer is complete."""
+    def begin(self) -> list[int]:
+        """The tokens that must come first, which need no logits; with them the answer may be complete already."""
+        return self._forced()
+
+    def accept(self, logits: FloatArray) -> list[int]:
+        """The next tokens to compute, none when the answer is complete; masks the logits in place."""
+        row = logprobs(logits) if self._alternatives else None
+        if self._matcher is not None:
+            self._matcher.mask(logits)
         token = self._sampling.pick(logits, self._uniform())
-        self.tokens += 1
-        if self._alternatives:
-            self.logprobs.append(self._logprob(logits, token))
-        if self._llama.ends(token):
+        if row is not None:
+            self.logprobs.append(self._logprob(row, token))
+        if self._weights.ends(token):
+            self.tokens += 1
             self.finish = "stop"
-        else:
-            self._give(self._stream.push(self._llama.piece(token)))
-            if self._stream.stopped:
+            return self._close()
+        if self._matcher is not None:
+            self._matcher.consume(token)
+        self._take(token)
+        return [] if self.is_done else [token, *self._forced()]
+
+    def _forced(self) -> list[int]:
+        """What must follow now, taken already; one token after another where each must report its probability."""
+        forced: list[int] = []
+        if self._matcher is None:
+            return forced
+        if not self._alternatives:
+            for token in self._matcher.forced():
+                self._matcher.consume(token)
+                self._take(token)
+                forced.append(token)
+                if self.is_done:
+                    return forced
+        if self._matcher.is_complete:
+            self.finish = "stop"
+            self._close()
+        return forced
+
+    def _take(self, token: int) -> None:
+        self.tokens += 1
+        self._give(self._stream.push(self._weights.piece(token)))
+        if self._stream.stopped:
+            self.finish = "stop"
+            self._close()
+        elif self.tokens >= self._max_tokens:
+            if self._matcher is not None and self._matcher.is_complete:
                 self.finish = "stop"
-            elif self.tokens < self._max_tokens:
-                return token
-        self._give(self._stream.close())
-        return None
+            self._close()
+
+    def _close(self) -> list[int]:
+        if not self.is_done:
+            self.is_done = True
+            self._give(self._stream.close())
+        return []
 
     def _give(self, text: str) -> None:
         if text:
             self._texts.append(text)
             self._emit(text)
 
-    def _logprob(self, logits: FloatArray, token: int) -> TokenLogprob:
-        row = logprobs(logits)
-        count = min(self._alternatives, logits.size)
+    def _logprob(self, row: FloatArray, token: int) -> TokenLogprob:
+        count = min(self._alternatives, row.size)
         top = np.argpartition(row, -count)[-count:]
         ordered = top[np.argsort(-row[top], kind="stable")]
         return TokenLogprob(
@@ -162,13 +203,4 @@ class Generation:
         )
 
     def _name(self, token: int) -> str:
-        return self._llama.piece(token).decode(errors="replace")
-
-
-def generate(llama: Llama, prompt: Sequence[int], generation: Generation) -> None:
-    """Compute a prompt and one token after another until the answer is complete."""
-    logits = llama.compute(prompt, 0)[0]
-    position = len(prompt)
-    while (token := generation.accept(logits)) is not None:
-        logits = llama.compute([token], position)[0]
-        position += 1
+        return self._weights.piece(token).decode(errors="replace")

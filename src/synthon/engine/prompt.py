@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from synthon.core.values import Message
-    from synthon.models.engine.binding import Llama
+    from synthon.engine.binding import Weights
 
 _nonce = secrets.token_hex(8)
 _shielded = re.compile(f"\ue000{_nonce}:(.*?)\ue001", re.DOTALL)
@@ -43,7 +43,7 @@ def _compiled(source: str) -> Template:
         raise UserError(f"The chat template cannot be read: {error}. Pass a working one as `chat_template`.") from error
 
 
-def render(llama: Llama, messages: Sequence[Message], template: str = "") -> list[int]:
+def render(weights: Weights, messages: Sequence[Message], template: str = "") -> list[int]:
     """The prompt's tokens, up to where the assistant's answer begins.
 
     A last message by the assistant is a beginning that the model goes on with. A control token spelled out in a
@@ -55,27 +55,27 @@ def render(llama: Llama, messages: Sequence[Message], template: str = "") -> lis
     Raises:
         UserError: there is no template, or it refuses these messages.
     """
-    source = template or llama.template
+    source = template or weights.template
     if not source:
         raise UserError(
             "The model file holds no chat template, so messages cannot be put to it. Pass one as `chat_template`."
         )
-    turns = [(message.role, _shield(llama, message.text)) for message in messages]
+    turns = [(message.role, _shield(weights, message.text)) for message in messages]
     beginning = turns.pop()[1] if turns and turns[-1][0] == "assistant" else ""
-    text = _fill(source, turns, llama)
-    tokens = _tokens(llama, text + beginning)
+    text = _fill(source, turns, weights)
+    tokens = _tokens(weights, text + beginning)
     if not tokens:
         raise UserError("The chat template makes an empty prompt of these messages. Pass another `chat_template`.")
     return tokens
 
 
-def _fill(source: str, turns: Sequence[tuple[str, str]], llama: Llama) -> str:
+def _fill(source: str, turns: Sequence[tuple[str, str]], weights: Weights) -> str:
     try:
         return _compiled(source).render(
             messages=[{"role": role, "content": content} for role, content in turns],
             add_generation_prompt=True,
-            bos_token=llama.bos,
-            eos_token=llama.eos,
+            bos_token=weights.bos,
+            eos_token=weights.eos,
         )
     except (TemplateError, TypeError, ValueError) as error:
         roles = [role for role, _ in turns]
@@ -85,14 +85,14 @@ def _fill(source: str, turns: Sequence[tuple[str, str]], llama: Llama) -> str:
         ) from error
 
 
-def _shield(llama: Llama, text: str) -> str:
-    return llama.control.sub(lambda found: f"\ue000{_nonce}:{found[0]}\ue001", text)
+def _shield(weights: Weights, text: str) -> str:
+    return weights.control.sub(lambda found: f"\ue000{_nonce}:{found[0]}\ue001", text)
 
 
-def _tokens(llama: Llama, text: str) -> list[int]:
-    first = not (llama.bos and text.startswith(llama.bos))
+def _tokens(weights: Weights, text: str) -> list[int]:
+    first = not (weights.bos and text.startswith(weights.bos))
     tokens: list[int] = []
     for number, part in enumerate(_shielded.split(text)):
         if part or not number:
-            tokens += llama.tokenize(part, control=number % 2 == 0, first=first and not number)
+            tokens += weights.tokenize(part, control=number % 2 == 0, first=first and not number)
     return tokens

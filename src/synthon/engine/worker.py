@@ -1,99 +1,81 @@
-"""One thread per engine: it owns the model, requests from any loop or thread wait in line, first come first served."""
+"""One thread per engine: it owns the model; requests come from any loop or thread."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import ctypes
 import os
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from synthon.core.errors import ProviderError
-from synthon.models.engine.binding import Aborted, Llama
+from synthon.engine.binding import Weights
+from synthon.engine.prefixes import Prefixes
+from synthon.engine.scheduler import Job, Scheduler, flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-T = TypeVar("T")
+    from synthon.core.values import Completion
+    from synthon.engine.scheduler import Program
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What makes two engines the same: weights, context in tokens, threads."""
+    """What makes two engines the same.
+
+    `context` is in tokens, `memory` in bytes; a `deterministic` engine computes one request after another, each from
+    empty caches.
+    """
 
     path: Path
     context: int
     threads: int
-
-
-def _flag() -> ctypes.Array[ctypes.c_char]:
-    return ctypes.create_string_buffer(2)
-
-
-@dataclass(slots=True, eq=False)
-class _Job(Generic[T]):
-    work: Callable[[Llama], T]
-    result: Future[T] = field(default_factory=Future)
-    flag: ctypes.Array[ctypes.c_char] = field(default_factory=_flag)
-
-    def stop(self) -> None:
-        self.flag[0] = b"\x01"
-
-    def run(self, llama: Llama) -> None:
-        try:
-            llama.watch(self.flag)
-            llama.clear()
-            self.result.set_result(self.work(llama))
-        except Aborted:
-            self.fail(_closed())
-        except BaseException as error:  # noqa: BLE001 - the edge of a request: whoever waits gets it
-            self.fail(error)
-
-    def fail(self, error: BaseException) -> None:
-        self.result.set_exception(error)
-
-
-def _closed() -> ProviderError:
-    return ProviderError("The local engine was closed before it had answered. Ask again: that loads the model anew.")
+    parallel: int = 8
+    memory: int = 1_000_000_000
+    deterministic: bool = False
 
 
 class Engine:
     """A model in a thread of its own, loaded by the first request.
 
     A request is cancelled by cancelling the task that waits for it: a waiting one is never begun, a running one
-    stops within a token (within a layer of a prompt), the others are not touched. After a `fork` the child process
-    loads an engine of its own.
+    stops after the tokens that are being computed (alone, within a layer), the others are not touched. After a `fork`
+    the child process loads an engine of its own.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._jobs: SimpleQueue[_Job[object] | None] = SimpleQueue()
-        self._current: _Job[object] | None = None
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._closing = flag()
         self._is_closed = False
+        self._waiting: list[Job] = []
         self._thread = Thread(target=self._work, name=f"synthon engine {settings.path.name}", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[Llama], T]) -> T:
-        """What `work` returns, computed in the engine's thread; the context is empty at first.
+    async def run(self, work: Callable[[Weights], Program]) -> Completion:
+        """What the program that `work` makes returns, computed in the engine's thread.
 
         Raises:
             ProviderError: the engine was closed meanwhile.
             UserError: the model cannot be loaded.
         """
-        job = _Job(work)
+        job = Job(work)
         with _lock:
             if self._is_closed:
                 raise _closed()
-            self._jobs.put(job)  # type: ignore[arg-type] # the queue holds jobs of any result
+            self._waiting.append(job)
+            self._jobs.put(job)
         try:
             return await asyncio.wrap_future(job.result)
         finally:
             job.stop()
+            with _lock:
+                if job in self._waiting:
+                    self._waiting.remove(job)
 
     def close(self) -> None:
         """Stop what runs, refuse what waits, free the memory."""
@@ -101,31 +83,61 @@ class Engine:
             if _engines.get(self.settings) is self:
                 del _engines[self.settings]
             self._is_closed = True
+            self._closing[0] = b"\x01"
+            for job in self._waiting:
+                job.stop()
             self._jobs.put(None)
-            current = self._current
-        if current is not None:
-            current.stop()
         self._thread.join()
 
     def _work(self) -> None:
-        llama: Llama | None = None
-        while (job := self._jobs.get()) is not None:
-            if not job.result.set_running_or_notify_cancel():
+        weights: Weights | None = None
+        prefixes: Prefixes | None = None
+        scheduler: Scheduler | None = None
+        while not self._is_closed:
+            if scheduler is None or scheduler.is_idle or not self._jobs.empty():
+                job = self._jobs.get()
+                if job is None:
+                    break
+                try:
+                    weights = weights or Weights(self.settings.path)
+                    prefixes = prefixes or self._prefixes(weights)
+                    scheduler = scheduler or Scheduler(weights, prefixes, self._closing)
+                except BaseException as error:  # noqa: BLE001 - whoever waits gets it, the next request tries again
+                    if job.result.set_running_or_notify_cancel():
+                        job.result.set_exception(error)
+                    continue
+                scheduler.add(job)
+                del job
                 continue
-            self._current = job
-            if self._is_closed:
-                job.fail(_closed())
-                continue
-            try:
-                llama = llama or Llama(self.settings.path, context=self.settings.context, threads=self.settings.threads)
-            except BaseException as error:  # noqa: BLE001 - whoever waits gets it, the next request tries again
-                job.fail(error)
-                continue
-            job.run(llama)
-            self._current = None
-            del job
-        if llama is not None:
-            llama.close()
+            scheduler.step()
+        self._refuse(scheduler)
+        if prefixes is not None:
+            prefixes.close()
+        if weights is not None:
+            weights.close()
+
+    def _prefixes(self, weights: Weights) -> Prefixes:
+        settings = self.settings
+        return Prefixes(
+            weights,
+            context=min(settings.context, weights.trained_context),
+            parallel=1 if settings.deterministic else settings.parallel,
+            memory=settings.memory,
+            threads=settings.threads,
+            reuses=not settings.deterministic,
+        )
+
+    def _refuse(self, scheduler: Scheduler | None) -> None:
+        if scheduler is not None:
+            scheduler.fail_all(_closed())
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None and job.result.set_running_or_notify_cancel():
+                job.result.set_exception(_closed())
+
+
+def _closed() -> ProviderError:
+    return ProviderError("The local engine was closed before it had answered. Ask again: that loads the model anew.")
 
 
 _engines: dict[Settings, Engine] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from synthon.models.anthropic_model import anthropic
     from synthon.models.budgeted import Budgeted
+    from synthon.models.decoders import Decoder, beam, best_k, best_of
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
     from synthon.models.journaled import Journaled
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from synthon.models.openai_embedding import openai_embedder
     from synthon.models.openai_model import openai
     from synthon.models.retrying import Fallback, Retrying
-    from synthon.models.selecting import select
+    from synthon.models.selecting import distribution, select
+    from synthon.models.sessions import Session, session
     from synthon.models.timing import Hedged, RateLimited, Timed
 
 __all__ = [
     "Budgeted",
+    "Decoder",
     "Fallback",
     "FunctionModel",
     "Hedged",
@@ -27,16 +30,23 @@ __all__ = [
     "RateLimited",
     "Recorded",
     "Retrying",
+    "Session",
     "Timed",
     "anthropic",
+    "beam",
+    "best_k",
+    "best_of",
+    "distribution",
     "embedder",
     "local",
     "openai",
     "openai_embedder",
     "select",
+    "session",
 ]
 _FILES = {
     "Budgeted": "budgeted",
+    "Decoder": "decoders",
     "Fallback": "retrying",
     "FunctionModel": "doubles",
     "Hedged": "timing",
@@ -44,13 +54,19 @@ _FILES = {
     "RateLimited": "timing",
     "Recorded": "doubles",
     "Retrying": "retrying",
+    "Session": "sessions",
     "Timed": "timing",
     "anthropic": "anthropic_model",
+    "beam": "decoders",
+    "best_k": "decoders",
+    "best_of": "decoders",
+    "distribution": "selecting",
     "embedder": "embedders",
     "local": "local_model",
     "openai": "openai_model",
     "openai_embedder": "openai_embedding",
     "select": "selecting",
+    "session": "sessions",
 }
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from synthon.core.constraints import Choice, Grammar, Regex, Schema
-from synthon.core.errors import ProviderError, Unsupported
+from synthon.core.errors import ProviderError
 from synthon.core.identity import dumps
 from synthon.core.values import (
     Completion,
@@ -20,20 +18,27 @@ from synthon.core.values import (
     ToolResult,
     Usage,
 )
-from synthon.models._demands import parsed, tightened, with_extra
+from synthon.models._constraints import constraint_fields
+from synthon.models._demands import begins, parsed, with_extra
 from synthon.models._failures import failure
 from synthon.models._json import count, found, items, loaded, text_of
 
 if TYPE_CHECKING:
-    from synthon.core.constraints import Constraint
     from synthon.core.protocols import Emit
     from synthon.core.values import Message, Part, Request
+    from synthon.models._constraints import Server
     from synthon.models._http import Endpoint
     from synthon.models.sse import Event
 
-Server = Literal["openai", "vllm", "sglang", "llama.cpp"]
 # The field a server's reasoning came in is kept as its seal: servers want it back under the same name.
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
+# vLLM pull request 8942, llama.cpp 23012 (older servers go on by themselves), SGLang's examples/runtime.
+_GOES_ON: dict[Server, dict[str, object]] = {
+    "openai": {},
+    "vllm": {"continue_final_message": True, "add_generation_prompt": False},
+    "sglang": {"continue_final_message": True},
+    "llama.cpp": {"continue_final_message": True, "add_generation_prompt": False},
+}
 _RESERVED = frozenset({"model", "messages", "stream", "stream_options", "n"})
 _FINISH: dict[str, Finish] = {
     "length": "length",
@@ -73,44 +78,13 @@ def chat_body(
             for tool in request.tools
         ]
     if request.constraint is not None:
-        body |= _constraint_fields(request.constraint, server)
+        body |= constraint_fields(request.constraint, server)
     if request.logprobs:
         body |= {"logprobs": True, "top_logprobs": request.logprobs}
+    body |= _GOES_ON[server] if begins(request) else {}
     if request.salt and server == "vllm":
         body["cache_salt"] = request.salt
     return with_extra(body, request.extra, _RESERVED) if request.extra else body
-
-
-def _constraint_fields(constraint: Constraint, server: Server) -> dict[str, object]:
-    if isinstance(constraint, Schema):
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", constraint.name)[:64] or "output"
-        schema = tightened(constraint.json, all_required=True)
-        wanted = {"name": name, "strict": True, "schema": schema}
-        return {"response_format": {"type": "json_schema", "json_schema": wanted}}
-    if server == "vllm":
-        return {"structured_outputs": _vllm(constraint)}
-    if server == "sglang" and isinstance(constraint, Choice):
-        return {"regex": f"({'|'.join(re.escape(option) for option in constraint.options)})"}
-    if server == "sglang" and isinstance(constraint, Regex):
-        return {"regex": constraint.pattern}
-    if server == "llama.cpp" and isinstance(constraint, Choice):
-        return {"grammar": "root ::= " + " | ".join(_gbnf(option) for option in constraint.options)}
-    msg = (
-        f"A {server} server has no field for a {type(constraint).__name__} as Synthon writes it. "
-        f"Use sy.openai(..., server='vllm'), or a Schema."
-    )
-    raise Unsupported(msg)
-
-
-def _vllm(constraint: Choice | Regex | Grammar) -> dict[str, object]:
-    if isinstance(constraint, Choice):
-        return {"choice": list(constraint.options)}
-    return {"regex": constraint.pattern} if isinstance(constraint, Regex) else {"grammar": constraint.lark}
-
-
-def _gbnf(option: str) -> str:
-    escaped = option.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return f'"{escaped}"'
 
 
 def _turns(message: Message, *, cache_marks: bool) -> list[dict[str, object]]:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 _WHO_CAN = {
     "tools": "an endpoint that calls tools",
-    "schema": "an endpoint that enforces JSON schemas",
-    "grammar": "sy.openai(..., server='vllm')",
+    "schema": "an endpoint that enforces JSON schemas, or a constraint with `check=True`",
+    "grammar": "sy.local(), sy.openai(..., server='vllm'), or a constraint with `check=True`",
     "logprobs": "sy.openai(..., server='vllm')",
     "score": "sy.local()",
     "image": "an endpoint of a model that sees",
+    "fork": "sy.local(), or sy.openai(..., server='vllm')",
 }
 _ANNOTATIONS = {"title", "description", "default", "examples"}
+_FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 
 
 def demands(request: Request) -> Iterator[tuple[str, Capability]]:
@@ -39,6 +41,14 @@ def demands(request: Request) -> Iterator[tuple[str, Capability]]:
         yield "report log-probabilities", "logprobs"
     if any(_holds_image(message) for message in request.messages):
         yield "see images", "image"
+    if begins(request):
+        yield "go on with the beginning of its own turn", "fork"
+
+
+def begins(request: Request) -> bool:
+    """Whether the last message is text of the assistant, which the answer is to go on with."""
+    last = request.messages[-1:]
+    return any(message.role == "assistant" and isinstance(message.content, str) for message in last)
 
 
 def refuse_what_is_lacking(request: Request, capabilities: frozenset[Capability], where: str) -> None:
@@ -70,6 +80,7 @@ def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) ->
 
     Raises:
         UserError: `extra` is no JSON object, names a parameter of ours, or sets one that the request sets too.
+        Unsupported: it asks for a `decoder` of the local engine.
     """
     try:
         added = json.loads(extra)
@@ -79,6 +90,9 @@ def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) ->
     if not isinstance(added, dict):
         msg = f'Request.extra is no JSON object: {extra[:80]!r}. Pass one such as \'{{"effort": "low"}}\'.'
         raise UserError(msg)
+    if "decoder" in added:
+        msg = f"{body['model']!r} is no local model, so it cannot decode by {added['decoder']!r}. Use sy.local()."
+        raise Unsupported(msg)
     for name, value in added.items():
         mine = body.get(name)
         if isinstance(mine, dict) and isinstance(value, dict):
@@ -109,32 +123,46 @@ def parsed(schema: str) -> dict[str, object]:
 
 
 @lru_cache(maxsize=512)
-def tightened(schema: str, *, all_required: bool) -> dict[str, object]:
+def tightened(schema: str, *, all_required: bool, keywords: frozenset[str] | None = None) -> dict[str, object]:
     """A schema that endpoints' strict modes accept and whose every value fits the given one.
 
     Objects that name properties are closed to others unless the schema says otherwise, defaults go, and
-    with `all_required` every property must be present.
+    with `all_required` every property must be present. With `keywords`, others are left out, for an answer is checked
+    against the given schema too; `oneOf` is then asked for as `anyOf`, and of the formats those that endpoints know.
     """
-    return cast("dict[str, object]", _tighten(parsed(schema), all_required=all_required))
+    return cast("dict[str, object]", _tighten(parsed(schema), all_required, keywords))
 
 
-def _tighten(node: object, *, all_required: bool) -> object:
+def _tighten(node: object, all_required: bool, keywords: frozenset[str] | None) -> object:  # noqa: FBT001 - recursion
     if isinstance(node, list):
-        return [_tighten(item, all_required=all_required) for item in node]
+        return [_tighten(item, all_required, keywords) for item in node]
     if not isinstance(node, dict):
         return node
-    if isinstance(node.get("$ref"), str) and not set(node) - _ANNOTATIONS - {"$ref"}:
-        return {"$ref": node["$ref"]}
+    taken = _taken(node, keywords)
+    if isinstance(taken.get("$ref"), str) and not set(taken) - _ANNOTATIONS - {"$ref"}:
+        return {"$ref": taken["$ref"]}
     tight: dict[str, object] = {}
-    for name, value in node.items():
+    for name, value in taken.items():
         if name in {"properties", "$defs", "definitions"} and isinstance(value, dict):
-            tight[name] = {key: _tighten(item, all_required=all_required) for key, item in value.items()}
+            tight[name] = {key: _tighten(item, all_required, keywords) for key, item in value.items()}
         elif name in {"enum", "const"}:
             tight[name] = value
         elif name != "default":
-            tight[name] = _tighten(value, all_required=all_required)
-    if isinstance(node.get("properties"), dict):
+            tight[name] = _tighten(value, all_required, keywords)
+    if isinstance(properties := taken.get("properties"), dict):
         tight.setdefault("additionalProperties", False)
         if all_required:
-            tight["required"] = list(node["properties"])
+            tight["required"] = list(properties)
     return tight
+
+
+def _taken(node: dict[str, object], keywords: frozenset[str] | None) -> dict[str, object]:
+    """What an endpoint takes of a schema; the rest is for the check of its answer."""
+    if keywords is None:
+        return node
+    kept = {name: value for name, value in node.items() if name in keywords or name in {"title", "description"}}
+    if "oneOf" in node and "oneOf" not in keywords and "anyOf" not in kept:
+        kept["anyOf"] = node["oneOf"]
+    if kept.get("format", _FORMATS[0]) not in _FORMATS:
+        del kept["format"]
+    return kept

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from synthon.core.constraints import Schema
 from synthon.core.errors import ProviderError, Unsupported
 from synthon.core.identity import dumps
 from synthon.core.values import Completion, Delta, Finish, Image, Reasoning, Text, ToolCall, Usage
-from synthon.models._demands import parsed, tightened, with_extra
+from synthon.models._constraints import constraint_fields
+from synthon.models._demands import parsed, with_extra
 from synthon.models._failures import failure
 from synthon.models._json import count, found, items, loaded, text_of
 
@@ -59,12 +59,7 @@ def messages_body(request: Request, *, model: str, max_tokens: int) -> dict[str,
             for tool in request.tools
         ]
     if request.constraint is not None:
-        if not isinstance(request.constraint, Schema):
-            kind = type(request.constraint).__name__
-            msg = f"{model!r}: Messages enforce no {kind}. Use a Schema, or sy.openai(..., server='vllm')."
-            raise Unsupported(msg)
-        schema = tightened(request.constraint.json, all_required=False)
-        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        body |= constraint_fields(request.constraint, "messages")
     return with_extra(body, request.extra, _RESERVED) if request.extra else body
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from synthon.core.errors import UserError
 from synthon.core.protocols import discard
+from synthon.models._constraints import promised
 from synthon.models._demands import refuse_what_is_lacking
 from synthon.models._http import checked_key, endpoint, host_of, joined, normalised
 from synthon.models._messages import MessagesAnswer, messages_body
@@ -19,6 +20,7 @@ from synthon.models.prices import price_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from synthon.core.constraints import Constraint, Soundness
     from synthon.core.protocols import Emit
     from synthon.core.values import Capability, Completion, Price, Request
     from synthon.models._http import Endpoint
@@ -70,6 +72,10 @@ class AnthropicMessages:
     @cached_property
     def _url(self) -> str:
         return joined(self.base_url, "/messages")
+
+    def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:
+        """What the endpoint promises of each of a constraint's keywords."""
+        return promised(constraint, self.capabilities, f"{self.name!r} at {self.base_url}", "messages")
 
     def _endpoint(self) -> Endpoint:
         own = host_of(self.base_url) == "api.anthropic.com"

@@ -8,6 +8,7 @@ from synthon.core.budget import Budget
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.running import budgeted
 from synthon.core.values import Capability, Completion, Request
+from synthon.models._constraints import Judge, soundness_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Budgeted:
     def capabilities(self) -> frozenset[Capability]:
         """The model's capabilities."""
         return self.model.capabilities
+
+    @property
+    def soundness(self) -> Judge | None:
+        """How the model answers for constraints."""
+        return soundness_of([self.model])
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """The model's answer.

@@ -7,11 +7,16 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthon.core.errors import UserError
 from synthon.core.identity import canonical, digest, load_completion, with_sample
 from synthon.core.protocols import Emit, discard
 from synthon.core.values import Capability, Completion, Delta, Request
+from synthon.models._constraints import told
+
+if TYPE_CHECKING:
+    from synthon.core.constraints import Constraint, Soundness
 
 Answer = str | Completion
 
@@ -78,6 +83,10 @@ class Recorded:
                 msg = f"{str(path)!r} line {number} is no row ({error}). Write the file with `synthon trace export`."
                 raise UserError(msg) from error
         return cls(name, identity, rows)
+
+    def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:
+        """Nothing is enforced: a row holds what was found unmet when it was recorded."""
+        return told(constraint, "checked", f"{self.name!r} answers as recorded")
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """The recorded answer.

@@ -6,15 +6,20 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from synthon.core.budget import Amount, Budget, reserve, settle, used, worst_case
-from synthon.core.errors import BudgetExceeded, ProviderError, ProviderTimeout, UserError
+from synthon.core.errors import BudgetExceeded, ProviderError, ProviderTimeout, Unsupported, UserError
 from synthon.core.identity import canonical, dump_completion, load_completion
 from synthon.core.protocols import CallRecord, Emit, Key, Model, Reservation, Span, discard
 from synthon.core.recording import Entry
 from synthon.core.running import current_span, log, span
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Delta, Price, Request, Usage
+from synthon.models._constraints import given, judged, may_be_checked, soundness_at
+
+if TYPE_CHECKING:
+    from synthon.core.constraints import Constraint, Soundness
 
 _NO_DEADLINE: AbstractAsyncContextManager[None] = nullcontext()
 _metering: ContextVar[tuple[Budget, ...]] = ContextVar("synthon_metering", default=())
@@ -47,10 +52,18 @@ class Journaled:
         """The model's capabilities."""
         return self.model.capabilities
 
+    def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:
+        """What becomes of each keyword of a constraint: enforced, checked after, or refused; and why."""
+        return soundness_at(self.model, constraint)
+
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
-        """The recorded answer where there is one, else the model's own.
+        """The recorded answer where there is one, else the model's own, judged by the request's constraint.
+
+        A constraint with `check=True` that the model cannot keep to is not sent. `Completion.unmet` says what the
+        answer leaves unmet, of any constraint; a recorded answer says what it said.
 
         Raises:
+            Unsupported: the model cannot keep to the constraint, and it must.
             BudgetExceeded: the call's worst case does not fit the run's budget, or its deadline passed.
             JournalError: no row under the policy `replay_only`, or the journal failed.
         """
@@ -62,7 +75,14 @@ class Journaled:
                 async with call.deadline():
                     completion = await call.read(emit)
                     if completion is None:
-                        completion = await self.model.complete(call.request, await call.sending(emit))
+                        asked = call.request if request.constraint is None else given(self.model, call.request)
+                        heard = await call.sending(emit)
+                        try:
+                            completion = await self.model.complete(asked, heard)
+                        except Unsupported:
+                            if not may_be_checked(asked):
+                                raise
+                            completion = await self.model.complete(replace(asked, constraint=None), heard)
                 if not opened.row.hit:
                     completion = await call.keep(completion)
             except BaseException as error:
@@ -155,6 +175,8 @@ class _Call:
 
     async def keep(self, completion: Completion) -> Completion:
         """Write the row; the answer is the row that won."""
+        if self.request.constraint is not None:
+            completion = judged(completion, self.request)
         price = _price(self.journaled)
         usage = completion.usage
         if usage.cost_usd is None and price is not None:

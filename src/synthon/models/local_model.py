@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 from dataclasses import dataclass, field, replace
@@ -20,9 +21,13 @@ from synthon.models.weights import digest_of, path_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from synthon.core.constraints import Constraint
     from synthon.core.protocols import Emit
     from synthon.core.values import Capability, Completion, Request
-    from synthon.models.engine.binding import Llama
+    from synthon.decoding import Soundness
+    from synthon.engine import Decoder, Settings
+    from synthon.engine.binding import Weights
+    from synthon.engine.scheduler import Program
 
 DEFAULT = "smollm2-135m"
 _MAX_TOKENS = 512
@@ -36,6 +41,9 @@ def local(
     context: int = 8192,
     threads: int | None = None,
     chat_template: str = "",
+    parallel: int = 8,
+    memory_gb: float = 1.0,
+    deterministic: bool = False,
 ) -> Journaled:
     """A model that runs in this process; nothing is loaded before the first call.
 
@@ -47,6 +55,10 @@ def local(
         context: tokens of prompt and answer together, at most; less if the model was trained with less.
         threads: the cores this process may use but one, if None.
         chat_template: Jinja source in place of the one in the model file.
+        parallel: requests computed at once; more wait.
+        memory_gb: for the keys and values of running and kept sequences; the weights come on top.
+        deterministic: compute one request after another, each from empty caches, for weights whose numbers depend on
+            their company (docs/local.md says which); the packaged default's do not.
 
     Raises:
         MissingExtra: the engine or the weights are not on this machine; says the command that gets them.
@@ -67,6 +79,9 @@ def local(
         context=context,
         threads=threads or _cores(),
         chat_template=chat_template,
+        parallel=parallel,
+        memory_gb=memory_gb,
+        deterministic=deterministic,
     )
     return Journaled(model, price=Price(0, 0))
 
@@ -88,6 +103,16 @@ class LlamaModel:
     context: int = 8192
     threads: int = 1
     chat_template: str = ""
+    parallel: int = 8
+    memory_gb: float = 1.0
+    deterministic: bool = False
+
+    @property
+    def _settings(self) -> Settings:
+        from synthon.engine import Settings  # noqa: PLC0415 - the extra `local` asks for
+
+        memory = int(self.memory_gb * 1e9)
+        return Settings(self.path, self.context, self.threads, self.parallel, memory, self.deterministic)
 
     @property
     def identity(self) -> str:
@@ -99,6 +124,7 @@ class LlamaModel:
                 ("temperature", float(self.temperature), 0.0),
                 ("max_tokens", self.max_tokens, _MAX_TOKENS),
                 ("chat_template", self.chat_template and digest(self.chat_template), ""),
+                ("deterministic", self.deterministic, False),
             )
             if value != default
         ]
@@ -106,12 +132,13 @@ class LlamaModel:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({"chat", "logprobs", "score"})
+        return frozenset({"chat", "fork", "grammar", "logprobs", "schema", "score"})
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
-        from synthon.models.engine import Settings, answer, engine_for  # noqa: PLC0415 - the extra `local` asks for
+        from synthon.engine import answer, engine_for  # noqa: PLC0415 - the extra `local` asks for
 
         self._check(request)
+        decoder = self._decoder(request.extra)
         seed = int(digest(with_sample(canonical(self.identity, request), request.sample)), 16)
         filled = replace(
             request,
@@ -128,30 +155,54 @@ class LlamaModel:
             if listening:
                 loop.call_soon_threadsafe(deliver, text)
 
-        def work(llama: Llama) -> Completion:
-            return answer(llama, filled, give, seed=seed, template=self.chat_template)
+        def work(weights: Weights) -> Program:
+            return answer(
+                weights, filled, give, seed=seed, template=self.chat_template, context=self.context, decoder=decoder
+            )
 
         try:
-            completion = await engine_for(Settings(self.path, self.context, self.threads)).run(work)
+            completion = await engine_for(self._settings).run(work)
         finally:
             listening = False
         return replace(completion, model=self.name)
 
     def close(self) -> None:
         """Free the engine of these settings; the next call loads it again."""
-        from synthon.models.engine import Settings, engine_for  # noqa: PLC0415 - see complete
+        from synthon.engine import engine_for  # noqa: PLC0415 - see complete
 
-        engine_for(Settings(self.path, self.context, self.threads)).close()
+        engine_for(self._settings).close()
+
+    def _decoder(self, extra: str) -> Decoder | None:
+        """The search that `Request.extra` asks for: `{"decoder": {"kind": "beam", "width": 4}}`."""
+        if not extra:
+            return None
+        from synthon.engine import Decoder  # noqa: PLC0415 - the extra `local` asks for
+
+        asked = json.loads(extra)
+        rest = {name: value for name, value in asked.items() if name != "decoder"}
+        if rest:
+            raise Unsupported(
+                f"The local model {self.name!r} cannot take the extra parameters {rest!r}; it takes `decoder`. Leave "
+                "them out, or use a model of `sy.openai` or `sy.anthropic` that can."
+            )
+        decoder = Decoder(**asked["decoder"])
+        if decoder.kind not in {"beam", "best_k"} or decoder.width < 1:
+            raise UserError(f"{decoder} is no decoder of the local engine. Use sy.beam(4) or sy.best_k(4, 200).")
+        return decoder
+
+    def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:
+        """What of a constraint the engine's masks enforce, and what is checked after."""
+        from synthon.decoding import soundness  # noqa: PLC0415 - the extra `local` asks for
+
+        return soundness(constraint)
 
     def _check(self, request: Request) -> None:
         parts = [
             part for message in request.messages if not isinstance(message.content, str) for part in message.content
         ]
         asked = {
-            f"a constraint ({type(request.constraint).__name__})": request.constraint is not None,
             "tools": bool(request.tools) or any(isinstance(part, ToolCall | ToolResult) for part in parts),
             "images": any(isinstance(part, Image) for part in parts),
-            f"the extra parameters {request.extra}": bool(request.extra),
         }
         for what, is_asked in asked.items():
             if is_asked:

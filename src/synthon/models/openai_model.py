@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from synthon.core.errors import UserError
 from synthon.core.protocols import discard
-from synthon.models._chat import ChatAnswer, Server, chat_body
+from synthon.models._chat import ChatAnswer, chat_body
+from synthon.models._constraints import Server, promised
 from synthon.models._demands import refuse_what_is_lacking
 from synthon.models._http import checked_key, endpoint, host_of, joined, normalised
 from synthon.models.journaled import Journaled
@@ -18,13 +19,14 @@ from synthon.models.prices import price_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from synthon.core.constraints import Constraint, Soundness
     from synthon.core.protocols import Emit
     from synthon.core.values import Capability, Completion, Price, Request
     from synthon.models._http import Endpoint
 
 OPENAI_URL = "https://api.openai.com/v1"
 _BASE: frozenset[Capability] = frozenset({"chat", "tools", "schema", "image"})
-_OPEN: frozenset[Capability] = _BASE | {"grammar", "logprobs"}
+_OPEN: frozenset[Capability] = _BASE | {"fork", "grammar", "logprobs"}
 CAPABILITIES: dict[Server, frozenset[Capability]] = {
     "openai": _BASE,
     "vllm": _OPEN,
@@ -96,6 +98,10 @@ class OpenAIChat:
     @cached_property
     def _url(self) -> str:
         return joined(self.base_url, "/chat/completions")
+
+    def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:
+        """What the endpoint promises of each of a constraint's keywords."""
+        return promised(constraint, self.capabilities, f"{self.name!r} at {self.base_url}", self.server)
 
     def _endpoint(self) -> Endpoint:
         headers = bearer(self.base_url, self.api_key) | dict(self.headers)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from synthon.core.errors import UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Capability, Completion, Price, Request
+from synthon.models._constraints import Judge, soundness_of
 from synthon.models.budgeted import Budgeted
 from synthon.models.journaled import Journaled
 
@@ -43,6 +44,11 @@ class Priced:
     def temperature(self) -> float | None:
         """The model's own temperature."""
         return temperature_of([self.model])
+
+    @property
+    def soundness(self) -> Judge | None:
+        """How the model answers for constraints."""
+        return soundness_of([self.model])
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """The model's answer, with its cost."""

@@ -10,6 +10,7 @@ from synthon.core.errors import ProviderError, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
+from synthon.models._constraints import Judge, soundness_of
 from synthon.models.placement import attempts_of, inside, price_of, temperature_of
 
 
@@ -43,6 +44,10 @@ class _Retrying:
     @property
     def temperature(self) -> float | None:
         return temperature_of([self.model])
+
+    @property
+    def soundness(self) -> Judge | None:
+        return soundness_of([self.model])
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
@@ -117,6 +122,10 @@ class _Fallback:
     @property
     def temperature(self) -> float | None:
         return temperature_of(self.models)
+
+    @property
+    def soundness(self) -> Judge | None:
+        return soundness_of(self.models)
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)

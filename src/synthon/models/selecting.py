@@ -1,25 +1,32 @@
-"""Pick the best of given options by a model's own probabilities."""
+"""Pick the best of given options by a model's own probabilities, or weigh them all."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from operator import sub
+from typing import TYPE_CHECKING, Literal, get_args
 
 from synthon.core.errors import Unsupported, UserError
-from synthon.core.values import Message, Request
+from synthon.core.values import Message, Request, Score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from synthon.core.protocols import Model
-    from synthon.core.values import Score
 
-Normalize = Literal["length", "sum"]
+Normalize = Literal["sum", "length", "greedy", "unconditional"]
+Weights = Literal["sum", "length", "unconditional"]
+_NOTHING = (Message("user", ""),)
+_SAME_TOKEN = 1e-3  # options that begin alike are computed apart; their logarithms differ by less than this
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The best option, its place, and all scores in the options' order: normalised natural logarithms."""
+    """The best option, its place, and all scores in the options' order: normalised natural logarithms.
+
+    Under `greedy` the scores are averages over tokens, and the best need not have the highest.
+    """
 
     option: str
     index: int
@@ -36,33 +43,69 @@ async def select(
 ) -> Selection:
     """The option that the model finds likeliest as its answer; the first of equals.
 
-    Costs one scoring of the prompt and all options, and one more with a `baseline`.
+    Costs one scoring of the prompt and all options, and one more with a baseline.
 
     Args:
-        normalize: `length` divides a log-probability by its tokens and so favours long options, `sum` short ones.
+        normalize: `sum` is the log-probability of the whole option, which favours short ones. The others are
+            SGLang's three (`lang/choices.py`; Zheng 2024, arXiv:2312.07104). `length` is the average over its
+            tokens. `greedy` goes token by token and keeps the options whose next token is likeliest; one that has
+            ended is extended by its own average. `unconditional` is `length` with a baseline that says nothing;
+            SGLang takes the option alone and leaves its first token out, here it follows an empty message, whole.
         baseline: the prompt without its content. What the options score after it is taken off first, so an option
             that is likely anyway gains nothing (contextual calibration, Zhao 2021, arXiv:2102.09690, in the form of
             domain-conditional PMI, Holtzman 2021, arXiv:2104.08315).
 
     Raises:
-        UserError: there are no options.
-        Unsupported: the model cannot score.
+        UserError: there are no options, or an empty one.
+        Unsupported: the model cannot score, or under `greedy` gives no log-probabilities of single tokens.
     """
-    if not options:
-        raise UserError(f"Nothing to select from: `options` is {options!r}. Pass at least one text.")
-    logprobs = await _scores(model, prompt, options)
-    taken_off = (
-        [score.logprob for score in await _scores(model, baseline, options)] if baseline else [0.0] * len(options)
-    )
-    scores = tuple(
-        (score.logprob - before) / (max(score.tokens, 1) if normalize == "length" else 1)
-        for score, before in zip(logprobs, taken_off, strict=True)
-    )
+    found = await _calibrated(model, prompt, options, normalize, baseline)
+    scores = _normalised(found, normalize)
     index = max(range(len(options)), key=scores.__getitem__)
+    if normalize == "greedy":
+        index = _greedy(model, found, scores)
     return Selection(options[index], index, scores)
 
 
-async def _scores(model: Model, prompt: str | Sequence[Message], options: Sequence[str]) -> tuple[Score, ...]:
+async def distribution(
+    model: Model,
+    prompt: str | Sequence[Message],
+    options: Sequence[str],
+    *,
+    normalize: Weights = "sum",
+    baseline: str | Sequence[Message] = (),
+) -> dict[str, float]:
+    """How likely each option is if the answer is one of them: probabilities in the options' order that sum to 1.
+
+    The exponentials of `select`'s scores, divided by their sum (LMQL's `distribution`, Beurer-Kellner 2022,
+    arXiv:2212.06094). Costs what `select` costs; see there for `normalize` and `baseline`.
+
+    Raises:
+        UserError: there are no options, an empty one or one twice, or `normalize` is `greedy`, which has no weights.
+        Unsupported: the model cannot score.
+    """
+    if len(set(options)) < len(options) or normalize not in get_args(Weights):
+        raise UserError(
+            f"No distribution over {list(options)!r} with normalize={normalize!r}. Pass each option once, and "
+            "normalize='sum', 'length' or 'unconditional'."
+        )
+    scores = _normalised(await _calibrated(model, prompt, options, normalize, baseline), normalize)
+    weights = [math.exp(score - max(scores)) for score in scores]
+    return {option: weight / sum(weights) for option, weight in zip(options, weights, strict=True)}
+
+
+async def score(model: Model, prompt: str | Sequence[Message], options: Sequence[str]) -> tuple[Score, ...]:
+    """The log-probability of each option as the model's answer to a prompt, in the options' order.
+
+    Raises:
+        UserError: there are no options, or an empty one.
+        Unsupported: the model cannot score.
+    """
+    if not options or "" in options:
+        raise UserError(
+            f"Nothing to select from: `options` is {options!r}. Pass at least one text, and no empty one, as nothing "
+            "is likelier than that."
+        )
     if "score" not in model.capabilities:
         raise Unsupported(
             f"The model {model.name!r} cannot score given texts, so it cannot select. Use a model that can, such as "
@@ -71,3 +114,39 @@ async def _scores(model: Model, prompt: str | Sequence[Message], options: Sequen
     messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
     completion = await model.complete(Request(messages, temperature=0.0, continuations=tuple(options)))
     return completion.scores
+
+
+async def _calibrated(
+    model: Model,
+    prompt: str | Sequence[Message],
+    options: Sequence[str],
+    normalize: Normalize,
+    baseline: str | Sequence[Message],
+) -> tuple[Score, ...]:
+    """Scores after the prompt, less those after the baseline."""
+    found = await score(model, prompt, options)
+    if not baseline and normalize != "unconditional":
+        return found
+    off = await score(model, baseline or _NOTHING, options)
+    return tuple(
+        Score(each.logprob - less.logprob, each.tokens, tuple(map(sub, each.parts, less.parts)))
+        for each, less in zip(found, off, strict=True)
+    )
+
+
+def _normalised(found: Sequence[Score], normalize: Normalize) -> tuple[float, ...]:
+    return tuple(each.logprob / (1 if normalize == "sum" else max(each.tokens, 1)) for each in found)
+
+
+def _greedy(model: Model, found: Sequence[Score], averages: Sequence[float]) -> int:
+    """The option left when, token by token, all but those with the likeliest next token have dropped out."""
+    if any(each.tokens != len(each.parts) for each in found):
+        raise Unsupported(
+            f"The model {model.name!r} gives no log-probabilities of single tokens, which normalize='greedy' needs. "
+            "Use normalize='length', or a model that gives them, such as `sy.local()`."
+        )
+    left = list(range(len(found)))
+    for place in range(max(each.tokens for each in found)):
+        at = {index: (*found[index].parts, *[averages[index]] * (place + 1))[place] for index in left}
+        left = [index for index in left if at[index] >= max(at.values()) - _SAME_TOKEN]
+    return left[0]

@@ -11,6 +11,7 @@ from threading import Lock
 from synthon.core.errors import ProviderError, ProviderTimeout, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Capability, Completion, Delta, Price, Request
+from synthon.models._constraints import Judge, soundness_of
 from synthon.models.placement import attempts_of, inside, price_of, temperature_of
 
 _MINUTE_S = 60.0
@@ -43,6 +44,10 @@ class _Wrapper:
     @property
     def temperature(self) -> float | None:
         return temperature_of([self.model])
+
+    @property
+    def soundness(self) -> Judge | None:
+        return soundness_of([self.model])
 
 
 @dataclass(frozen=True)
