@@ -1,0 +1,109 @@
+"""Validators of a text's form: a pattern, a closed set, a constraint, no repetition."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from synthon.core.constraints import Constraint
+from synthon.core.errors import UserError
+from synthon.guards.results import NO_FIX, Fail, Found, Named, Pass, text_test
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def matches(pattern: str, *, hint: str = "") -> Named:
+    """A text that the regular expression (Python's) matches as a whole. Fix: the one place in it that matches.
+
+    Args:
+        hint: what the pattern asks for, in words for the model.
+    """
+    compiled = re.compile(pattern)
+    asked = hint or f"It must match the regular expression {pattern}"
+
+    def judge(text: str) -> Found:
+        if compiled.fullmatch(text):
+            return Pass()
+        found = list(dict.fromkeys(each.group() for each in compiled.finditer(text) if each.group()))
+        fix = found[0] if len(found) == 1 and compiled.fullmatch(found[0]) else NO_FIX
+        return Fail(f"{asked.rstrip('.')}, and is {text!r}.", fix)
+
+    return text_test(f"matches({pattern})", judge)
+
+
+def choices(*options: str) -> Named:
+    """One of the options, to the letter. Fix: the same but for case and space, else the only close one (difflib)."""
+    if not options:
+        msg = "choices() names no options. Write choices('low', 'high')."
+        raise UserError(msg)
+    folded = {option.casefold().strip(): option for option in options}
+
+    def judge(text: str) -> Found:
+        if text in options:
+            return Pass()
+        close = difflib.get_close_matches(text.casefold().strip(), folded, n=2)
+        same = folded.get(text.casefold().strip())
+        fix = same or (folded[close[0]] if len(close) == 1 else NO_FIX)
+        return Fail(f"It is {text!r}; it must be one of {', '.join(map(repr, options))}.", fix)
+
+    return text_test(f"choices({', '.join(options)})", judge)
+
+
+def satisfies(constraint: Constraint) -> Named:
+    """A text that keeps to a constraint: `sy.where(...)`, `sy.regex(...)`, `sy.schema(...)`, `sy.grammar(...)`."""
+
+    def judge(text: str) -> Found:
+        from synthon.decoding import unmet  # noqa: PLC0415 - its compilers are an extra
+
+        message = unmet(constraint, text)
+        return Fail(message) if message else Pass()
+
+    return text_test(f"satisfies({type(constraint).__name__.lower()})", judge)
+
+
+def no_repeated_ngrams(n: int = 4) -> Named:
+    """No `n` words in a row occur twice, in whatever case. Fix: each repeat removed, the first left."""
+    if n < 1:
+        msg = f"no_repeated_ngrams({n}) counts no words. Pass 1 or more; 4 finds repeated phrases."
+        raise UserError(msg)
+
+    def judge(text: str) -> Found:
+        repeats, fixed = _repeats(text, n), text
+        if not repeats:
+            return Pass()
+        message = f"It says {text[slice(*repeats[0])]!r} more than once; say it once."
+        while repeats:
+            for start, end in reversed(repeats):
+                fixed = _without(fixed, start, end)
+            repeats = _repeats(fixed, n)
+        return Fail(message, fixed)
+
+    return text_test(f"no_repeated_ngrams({n})", judge)
+
+
+def _repeats(text: str, n: int) -> list[tuple[int, int]]:
+    """Where stretches of `n` words or more repeat earlier ones, start and end, in order."""
+    words = list(_WORD.finditer(text))
+    said = [word.group().casefold() for word in words]
+    seen: dict[tuple[str, ...], int] = {}
+    found, at = [], 0
+    while at + n <= len(said):
+        first = seen.setdefault(tuple(said[at : at + n]), at)
+        length = 0
+        if first + n <= at:  # else it is itself, or overlaps itself: 'no no no' repeats once it has been said in full
+            while at + length < len(said) and said[first + length] == said[at + length]:
+                length += 1
+            found.append((words[at].start(), words[at + length - 1].end()))
+        at += length or 1
+    return found
+
+
+def _without(text: str, start: int, end: int) -> str:
+    """The text without a stretch; of the spaces and stops that met there, those before it stay."""
+    before, after = text[:start].rstrip(), text[end:]
+    if before.endswith((".", "!", "?", ",", ";", ":")) or not before:
+        after = after.lstrip(".!?,;: ") if before else after.lstrip(".!?,;: \n")
+    return f"{before} {after}".rstrip() if before and after and after[0].isalnum() else before + after.rstrip()
+
+
+__all__ = ["choices", "matches", "no_repeated_ngrams", "satisfies"]
