@@ -25,7 +25,7 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 2_200  # of code, __init__ aside: docs/decisions/0001
+CORE_LINES = 2_600  # of code, __init__ aside: docs/decisions/0001 and 0003
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 IMPORT_MODULES = 300
 
@@ -44,7 +44,8 @@ ROOM_LINES = {
     "guards": 1_200,
     "models": 2_800,  # docs/decisions/0001
     "journal": 900,
-    "decoding": 900,
+    "engine": 900,
+    "decoding": 1_700,  # docs/decisions/0003
     "progress": 100,
 }
 SLACK = 1.25

@@ -25,6 +25,7 @@ class Order(BaseModel):
     pair: tuple[int, str] = (0, "")
     notes: dict[str, str] = {}
     note: str | None = None
+    best: Line | None = None
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,37 @@ async def test_only_the_failed_fields_are_asked_for_and_put_into_the_old_answer(
 
 
 @pytest.mark.parametrize(
-    ("path", "value"), [(("pair", 1), "x"), (("notes", "a"), "x"), (("note",), "x"), (("lines",), [{"name": "x"}])]
+    ("path", "value"),
+    [
+        (("pair", 1), "x"),
+        (("notes", "a"), "x"),
+        (("note",), "x"),
+        (("best", "name"), "x"),
+        (("lines",), [{"name": "x"}]),
+    ],
 )
 async def test_tuples_dicts_and_optional_fields_can_be_asked_again(path: tuple[str | int, ...], value: Any) -> None:
     seen: list[sy.Request] = []
     rounds = iter([True, False])
     guard = named(path, lambda order: next(rounds))
-    answers = [ORDER | {"notes": {"a": "y"}}, {".".join(map(str, path)): value}]
+    answers = [ORDER | {"notes": {"a": "y"}, "best": {"name": "y"}}, {".".join(map(str, path)): value}]
     order = await ordering(answers, guard, seen=seen)("?")
     found: Any = order.model_dump()
     for key in path:
         found = found[key]
     assert found == value or found[0]["name"] == value[0]["name"]
+
+
+async def test_a_flat_type_needs_no_definitions() -> None:
+    seen: list[sy.Request] = []
+    judged = Held(lambda line: sy.Verdict(line, () if line.name else (sy.Failure(("name",), "is empty"),)))
+
+    @sy.step(model=model({"name": "", "price": 2}, {"name": "tea"}, seen=seen), guards=[judged])
+    async def read(text: str) -> Line:
+        """Read the line."""
+        ...
+
+    assert await read("?") == Line(name="tea", price=2)
 
 
 async def test_what_the_schema_does_not_name_is_asked_for_as_a_whole() -> None:

@@ -49,8 +49,6 @@ class Repair:
 
 def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair | None:
     """How to ask for these fields again; None where the type's schema does not name them one by one."""
-    if output.is_text or output.options is not None:
-        return None
     whole = output.own_schema
     found = {".".join(map(str, path)): (path, _inner(whole, whole, path)) for path in paths}
     if any(inner is None for _, inner in found.values()):
@@ -84,11 +82,9 @@ def _inner(whole: Any, schema: Any, path: Path) -> Any:
 
 
 def _alternatives(whole: Any, schema: Any) -> Iterator[Any]:
-    if not isinstance(schema, dict):
-        return
     yield schema
     if "$ref" in schema:
-        yield from _alternatives(whole, whole.get("$defs", {}).get(schema["$ref"].rpartition("/")[2]))
+        yield from _alternatives(whole, whole["$defs"][schema["$ref"].rpartition("/")[2]])
     for keyword in ("anyOf", "oneOf", "allOf"):
         for branch in schema.get(keyword, ()):
             yield from _alternatives(whole, branch)

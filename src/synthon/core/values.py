@@ -95,7 +95,8 @@ class ToolSpec:
 class Request:
     """All that decides a model's answer.
 
-    `temperature=None` leaves the model's own default; 0.0 is greedy. `max_tokens` bounds the generated tokens.
+    A last message of the assistant's is the beginning of the answer, which a model with the capability "fork" goes on
+    with. `temperature=None` leaves the model's own default; 0.0 is greedy. `max_tokens` bounds the generated tokens.
     `continuations` asks for log-probabilities of these texts after the messages, in place of generated text.
     `extra` passes unknown parameters through to an endpoint, as JSON text. `sample` numbers equal requests
     within a run. `salt` separates principals in prefix and semantic caches and is no part of identity.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synthon.core.constraints import Both, Bounds, Choice, Constraint, Either, Grammar, Regex, Schema, Where
+from synthon.core.constraints import Both, Bounds, Choice, Constraint, Grammar, Regex, Schema, Textual, Where
 
 
 def wording(constraint: Constraint) -> str:
@@ -16,20 +16,14 @@ def wording(constraint: Constraint) -> str:
     return f"Answer with {_words(constraint)}, and nothing else."
 
 
-def _words(constraint: Constraint) -> str:
-    match constraint:
-        case Choice():
-            return f"exactly one of: {', '.join(constraint.options)}"
-        case Regex():
-            return f"text that matches the regular expression {constraint.pattern}"
-        case Both():
-            return " and ".join(map(_words, constraint.parts))
-        case Either():
-            return " or ".join(map(_words, constraint.parts))
-        case Where():
-            return "text " + " and ".join(_predicates(constraint))
-        case _:
-            return "text of the given shape"
+def _words(constraint: Textual) -> str:
+    if isinstance(constraint, Choice):
+        return f"exactly one of: {', '.join(constraint.options)}"
+    if isinstance(constraint, Regex):
+        return f"text that matches the regular expression {constraint.pattern}"
+    if isinstance(constraint, Where):
+        return "text " + " and ".join(_predicates(constraint))
+    return (" and " if isinstance(constraint, Both) else " or ").join(map(_words, constraint.parts))
 
 
 def _predicates(where: Where) -> Iterator[str]:

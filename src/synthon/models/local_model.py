@@ -90,8 +90,10 @@ def local(
 class LlamaModel:
     """A GGUF model on this machine; `local` makes one. Equal settings share one engine in a process.
 
-    The same request and sample give the same text in any process with equal `threads` and processor: the generator is
-    seeded by the request's identity, and every request begins with empty caches. Continuations are tokenized apart
+    The same request and sample give the same text in any process with equal `threads` and processor, alone, in a batch,
+    or after others: the generator is seeded by the request's identity, and what the prefix cache gives back are the
+    numbers that would be computed anew. (With some weights only if `deterministic`; docs/local.md has the shares.)
+    Continuations are tokenized apart
     from the prompt, as the model itself would write them: a score is of exactly the continuation's tokens after
     the prompt's, and control tokens spelled out in it are plain text.
     """
@@ -185,9 +187,15 @@ class LlamaModel:
                 f"The local model {self.name!r} cannot take the extra parameters {rest!r}; it takes `decoder`. Leave "
                 "them out, or use a model of `sy.openai` or `sy.anthropic` that can."
             )
-        decoder = Decoder(**asked["decoder"])
-        if decoder.kind not in {"beam", "best_k"} or decoder.width < 1:
-            raise UserError(f"{decoder} is no decoder of the local engine. Use sy.beam(4) or sy.best_k(4, 200).")
+        try:
+            decoder = Decoder(**asked["decoder"])
+            is_known = decoder.kind in {"beam", "best_k"} and decoder.width >= 1
+        except TypeError:
+            is_known = False
+        if not is_known:
+            raise UserError(
+                f"The local engine has no decoder {asked['decoder']!r}. Use sy.beam(4) or sy.best_k(4, 200)."
+            )
         return decoder
 
     def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:

@@ -1,0 +1,127 @@
+"""From a constraint to its masks: one door for choices, patterns, predicates, schemas and grammars."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeAlias
+
+from synthon.core.constraints import Constraint, Grammar, Schema, Textual
+from synthon.core.errors import Unsupported, UserError
+from synthon.core.light import dataclass
+from synthon.decoding import counting, predicates, schemas
+from synthon.decoding.libraries import llguidance
+from synthon.decoding.matcher import GrammarMatcher, Matcher
+from synthon.decoding.schemas import SECONDS
+from synthon.decoding.soundness import Soundness
+from synthon.decoding.validation import unmet_schema
+from synthon.decoding.vocabulary import Vocabulary, plain_bytes
+
+if TYPE_CHECKING:
+    from synthon.decoding.counting import CountedMatcher
+
+Beginning: TypeAlias = "GrammarMatcher | CountedMatcher"
+MAX_GRAMMAR = 200_000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A constraint ready for one vocabulary."""
+
+    beginning: Beginning
+    soundness: tuple[Soundness, ...]
+
+    def matcher(self) -> Matcher:
+        """A matcher at the beginning of a text."""
+        return self.beginning.copy()
+
+
+def compiled(constraint: Constraint, vocabulary: Vocabulary) -> Compiled:
+    """The constraint's masks for a vocabulary; the last `MAX_KEPT` are kept.
+
+    Raises:
+        SchemaTooLarge: it is too large, too deep, or takes over `SECONDS` s.
+        Unsupported: a part of it can be neither masked nor checked; says which.
+        UserError: it is malformed, or no text fits it.
+    """
+    return vocabulary.kept(constraint, lambda: _compiled(constraint, vocabulary))
+
+
+def _compiled(constraint: Constraint, vocabulary: Vocabulary) -> Compiled:
+    if isinstance(constraint, Schema):
+        plan = schemas.plan(constraint, vocabulary.engine)
+        if plan.engine is None:
+            (row, *_) = plan.rows
+            raise Unsupported(f"The schema's {row.keyword!r} at {row.place!r} is not supported: {row.reason}.")
+        return Compiled(GrammarMatcher(plan.engine, vocabulary), plan.rows)
+    if isinstance(constraint, Grammar):
+        return Compiled(_followed(_lark(constraint.lark), vocabulary), _whole(constraint))
+    predicates.refuse_impossible(constraint)
+    if predicates.counts(constraint):
+        return Compiled(counting.counted(predicates.alternatives(constraint), vocabulary), _whole(constraint))
+    return Compiled(_followed(_lark(predicates.lark(constraint)), vocabulary), _whole(constraint))
+
+
+def _followed(grammar: str, vocabulary: Vocabulary) -> GrammarMatcher:
+    made, error = schemas.matcher(grammar, vocabulary.engine, time.monotonic() + SECONDS)
+    if error:
+        raise UserError(f"The grammar cannot be used: {error}. Correct it.")
+    return GrammarMatcher(made, vocabulary)
+
+
+def _lark(text: str) -> str:
+    if len(text) > MAX_GRAMMAR:
+        raise UserError(f"The grammar has {len(text):,} characters, and {MAX_GRAMMAR:,} are read. Make it smaller.")
+    return str(llguidance().LLMatcher.grammar_from_lark(text))
+
+
+def soundness(constraint: Constraint) -> tuple[Soundness, ...]:
+    """What becomes of each part of a constraint where masks are at hand; what is refused is a row too.
+
+    Raises:
+        SchemaTooLarge, UserError: as `compiled`.
+    """
+    if isinstance(constraint, Schema):
+        return plain_bytes().kept(
+            ("soundness", constraint), lambda: schemas.plan(constraint, plain_bytes().engine).rows
+        )
+    try:
+        if isinstance(constraint, Grammar):
+            compiled(constraint, plain_bytes())
+        else:
+            predicates.alternatives(constraint)
+    except Unsupported as error:
+        return tuple(Soundness(row.keyword, how="unsupported", reason=str(error)) for row in _whole(constraint))
+    return _whole(constraint)
+
+
+def _whole(constraint: Grammar | Textual) -> tuple[Soundness, ...]:
+    return (Soundness(type(constraint).__name__.lower()),)
+
+
+def unmet(constraint: Constraint, text: str) -> str:
+    """What of the constraint a finished text does not keep to, in words for the model; empty if it keeps to all.
+
+    Raises:
+        SchemaTooLarge, Unsupported, UserError: the constraint cannot be used.
+    """
+    if isinstance(constraint, Schema):
+        return unmet_schema(constraint.json, text)
+    if isinstance(constraint, Grammar):
+        return _underived(constraint, text)
+    return predicates.unmet(constraint, text)
+
+
+def _underived(constraint: Grammar, text: str) -> str:
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        return "it holds half a character (a lone surrogate)"
+    following = compiled(constraint, plain_bytes()).matcher()
+    taken = following.follow(raw) if isinstance(following, GrammarMatcher) else 0
+    if taken < len(raw):
+        rest = raw[taken:].decode(errors="replace")[:40]
+        return f"the grammar does not go on with {rest!r} after {len(raw[:taken].decode(errors='ignore'))} characters"
+    return "" if following.may_end else "it stops before the grammar is at its end"
+
+
+__all__ = ["Compiled", "compiled", "soundness", "unmet"]

@@ -1,0 +1,336 @@
+"""A schema as far as a mask can hold to it: everything else is taken out, noted, and looked at in the finished text.
+
+Nothing is ever made stricter: each rewriting accepts all that the original accepts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+from synthon.decoding.documents import Document, Json, Node, escaped, measured
+from synthon.decoding.ecma import masked
+from synthon.decoding.soundness import How, Soundness
+
+MAX_BRANCHES = 64  # of a `oneOf` that are compared with each other
+_EXACT = 2**53  # whole numbers that a double holds
+_SLOW_FACTOR = 100_000  # a larger `multipleOf` makes too large an automaton
+_AS_IS = frozenset({"type", "enum", "const", "required"})
+_COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_OBJECTS = ("properties", "patternProperties", "additionalProperties")
+_ARRAYS = ("prefixItems", "items", "additionalItems")
+_NAMES_TWICE = "the values are masked, but a name that the schema does not list may come twice"
+_AFTER = {
+    "not": "a mask cannot say what must not be",
+    "if": "a mask cannot look back at what was chosen",
+    "contains": "a mask does not count", "minContains": "a mask does not count", "maxContains": "a mask does not count",
+    "uniqueItems": "a mask does not compare items",
+    "propertyNames": "a mask does not read names twice",
+    "dependentRequired": "a mask cannot look back at what was chosen",
+    "dependentSchemas": "a mask cannot look back at what was chosen",
+    "dependencies": "a mask cannot look back at what was chosen",
+    "unevaluatedItems": "a mask does not know what other keywords saw",
+    "unevaluatedProperties": "a mask does not know what other keywords saw",
+    "$dynamicRef": "where it points to is known while a value is read", "$recursiveRef": "same as `$dynamicRef`",
+    "contentEncoding": "a mask does not decode", "contentMediaType": "a mask does not decode",
+}  # fmt: skip
+_OLD_ONLY = {"dependencies": 7, "contentEncoding": 7, "contentMediaType": 7, "$recursiveRef": 2019}
+_FORMATS = {
+    "date": "a mask does not know leap years", "date-time": "a mask knows neither leap years nor leap seconds",
+    "time": "a mask does not know leap seconds",
+    "duration": "", "email": "", "hostname": "", "ipv4": "", "ipv6": "", "uuid": "", "uri": "",
+}  # fmt: skip
+Dropped: TypeAlias = "dict[tuple[str, str], str]"
+Knows: TypeAlias = "Callable[[str, int], bool]"
+
+
+class Loosened:
+    """What is left of a schema for a mask, and what became of each keyword.
+
+    Args:
+        dropped: (place, keyword) to take out besides, with the reason.
+        knows: whether a format is one that the validator asserts in a draft.
+    """
+
+    def __init__(self, document: Document, dropped: Dropped, knows: Knows) -> None:
+        self._document, self._dropped, self._knows = document, dropped, knows
+        self.rows: list[Soundness] = []
+        self.kept: list[tuple[str, str]] = []
+        self._names: dict[str, str] = {}
+        waiting: list[tuple[str, Json]] = []
+        self._waiting = waiting
+        root = self._schema(document.root, "")
+        definitions: dict[str, Json] = {}
+        while waiting:
+            place, node = waiting.pop()
+            definitions[self._names[place]] = self._schema(node, place)
+        self.levels = sum(measured(schema)[1] for schema in (root, *definitions.values()))
+        self.schema: Json = {"$defs": definitions, **root} if isinstance(root, dict) else root
+
+    def _note(self, keyword: str, place: str, how: How = "enforced", reason: str = "") -> None:
+        self.rows.append(Soundness(keyword, place, how, reason))
+
+    def _schema(self, node: Json, place: str) -> Json:
+        if not isinstance(node, dict):
+            return node
+        node = self._document.plain(node)
+        found: Node = {}
+        here = [keyword for keyword in node if keyword in _OBJECTS][:1]
+        for keyword in node:  # names are written in the order in which keywords bring them up
+            if keyword in here:
+                found |= self._object(node, place)
+            elif keyword not in _OBJECTS and keyword not in _ARRAYS:
+                self._keyword(keyword, node, place, found)
+        if not here:
+            self._object(node, place)
+        return found | self._array(node, place)
+
+    def _keyword(self, keyword: str, node: Node, place: str, found: Node) -> None:
+        value = node[keyword]
+        if (place, keyword) in self._dropped:
+            self._note(keyword, place, "checked", self._dropped[place, keyword])
+        elif keyword in _AFTER:
+            if _says_something(keyword, node) and self._document.draft <= _OLD_ONLY.get(keyword, 9_999):
+                self._note(keyword, place, "checked", _AFTER[keyword])
+        elif keyword in {"minProperties", "maxProperties"}:
+            self._take(keyword, place, found, whole(value), "a mask counts a name that comes twice for two")
+        elif keyword in _AS_IS | _COUNTS:
+            self._take(keyword, place, found, whole(value) if keyword in _COUNTS else value)
+        elif keyword in _BOUNDS or keyword == "multipleOf":
+            self._number(keyword, node, place, found)
+        elif keyword in {"allOf", "anyOf", "oneOf"}:
+            self._combination(keyword, cast("list[Json]", value), place, found)
+        elif keyword in {"$ref", "pattern", "format"}:
+            write = {"$ref": self._reference, "pattern": self._pattern, "format": self._format}[keyword]
+            write(str(value), place, found)
+
+    def _take(self, keyword: str, place: str, found: Node, value: Json, reason: str = "") -> None:
+        found[keyword] = value
+        self.kept.append((place, keyword))
+        self._note(keyword, place, "checked" if reason else "enforced", reason)
+
+    def _number(self, keyword: str, node: Node, place: str, found: Node) -> None:
+        value = node[keyword]
+        if isinstance(value, bool):  # draft 4: a flag beside the bound
+            self._note(keyword, place)
+            return
+        number = cast("float", value)
+        if abs(number) > (_SLOW_FACTOR if keyword == "multipleOf" else _EXACT):
+            self._note(keyword, place, "checked", "the number is too large for a mask")
+            return
+        if keyword == "multipleOf" and number % 1:
+            self._take(keyword, place, found, value, "decimal fractions are rounded when they are read")
+            return
+        exclusive = f"exclusive{keyword[0].upper()}{keyword[1:]}"
+        if keyword in {"minimum", "maximum"} and node.get(exclusive) is True:
+            found[exclusive] = value
+            self._note(keyword, place)
+            return
+        self._take(keyword, place, found, value)
+
+    def _combination(self, keyword: str, branches: list[Json], place: str, found: Node) -> None:
+        written: list[Json] = [self._schema(branch, f"{place}/{keyword}/{n}") for n, branch in enumerate(branches)]
+        if keyword == "oneOf":
+            is_disjoint = len(branches) <= MAX_BRANCHES and all(
+                self._are_disjoint(left, right, place) for left, right in itertools.combinations(branches, 2)
+            )
+            self._note("oneOf", place, *(() if is_disjoint else ("checked", "more than one branch may fit")))
+            self.kept.append((place, "oneOf"))
+            self._also(found, {"anyOf": written})
+            return
+        self.kept.append((place, keyword))
+        self._note(keyword, place)
+        self._also(found, {keyword: written})
+
+    def _also(self, found: Node, more: Node) -> None:
+        """Add a keyword, in an `allOf` if it stands there already."""
+        ((keyword, value),) = more.items()
+        if keyword not in found:
+            found[keyword] = value
+        elif keyword == "allOf":
+            cast("list[Json]", found["allOf"]).extend(cast("list[Json]", value))
+        else:
+            self._also(found, {"allOf": [more]})
+
+    def _reference(self, reference: str, place: str, found: Node) -> None:
+        target = self._document.resolve(reference, place)
+        if target is None:
+            self._note("$ref", place, "checked", f"{reference!r} is known to the validator only")
+            return
+        if target[0] not in self._names:
+            self._names[target[0]] = f"d{len(self._names)}"
+            self._waiting.append((target[0], target[1]))
+        self._take("$ref", place, found, f"#/$defs/{self._names[target[0]]}")
+
+    def _pattern(self, pattern: str, place: str, found: Node) -> None:
+        written = masked(pattern)
+        if written is None:
+            self._note("pattern", place, "checked", "no finite automaton says this pattern")
+        else:
+            self._take("pattern", place, found, written)
+
+    def _format(self, name: str, place: str, found: Node) -> None:
+        if not self._knows(name, self._document.draft):
+            self._note("format", place, "checked", f"{name!r} is a remark by the standard: it asserts nothing")
+        elif name in _FORMATS:
+            self._take("format", place, found, name, _FORMATS[name])
+        else:
+            self._note("format", place, "checked", f"no mask knows {name!r}")
+
+    def _object(self, node: Node, place: str) -> Node:
+        found: Node = {}
+        for keyword in _OBJECTS:
+            if (place, keyword) in self._dropped:
+                self._note(keyword, place, "checked", self._dropped[place, keyword])
+        patterns = self._patterns(node, place)
+        if isinstance(names := self._wanted("properties", node, place), dict):
+            inner = {n: self._schema(v, f"{place}/properties/{escaped(n)}") for n, v in names.items()}
+            self._take("properties", place, found, inner)
+        if patterns:
+            self._take("patternProperties", place, found, patterns, _NAMES_TWICE)
+        rest = self._wanted("additionalProperties", node, place)
+        if rest is not None and patterns is None:
+            self._note("additionalProperties", place, "checked", "it depends on `patternProperties`, which is checked")
+        elif rest is not None:
+            written = self._schema(rest, f"{place}/additionalProperties")
+            self._take("additionalProperties", place, found, written, "" if rest is False else _NAMES_TWICE)
+        elif "additionalProperties" not in node and _may_be(node, "object"):
+            self._note("additionalProperties", place, "checked", _NAMES_TWICE)
+        return found
+
+    def _patterns(self, node: Node, place: str) -> Node | None:
+        """The masked `patternProperties`, empty if there are none, None if they cannot be masked."""
+        value = node.get("patternProperties")
+        if (place, "patternProperties") in self._dropped:
+            return None
+        if not isinstance(value, dict):
+            return {}
+        found: Node = {}
+        for pattern, inner in value.items():
+            written = masked(pattern)
+            if written is None or written in found:
+                self._note("patternProperties", place, "checked", f"no finite automaton says the pattern {pattern!r}")
+                return None
+            found[written] = self._schema(inner, f"{place}/patternProperties/{escaped(pattern)}")
+        return found
+
+    def _array(self, node: Node, place: str) -> Node:
+        for keyword in _ARRAYS:
+            if (place, keyword) in self._dropped:
+                self._note(keyword, place, "checked", self._dropped[place, keyword])
+        old = self._document.draft < 2020  # noqa: PLR2004 - the draft that split `items` in two
+        first = "items" if old and isinstance(node.get("items"), list) else "prefixItems"
+        rest = "additionalItems" if first == "items" else "items"
+        found: Node = {}
+        beginning = None if first == "prefixItems" and old else self._wanted(first, node, place)
+        if isinstance(beginning, list):
+            inner: Json = [self._schema(item, f"{place}/{first}/{n}") for n, item in enumerate(beginning)]
+            self._take(first, place, found, inner)
+            if first == "items":
+                found["prefixItems"] = found.pop("items")
+        after = self._wanted(rest, node, place)
+        if (place, first) in self._dropped and after is not None:
+            self._note(rest, place, "checked", f"it depends on {first!r}, which is checked")
+        elif after is not None:
+            written = self._schema(after, f"{place}/{rest}")
+            self._take(rest, place, found, written)
+            found["items"] = found.pop(rest)
+        elif rest not in node and _may_be(node, "array"):
+            self._note(rest, place, "checked", _NAMES_TWICE)
+        return found
+
+    def _wanted(self, keyword: str, node: Node, place: str) -> Json:
+        return None if (place, keyword) in self._dropped else node.get(keyword)
+
+    def _are_disjoint(self, left: Json, right: Json, place: str, depth: int = 4) -> bool:
+        """Whether surely no value fits both."""
+        left, right = self._followed(left, place), self._followed(right, place)
+        if left is False or right is False:
+            return True
+        if not (isinstance(left, dict) and isinstance(right, dict) and depth) or "$ref" in {*left, *right}:
+            return False
+        if not _types(left) & _types(right):
+            return True
+        values, others = _values(left), _values(right)
+        if values is not None and others is not None:
+            return not any(_same(value, other) for value in values for other in others)
+        if _types(left) & _types(right) != {"object"}:
+            return False
+        return any(
+            self._are_disjoint(_property(left, name), _property(right, name), place, depth - 1)
+            for name in {*cast("list[str]", left.get("required", [])), *cast("list[str]", right.get("required", []))}
+        )
+
+    def _followed(self, node: Json, place: str) -> Json:
+        for _ in range(8):
+            if not (isinstance(node, dict) and "$ref" in node) or self._document.has_parts_elsewhere:
+                break
+            target = self._document.resolve(str(node["$ref"]), place)
+            if target is None:
+                return True
+            place, node = target
+        return node
+
+
+def _says_something(keyword: str, node: Node) -> bool:
+    """Whether a keyword, as it stands there, refuses any value at all."""
+    value = node[keyword]
+    if keyword == "if":
+        return "then" in node or "else" in node
+    if keyword in {"uniqueItems", "not"}:
+        return value is not False
+    return keyword.startswith(("contains", "$")) or value not in (True, {})
+
+
+def whole(value: Json) -> Json:
+    """A count as an int; JSON Schema takes 2.0 for one too."""
+    return int(value) if isinstance(value, float) else value
+
+
+def _property(node: Node, name: str) -> Json:
+    named = node.get("properties")
+    if isinstance(named, dict) and name in named:
+        return named[name]
+    return bool(node.get("additionalProperties") is not False or node.get("patternProperties"))
+
+
+def _types(node: Node) -> set[str]:
+    """The types a value of this schema may have, as far as it says so itself."""
+    said = node.get("type")
+    names = {said} if isinstance(said, str) else set(cast("list[str]", said or _ALL))
+    names |= {"integer"} if "number" in names else set()
+    values = _values(node)
+    return names if values is None else names & set(map(_type, values))
+
+
+def _values(node: Node) -> list[Json] | None:
+    if "const" in node:
+        return [node["const"]]
+    return cast("list[Json]", node["enum"]) if "enum" in node else None
+
+
+def _type(value: Json) -> str:
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else "boolean"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "number"
+    kinds = {int: "integer", str: "string", list: "array", dict: "object"}
+    return kinds[type(value)]
+
+
+def _same(left: Json, right: Json) -> bool:
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+def _may_be(node: Node, kind: str) -> bool:
+    """Whether a value may have this type and the schema does not say elsewhere what it looks like."""
+    if any(keyword in node for keyword in ("$ref", "allOf", "anyOf", "oneOf")) and "type" not in node:
+        return False
+    return kind in _types(node) and _values(node) is None
+
+
+_ALL = ("array", "boolean", "integer", "null", "number", "object", "string")
+
+__all__ = ["Dropped", "Loosened", "whole"]

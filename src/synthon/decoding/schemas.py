@@ -1,0 +1,171 @@
+"""A JSON schema as a grammar, with what of it the grammar holds to."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from synthon.core.constraints import Layout, Schema
+from synthon.core.errors import SchemaTooLarge, UserError
+from synthon.core.light import dataclass
+from synthon.decoding.documents import Document
+from synthon.decoding.libraries import llguidance
+from synthon.decoding.loosening import Dropped, Loosened
+from synthon.decoding.soundness import Soundness
+from synthon.decoding.validation import knows_format, validator
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+SECONDS = 2.0  # for one compilation
+# llguidance follows references by calling itself: 8 MB end at about 2,000 levels, and with them the process.
+MAX_LEVELS = 12_000
+_STACK = 256 << 20  # bytes; only what is used is taken
+_STARTING = threading.Lock()
+# One line break at most at a place, so that a model cannot write blanks for ever.
+_BLANKS = r"\x20|(\x0D?\x0A)(\x20{0,40}|\x09{0,20})"
+_LAYOUTS: dict[Layout, dict[str, object]] = {
+    "free": {"whitespace_pattern": _BLANKS},
+    "compact": {"whitespace_flexible": False},
+    "pretty": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
+}
+# What llguidance cannot always combine; taken out in this order until it can.
+_STAGES = (
+    ("patternProperties",),
+    ("minProperties", "maxProperties"),
+    ("multipleOf",),
+    ("pattern", "format"),
+    ("minLength", "maxLength"),
+    ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    ("minItems", "maxItems"),
+    ("oneOf",),
+    ("anyOf",),
+    ("allOf",),
+    ("enum", "const"),
+    ("prefixItems", "items", "additionalItems"),
+    ("required", "properties", "additionalProperties"),
+    ("$ref",),
+    ("type",),
+)
+_SIGNS = {
+    "not disjoint": 0, "min/maxProperties": 1, "multipleOf": 2, "regex": 3, "relevance of lexemes": 2, "range": 5,
+    "circular": 9,
+}  # fmt: skip
+_MOST_RESTORED = 32
+_SHOWN = 160  # characters of what llguidance says
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A schema's masks, None if a part is refused, and what becomes of each keyword."""
+
+    engine: LLMatcher | None
+    rows: tuple[Soundness, ...]
+
+
+def plan(constraint: Schema, tokenizer: LLTokenizer) -> Plan:
+    """Compile a schema, taking out what no mask can hold to.
+
+    Raises:
+        UserError: it is no valid schema, or no JSON fits it.
+        SchemaTooLarge: it is too large, or takes longer than `SECONDS`.
+    """
+    document = Document(constraint.json)
+    if document.unresolved:
+        why = "{!r} is not in the schema, and nothing is ever fetched; put it under `$defs`"
+        return Plan(None, tuple(Soundness("$ref", p, "unsupported", why.format(r)) for p, r in document.unresolved))
+    validator(constraint.json)
+    return _Compilation(document, constraint.layout, tokenizer).plan()
+
+
+class _Compilation:
+    def __init__(self, document: Document, layout: Layout, tokenizer: LLTokenizer) -> None:
+        self._document, self._layout = document, _LAYOUTS[layout]
+        self._tokenizer, self._until = tokenizer, time.monotonic() + SECONDS
+
+    def plan(self) -> Plan:
+        dropped: Dropped = {}
+        loosened, engine, error = self._tried(dropped)
+        if error:
+            dropped = self._enough_dropped(loosened, error)
+            with contextlib.suppress(SchemaTooLarge):
+                for item in list(dropped)[:_MOST_RESTORED]:
+                    fewer = {other: why for other, why in dropped.items() if other != item}
+                    if not self._tried(fewer, self._until - SECONDS / 2)[2]:
+                        dropped = fewer
+            loosened, engine, _ = self._tried(dropped)
+        return Plan(engine, tuple(loosened.rows))
+
+    def _enough_dropped(self, loosened: Loosened, error: str) -> Dropped:
+        dropped: Dropped = {}
+        first = [stage for sign, stage in _SIGNS.items() if sign in error]
+        for stage in dict.fromkeys([*first, *range(len(_STAGES))]):
+            if error.startswith("Unsatisfiable"):
+                raise UserError(f"No JSON fits the schema: {_short(error)}. Change one of its parts.")
+            wanted = [item for item in loosened.kept if item[1] in _STAGES[stage]]
+            if not wanted:
+                continue
+            dropped |= dict.fromkeys(wanted, f"no mask could be made with it: {_short(error)}")
+            _, _, error = self._tried(dropped)
+            if not error:
+                return dropped
+        raise SchemaTooLarge(f"No mask can be made for the schema: {_short(error)}. Make it smaller.")
+
+    def _tried(self, dropped: Dropped, until: float | None = None) -> tuple[Loosened, LLMatcher, str]:
+        """The schema without what is dropped, its masks, and why they cannot be used (empty if they can)."""
+        loosened = Loosened(self._document, dropped, knows_format)
+        if loosened.levels > MAX_LEVELS:
+            msg = f"The parts of the schema, one inside the other, are up to {loosened.levels:,} levels deep."
+            raise SchemaTooLarge(f"{msg} Up to {MAX_LEVELS:,} are compiled: use fewer `$ref`.")
+        schema = loosened.schema if isinstance(loosened.schema, dict) else {"allOf": [loosened.schema]}
+        grammar = llguidance().LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=self._layout)
+        return loosened, *matcher(grammar, self._tokenizer, until or self._until)
+
+
+def matcher(grammar: str, tokenizer: LLTokenizer, until: float) -> tuple[LLMatcher, str]:
+    """A grammar compiled for a vocabulary, and why it cannot be used (empty if it can).
+
+    Raises:
+        SchemaTooLarge: the time is up; what was begun is given up and ends within llguidance's own limits.
+    """
+    library = llguidance()
+    make = functools.partial(library.LLMatcher, tokenizer, grammar, log_level=0, limits=_limits())
+    found: LLMatcher = within(until, make)
+    return found, found.get_error().partition("\n<")[0] if found.is_error() else ""
+
+
+@functools.cache
+def _limits() -> object:
+    return llguidance().LLParserLimits(verbose_errors=False)
+
+
+def within(until: float, make: Callable[[], _Made]) -> _Made:
+    """What `make` makes, in a thread of its own so that the wait can end.
+
+    Raises:
+        SchemaTooLarge: it was not made in time.
+    """
+    found: list[_Made] = []
+    thread = threading.Thread(target=lambda: found.append(make()), daemon=True)
+    with _STARTING:
+        before = threading.stack_size(_STACK)
+        thread.start()
+        threading.stack_size(before)
+    thread.join(max(until - time.monotonic(), 0.0))
+    if not found:
+        raise SchemaTooLarge(f"The constraint takes longer than {SECONDS} s to compile. Make it smaller.")
+    return found[0]
+
+
+def _short(error: str) -> str:
+    first = " ".join(error.split())
+    return first if len(first) <= _SHOWN else f"{first[:_SHOWN]}..."
+
+
+__all__ = ["SECONDS", "Plan", "matcher", "plan", "within"]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthon.core.constraints import regex
+from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
+from synthon.decoding.patterns import rust
+from tests.decoding.writing import start, takes
+
+CHARACTERS = "aAbkKsSzZ019_ \n\té²ßẞſİı\u212a\u0301\u200d٣\u00a0\u0085😀-."
+ATOMS = [
+    "a", "b", "k", "S", "ß", ".", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", "[a-z]", "[^a-z]", r"[\w.]", r"[^\W_]",
+    "[^é]", "[ks]", r"\.", "İ", "(?i:k)", "(?i:[a-z])", "(?s:.)", "(?a:\\w)", "(a)", "(?:a|)",
+]  # fmt: skip
+
+
+def patterns() -> st.SearchStrategy[str]:
+    def wider(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        return st.one_of(
+            st.tuples(inner, inner).map("".join),
+            st.tuples(inner, inner).map(lambda pair: f"(?:{pair[0]}|{pair[1]})"),
+            st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "*?", "{2,}"])).map(
+                lambda pair: f"(?:{pair[0]}){pair[1]}"
+            ),
+        )
+
+    flags = st.sampled_from(["", "", "(?i)", "(?s)", "(?a)", "(?m)^", "(?x) "])
+    edges = st.sampled_from([("", ""), ("^", "$"), (r"\A", r"\Z")])
+    whole = st.tuples(flags, edges, st.recursive(st.sampled_from(ATOMS), wider, max_leaves=5))
+    return whole.map(lambda parts: f"{parts[0]}{parts[1][0]}{parts[2]}{parts[1][1]}")
+
+
+@settings(max_examples=60)
+@given(pattern=patterns(), texts=st.lists(st.text(CHARACTERS, max_size=4), min_size=1, max_size=6))
+def test_a_mask_takes_exactly_what_python_matches(pattern: str, texts: list[str]) -> None:
+    for text in texts:
+        assert takes(start(regex(pattern)), text) == bool(re.fullmatch(pattern, text)), text
+
+
+@pytest.mark.parametrize("character", CHARACTERS)
+def test_ignored_case_means_what_python_means(character: str) -> None:
+    pattern = f"(?i){re.escape(character)}"
+    for other in CHARACTERS:
+        assert takes(start(regex(pattern)), other) == bool(re.fullmatch(pattern, other)), other
+
+
+@given(pattern=patterns())
+def test_the_translation_can_stand_between_slashes(pattern: str) -> None:
+    assert re.fullmatch(r"[!-~]*", rust(pattern))
+    assert not set("/\"'") & set(rust(pattern))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "named"),
+    [
+        (r"(?=a)a", "look-around"),
+        (r"a(?<!b)", "look-around"),
+        (r"(a)\1", "back-reference"),
+        (r"(a)?(?(1)b|c)", "condition"),
+        (r"\bword", "word boundary"),
+        ("a$b", "anchor"),
+        ("(^a)+", "anchor"),
+        ("a++b", "possessive"),
+        ("(?>a)b", "atomic"),
+    ],
+)
+def test_what_no_automaton_says_is_refused_by_name(pattern: str, named: str) -> None:
+    with pytest.raises(Unsupported, match=named):
+        rust(pattern)
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "a{3,1}", "*a"])
+def test_what_python_cannot_read_is_refused(pattern: str) -> None:
+    with pytest.raises(UserError, match="Python cannot read"):
+        rust(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a{1,1000}){1,1000}", "(" * 5_000 + ")" * 5_000, "ab" * 20_000, "((((a{99}){99}){99}){99}){99}"]
+)
+def test_a_pattern_that_is_too_large_is_refused(pattern: str) -> None:
+    with pytest.raises(SchemaTooLarge, match="too large"):
+        rust(pattern)
