@@ -84,6 +84,17 @@ async def test_the_longest_prefix_any_request_left_is_taken_up(model: LlamaModel
     assert new.usage.cached_tokens < 40  # the template's own beginning
 
 
+async def test_what_was_copied_and_cut_gives_the_same_to_the_bit(model: LlamaModel) -> None:
+    asked = ask(f"{LONG[:500]} Who was there?", logprobs=2)
+    model.close()
+    expected = answered(await model.complete(asked))
+    model.close()
+    await model.complete(ask(LONG))  # its tail is long, so that the shared part is copied into another stream
+    copied = await model.complete(asked)
+    assert copied.usage.cached_tokens > 80
+    assert answered(copied) == expected
+
+
 async def test_no_principal_takes_up_anothers_prefix(model: LlamaModel) -> None:
     model.close()
     first = await model.complete(ask(LONG, salt="anna"))

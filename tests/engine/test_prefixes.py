@@ -73,8 +73,8 @@ def cells_for(weights: Weights, count: int) -> int:
     return bytes_
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(3, 60), st.booleans()), min_size=2, max_size=8))
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(3, 120), st.booleans()), min_size=3, max_size=6))
 def test_what_is_found_is_a_true_prefix_and_as_long_as_any_stream_holds(
     weights: Weights, asked: list[tuple[int, int, bool]]
 ) -> None:
@@ -83,7 +83,8 @@ def test_what_is_found_is_a_true_prefix_and_as_long_as_any_stream_holds(
     for beginning, length, mine in asked:
         prompt, salt = tokens(beginning, length), "me" if mine else "you"
         longest = max((common(prompt, other) for owner, other in seen if owner == salt), default=0)
-        assert read(cache, prompt, salt) == min(longest, length - 2)
+        most = min(longest, length - 2)
+        assert max(0, most - 64) <= read(cache, prompt, salt) <= most  # a short tail is not worth a copy
         seen.append((salt, prompt))
     cache.close()
 
@@ -99,7 +100,9 @@ def test_who_asks_for_what_another_is_computing_waits_for_it(weights: Weights) -
     prompt = tokens(1, 200)
     slots = cache.admit(prompt, "", room=4)
     assert slots is not None
-    assert cache.admit([*prompt[:150], 7, 8, 9], "", room=4) is None
+    assert cache.is_coming([*prompt[:150], 7, 8, 9], "")
+    assert not cache.is_coming([*prompt[:150], 7, 8, 9], "another principal")
+    assert not cache.is_coming([*prompt[:50], 7, 8, 9], "")  # too little to wait for
     assert isinstance(cache.admit(tokens(2, 50), "", room=4), list)
     slots[0].known = slots[0].length = 200
     cache.release(slots[0])

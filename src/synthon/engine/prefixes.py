@@ -85,6 +85,13 @@ class Prefixes:
         """Bytes of the streams and of the saved sequences."""
         return self._bytes(self.streams.count, self.streams.cells) + sum(saved.kept.nbytes for saved in self._saved)
 
+    def is_coming(self, prompt: Sequence[int], salt: str) -> bool:
+        """Whether a busy slot is just computing a much longer prefix of this prompt than is known."""
+        wanted = np.asarray(prompt, np.int32)
+        busy = [slot for slot in self.slots if slot.is_busy and slot.salt == salt and slot.known < len(slot.prompt)]
+        coming = max((min(_shared(slot.prompt, wanted), len(wanted) - 2) for slot in busy), default=0)
+        return coming > 0 and coming >= self._longest(wanted, salt)[1] + _WORTH
+
     def admit(self, prompt: Sequence[int], salt: str, *, room: int, count: int = 1) -> list[Slot] | None:
         """Busy slots for a prompt and `room` tokens after it, the first filled with what is known; None: not now.
 
@@ -92,8 +99,6 @@ class Prefixes:
             UserError: so many sequences never fit the memory.
         """
         wanted = np.asarray(prompt, np.int32)
-        if self._comes(wanted, salt) >= self._longest(wanted, salt)[1] + _WORTH:
-            return None  # another request is just computing more of this prefix
         if not self._make_room(len(prompt) + room, count):
             return None
         source, known = self._longest(wanted, salt)
@@ -148,10 +153,6 @@ class Prefixes:
                 if shared > known:
                     best, known = kept, shared
         return best, known
-
-    def _comes(self, wanted: Tokens, salt: str) -> int:
-        busy = [slot for slot in self.slots if slot.is_busy and slot.salt == salt and slot.known < len(slot.prompt)]
-        return max((min(_shared(slot.prompt, wanted), len(wanted) - 2) for slot in busy), default=0)
 
     def _choose(self, source: Slot | Saved | None, known: int) -> Slot:
         """An idle slot: the source itself if it loses little, else the least recently used."""

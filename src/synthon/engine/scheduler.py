@@ -132,16 +132,19 @@ class Scheduler:
             self._end(job, error)
 
     def _admit(self) -> None:
-        for job in [job for job in self._jobs if job.opening is not None and not job.slots]:
+        """Slots for those that wait, first come first served; who waits for a prefix lets others pass."""
+        for job in list(self._jobs):
             opening = job.opening
-            assert opening is not None  # noqa: S101 - chosen so above
+            if opening is None or job.slots or self._prefixes.is_coming(opening.prompt, opening.salt):
+                continue
             try:
                 slots = self._prefixes.admit(opening.prompt, opening.salt, room=opening.room, count=opening.count)
             except BaseException as error:  # noqa: BLE001 - see add
                 self._end(job, error)
                 continue
-            if slots is not None:
-                job.slots, job.cached = slots, slots[0].known
+            if slots is None:
+                return
+            job.slots, job.cached = slots, slots[0].known
 
     def _generate(self) -> None:
         """One answer to each question for tokens, those of one length together."""
