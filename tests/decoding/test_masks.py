@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthon.core.constraints import Schema, choice, grammar, regex, where
-from synthon.core.errors import ProviderError, SchemaTooLarge, Unsupported, UserError
+from synthon.core.errors import MissingExtra, ProviderError, SchemaTooLarge, Unsupported, UserError
 from synthon.core.output import schema
 from synthon.decoding import Vocabulary, compiled, soundness, unmet
 from tests.decoding.writing import CONTROL, END, OTHER_END, SIZE, VOCABULARY, allowed, drawn, start, takes, tokenize
@@ -195,3 +196,15 @@ def test_two_threads_may_compile_at_once() -> None:
 def test_an_end_must_be_a_token() -> None:
     with pytest.raises(UserError, match="outside a vocabulary of 2"):
         Vocabulary([b"a", b"b"], ends=frozenset({2}), eos=1, control=frozenset(), tokenize=list)
+
+
+@pytest.mark.parametrize("name", ["llguidance", "jsonschema_rs"])
+def test_a_missing_library_is_named_with_the_line_that_installs_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtra, match=rf"{name}.*pip install 'synthon\[local\]'"):
+        compiled(schema({"const": name}), VOCABULARY)
+
+
+def test_a_grammar_has_a_limit_too() -> None:
+    with pytest.raises(SchemaTooLarge, match="200,000 are read"):
+        compiled(grammar("start: " + '"a" ' * 60_000), VOCABULARY)

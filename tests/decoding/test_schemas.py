@@ -184,7 +184,7 @@ def test_a_reference_out_of_the_schema_is_refused_and_never_fetched() -> None:
     [
         ({"type": "strin"}, "not valid at '/type'"),
         ({"minimum": "a"}, "not valid at '/minimum'"),
-        ({"pattern": "("}, "cannot read the pattern"),
+        ({"properties": {"a": {"pattern": "[a--b]"}}}, "at '/properties/a/pattern' cannot be read"),
         (False, "No JSON fits"),
         ({"type": "string", "allOf": [{"type": "integer"}]}, "No JSON fits"),
         ({"$ref": "#"}, "refers to itself"),
@@ -195,6 +195,67 @@ def test_a_reference_out_of_the_schema_is_refused_and_never_fetched() -> None:
 def test_a_schema_that_cannot_be_is_refused(shape: Any, why: str) -> None:
     with pytest.raises(UserError, match=why):
         compiled(schema(shape), VOCABULARY)
+
+
+def test_keywords_of_one_kind_beside_each_other_all_hold() -> None:
+    shape = {
+        "anyOf": [{"type": "integer"}, {"type": "null"}], "oneOf": [{"const": 1}, {"const": None}, {"const": "x"}],
+        "allOf": [{"type": ["integer", "string"]}, {"anyOf": [{"enum": [1, 2]}, {"const": "x"}]}],
+    }  # fmt: skip
+    assert {row.how for row in soundness(schema(shape))} == {"enforced"}
+    assert [value for value in (1, None, "x", 2) if writes(shape, value)] == [1]
+
+
+def test_fractions_are_masked_and_checked() -> None:
+    shape = {"type": "number", "multipleOf": 0.25, "minimum": 0}
+    assert how(shape, "multipleOf") == {"checked"}
+    assert writes(shape, 0.75)
+    assert not writes(shape, 0.7)
+
+
+def test_the_schema_of_schemas_is_left_to_the_validator() -> None:
+    shape = {"$schema": DRAFT_7, "properties": {"x": {"$ref": DRAFT_7}}}
+    assert how(shape, "$ref") == {"checked"}
+    assert writes(shape, {"x": {"type": 5}})
+    assert unmet(schema(shape), '{"x": {"type": 5}}')
+    assert unmet(schema(shape), '{"x": {"type": "null"}}') == ""
+
+
+def test_what_cannot_be_combined_is_taken_out_at_as_few_places_as_possible() -> None:
+    both: dict[str, Any] = {"patternProperties": {"a": {}, "b": {}}}
+    shape = {"properties": {"x": both, "y": {"patternProperties": {"^z": {"type": "null"}}, "type": "object"}}}
+    places = {(row.place, row.reason[:26]) for row in soundness(schema(shape)) if row.keyword == "patternProperties"}
+    assert places == {("/properties/x", "no mask could be made with"), ("/properties/y", "the values are masked, but")}
+    assert not writes(shape, {"y": {"z": 1}})
+
+
+@pytest.mark.parametrize("pattern", ["^(?=a)", r"^a\b"])
+def test_a_name_with_a_pattern_that_no_mask_says_is_checked_with_all_others(pattern: str) -> None:
+    shape = {"type": "object", "patternProperties": {pattern: {"type": "null"}}, "additionalProperties": False}
+    assert how(shape, "patternProperties") == how(shape, "additionalProperties") == {"checked"}
+    assert writes(shape, {"b": 1})
+    assert unmet(schema(shape), '{"b": 1}')
+
+
+PATTERNS = [
+    "^a|b$", "(^a)b", "a($|y)", "", "^$", r"^\w+\s\S*$", r"^[\s\d]+$", r"^[^\S]$", "a.c", r"^a\/b$", r"^\d$",
+    "^[a-z&&x]$", "^[[a]$", "^[a~~b]$", "^[ab-]$", r"^\u00e9$", r"^[\x41-\x43]$", "^(?:a|b)*?c$", r"^\0?$", r"^[\]a]$",
+    r"^\\s$", "^a{2,}$", "a$b", r"^\p{L}$", "^[]$", "(?<n>a)b",
+]  # fmt: skip
+STRINGS = [*"abcyxABCé٣9& ~[]-\\\0\n\u00a0\u0085\ufeff\u2003", "", "ab", "ba", "ac", "ay", "a/b", "aa", "a c", "a\n"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=range(len(PATTERNS)))
+def test_a_pattern_means_the_same_to_mask_and_check(pattern: str) -> None:
+    shape = schema({"type": "string", "pattern": pattern})
+    try:
+        is_enforced = {row.how for row in soundness(shape)} == {"enforced"}
+    except UserError:  # the validator cannot read it either
+        return
+    for text in STRINGS:
+        could, is_right = writes(json.loads(shape.json), text), unmet(shape, json.dumps(text)) == ""
+        assert could or not is_right, text
+        assert is_right or not (could and is_enforced), text
 
 
 def test_a_language_of_its_own_is_refused() -> None:

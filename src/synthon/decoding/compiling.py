@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, TypeAlias
 
 from synthon.core.constraints import Constraint, Grammar, Schema, Textual
-from synthon.core.errors import Unsupported, UserError
+from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
 from synthon.core.light import dataclass
 from synthon.decoding import counting, predicates, schemas
 from synthon.decoding.libraries import llguidance
@@ -70,7 +70,8 @@ def _followed(grammar: str, vocabulary: Vocabulary) -> GrammarMatcher:
 
 def _lark(text: str) -> str:
     if len(text) > MAX_GRAMMAR:
-        raise UserError(f"The grammar has {len(text):,} characters, and {MAX_GRAMMAR:,} are read. Make it smaller.")
+        msg = f"The grammar has {len(text):,} characters, and {MAX_GRAMMAR:,} are read. Make it smaller."
+        raise SchemaTooLarge(msg)
     return str(llguidance().LLMatcher.grammar_from_lark(text))
 
 

@@ -191,8 +191,8 @@ class Loosened:
         if patterns:
             self._take("patternProperties", place, found, patterns, _NAMES_TWICE)
         rest = self._wanted("additionalProperties", node, place)
-        if rest is not None and patterns is None:
-            self._note("additionalProperties", place, "checked", "it depends on `patternProperties`, which is checked")
+        if rest is not None and (patterns is None or (place, "properties") in self._dropped):
+            self._note("additionalProperties", place, "checked", "it depends on names that are checked")
         elif rest is not None:
             written = self._schema(rest, f"{place}/additionalProperties")
             self._take("additionalProperties", place, found, written, "" if rest is False else _NAMES_TWICE)

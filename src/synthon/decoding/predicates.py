@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from synthon.core.constraints import Both, Bounds, Choice, Either, Regex, Textual, Where
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
 from synthon.core.light import dataclass
+from synthon.decoding.automata import DEAD, automaton
 from synthon.decoding.languages import All, Language, Not, OneOf, Pattern, in_lark
 from synthon.decoding.libraries import llguidance
 from synthon.decoding.patterns import rust
@@ -277,12 +278,17 @@ def _is_possible(parts: tuple[Textual, ...]) -> bool:
     """Whether some text keeps to all; also where that is too costly to tell, which compiling will say."""
     if not parts:
         return True
-    ways = tuple(OneOf(tuple(way.language for way in alternatives(part))) for part in parts)
+    language = All(tuple(OneOf(tuple(way.language for way in alternatives(part))) for part in parts))
     matcher = llguidance().LLMatcher
-    found: LLMatcher = matcher(plain_bytes().engine, matcher.grammar_from_lark(grammar(All(ways))), log_level=0)
-    if found.is_error() or found.is_accepting() or any(found.compute_logit_bias()[:_BYTES]):
+    found: LLMatcher = matcher(plain_bytes().engine, matcher.grammar_from_lark(grammar(language)), log_level=0)
+    if not found.is_error() and (found.is_accepting() or any(found.compute_logit_bias()[:_BYTES])):
         return True
-    return found.is_error() and not found.get_error().startswith("NoExtension")  # another error: it was too costly
+    if not found.is_error() or found.get_error().startswith("NoExtension"):
+        return False
+    try:
+        return automaton(language).start != DEAD  # llguidance gave up on 1 in 200 random compositions
+    except SchemaTooLarge:
+        return True
 
 
 def in_words(constraint: Textual) -> str:

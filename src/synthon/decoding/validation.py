@@ -167,16 +167,16 @@ def _refused(error: ValidationError) -> Exception:
 
 
 def _unread(pattern: str, place: str) -> Exception:
-    """Why a pattern cannot be used: it is none, it is too large, or it has signs that the validator does not know."""
+    """Why a pattern cannot be used: it is too large, it is none, or it has signs that the validator does not know."""
+    shown = repr(pattern if len(pattern) <= MAX_ERROR else f"{pattern[:MAX_ERROR]}...")
     try:
         rust(pattern)
     except SchemaTooLarge as error:
         return error
     except Unsupported:
         pass
-    except UserError as error:
-        return error
-    shown = repr(pattern if len(pattern) <= MAX_ERROR else f"{pattern[:MAX_ERROR]}...")
+    except UserError:
+        return UserError(f"The pattern {shown} at {place!r} cannot be read. Correct it.")
     return Unsupported(f"The pattern {shown} at {place!r} can be neither masked nor checked. Write it otherwise.")
 
 
