@@ -12,7 +12,7 @@ from pydantic import BaseModel
 import synthon as sy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Line(BaseModel):
@@ -63,7 +63,7 @@ def named(path: tuple[str | int, ...], wrong: Callable[[Order], bool]) -> Held:
 ORDER: dict[str, Any] = {"lines": [{"name": "tea"}, {"name": ""}]}
 
 
-def ordering(answers: list[object], *guards: Held, seen: list[sy.Request], **options: Any) -> Any:
+def ordering(answers: Sequence[object], *guards: Held, seen: list[sy.Request], **options: Any) -> Any:
     @sy.step(model=model(*answers, seen=seen), guards=guards, **options)
     async def order(text: str) -> Order:
         """Read the order."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import synthon as sy
 from synthon.core.errors import UserError
 from synthon.core.values import Completion, Message, Request
 from synthon.models.local_model import LlamaModel
@@ -162,3 +164,34 @@ async def test_a_beam_finds_a_text_at_least_as_likely_as_the_greedy_one(model: L
             assert total(found) >= total(greedy)
     one = await model.complete(ask("Name a color.", max_tokens=24, extra='{"decoder":{"kind":"beam","width":1}}'))
     assert one.text == greedy.text
+
+
+async def test_asking_for_probabilities_changes_no_text_and_each_token_has_one(model: LlamaModel) -> None:
+    person = '{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"],"additionalProperties":false}'
+    for constraint in (
+        sy.schema(person, layout="compact"),
+        sy.choice("a long positive review", "a bad one"),
+        sy.choice("only this"),
+    ):
+        plain = await model.complete(ask("Anna is 34.", constraint=constraint, max_tokens=40))
+        told = await model.complete(ask("Anna is 34.", constraint=constraint, max_tokens=40, logprobs=1))
+        assert told.text == plain.text
+        assert "".join(token.token for token in told.logprobs).removesuffix("<|im_end|>") == plain.text
+        assert len(told.logprobs) == told.usage.output_tokens
+        assert plain.finish == "stop"
+
+
+async def test_forced_text_is_computed_at_once(model: LlamaModel) -> None:
+    begins = "The committee has decided, after a long debate, that "
+    done = await model.complete(ask("What now?", constraint=sy.where(startswith=begins), max_tokens=16))
+    assert done.text.startswith(begins)
+    assert done.usage.output_tokens == 16
+
+
+async def test_a_beam_keeps_to_its_constraint(model: LlamaModel) -> None:
+    for decoder in ('{"kind":"beam","width":3}', '{"kind":"best_k","width":3,"budget":60}'):
+        done = await model.complete(
+            ask("A phone number?", constraint=sy.regex(r"\d{3}-\d{4}"), max_tokens=16, extra=f'{{"decoder":{decoder}}}')
+        )
+        assert re.fullmatch(r"\d{3}-\d{4}", done.text)
+        assert done.finish == "stop"

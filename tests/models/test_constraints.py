@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthon as sy
-from synthon.core.constraints import Constraint, choice, grammar, regex, schema, where
+from synthon.core.constraints import Constraint, choice, grammar, regex, where
 from synthon.core.identity import dump_completion
+from synthon.core.output import schema
 from synthon.journal import export
 from synthon.models._constraints import constraint_fields
 from synthon.models.anthropic_model import AnthropicMessages

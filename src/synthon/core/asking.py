@@ -196,9 +196,10 @@ class Asking:
 
     def _count(self, key: int, what: str, retries: int, name: str, message: str) -> None:
         if self.tries_left[key] == 0:
+            said = message if message.endswith((".", "!", "?")) else f"{message}."
             msg = (
-                f"Step {self.step.name!r} still fails its {what} after {retries} retries: {_sentence(message)} "
-                f"The last output was {self.value!r}. Loosen the {what.partition(' ')[0]}, or give the step a better model."
+                f"Step {self.step.name!r} still fails its {what} after {retries} retries: {said} The last output was "
+                f"{self.value!r}. Loosen the {what.partition(' ')[0]}, or give the step a better model."
             )
             raise CheckFailed(msg, check=name, output=self.value)
         self.tries_left[key] -= 1
@@ -215,7 +216,3 @@ class Asking:
         if self.repair is not None and isinstance(asked, Schema):
             asked = replace(asked, json=dumps(self.repair.schema))
         self.request = replace(self.request, messages=(*self.request.messages, failed, turn), constraint=asked)
-
-
-def _sentence(message: str) -> str:
-    return message if message.endswith((".", "!", "?")) else f"{message}."

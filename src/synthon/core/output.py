@@ -59,8 +59,11 @@ class Output(Generic[T]):
 
     @cached_property
     def constraint(self) -> Schema | None:
-        """The type as a constraint for a model that can enforce it; None for plain text."""
-        return None if self.is_text else Schema(dumps(self.schema))
+        """The type as a constraint for a model that can enforce it; None for plain text.
+
+        Objects that name their fields take no others: Pydantic drops what it does not know, a small model dwells on it.
+        """
+        return None if self.is_text else Schema(dumps(_closed(self.schema)))
 
     @cached_property
     def choice(self) -> Choice | None:
@@ -165,6 +168,17 @@ class Output(Generic[T]):
         if self._wrapped:
             value = value.get("value") if isinstance(value, dict) else value
         return _partly(self.type, value)
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: value if name in {"enum", "const", "default"} else _closed(value) for name, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def _under_value(schema: dict[str, object]) -> dict[str, object]:

@@ -17,6 +17,8 @@ from synthon.decoding.validation import unmet_schema
 from synthon.decoding.vocabulary import Vocabulary, plain_bytes
 
 if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
     from synthon.decoding.counting import CountedMatcher
 
 Beginning: TypeAlias = "GrammarMatcher | CountedMatcher"
@@ -58,14 +60,21 @@ def _compiled(constraint: Constraint, vocabulary: Vocabulary) -> Compiled:
     predicates.refuse_impossible(constraint)
     if predicates.counts(constraint):
         return Compiled(counting.counted(predicates.alternatives(constraint), vocabulary), _whole(constraint))
-    return Compiled(_followed(_lark(predicates.lark(constraint)), vocabulary), _whole(constraint))
+    made, error = _made(_lark(predicates.lark(constraint)), vocabulary)
+    if error:  # llguidance has no fuel for some small compositions; our own automata have
+        return Compiled(counting.counted(predicates.alternatives(constraint), vocabulary), _whole(constraint))
+    return Compiled(GrammarMatcher(made, vocabulary, is_plain=True), _whole(constraint))
 
 
 def _followed(grammar: str, vocabulary: Vocabulary) -> GrammarMatcher:
-    made, error = schemas.matcher(grammar, vocabulary.engine, time.monotonic() + SECONDS)
+    made, error = _made(grammar, vocabulary)
     if error:
         raise UserError(f"The grammar cannot be used: {error}. Correct it.")
     return GrammarMatcher(made, vocabulary)
+
+
+def _made(grammar: str, vocabulary: Vocabulary) -> tuple[LLMatcher, str]:
+    return schemas.matcher(grammar, vocabulary.engine, time.monotonic() + SECONDS)
 
 
 def _lark(text: str) -> str:

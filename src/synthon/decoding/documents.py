@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -231,4 +232,21 @@ def measured(value: Json) -> tuple[int, int]:
     return nodes, depth
 
 
-__all__ = ["MAX_CHAIN", "MAX_DEPTH", "MAX_NODES", "Document", "Json", "Node", "escaped", "measured", "parts"]
+@functools.lru_cache(maxsize=128)
+def document_of(text: str) -> Document:
+    """The schema's document, read once for its masks and for its validator."""
+    return Document(text)
+
+
+__all__ = [
+    "MAX_CHAIN",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "Document",
+    "Json",
+    "Node",
+    "document_of",
+    "escaped",
+    "measured",
+    "parts",
+]

@@ -60,10 +60,10 @@ class Matcher(Protocol):
 
 
 class GrammarMatcher:
-    """A `Matcher` over llguidance."""
+    """A `Matcher` over llguidance; `is_plain` if its grammar leaves every split of forced text."""
 
-    def __init__(self, engine: LLMatcher, vocabulary: Vocabulary) -> None:
-        self._engine, self._vocabulary = engine, vocabulary
+    def __init__(self, engine: LLMatcher, vocabulary: Vocabulary, *, is_plain: bool = False) -> None:
+        self._engine, self._vocabulary, self._is_plain = engine, vocabulary, is_plain
         self._bits = np.zeros(len(vocabulary.texts), np.int32)
         self._address, self._size = self._bits.ctypes.data, self._bits.nbytes
         self._ended = False
@@ -122,11 +122,16 @@ class GrammarMatcher:
 
     def forced(self) -> list[int]:
         """See `Matcher.forced`."""
-        return [] if self._ended else self._engine.compute_ff_tokens()
+        if self._ended:
+            return []
+        if not self._is_plain:
+            return self._engine.compute_ff_tokens()
+        ahead = self._engine.compute_ff_bytes()
+        return self._vocabulary.engine.tokenize_partial(ahead)[0] if ahead else []
 
     def copy(self) -> GrammarMatcher:
         """See `Matcher.copy`."""
-        copied = GrammarMatcher(self._engine.deep_copy(), self._vocabulary)
+        copied = GrammarMatcher(self._engine.deep_copy(), self._vocabulary, is_plain=self._is_plain)
         copied._ended = self._ended
         return copied
 

@@ -8,12 +8,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from synthon.core.constraints import Layout, Schema
 from synthon.core.errors import SchemaTooLarge, UserError
 from synthon.core.light import dataclass
-from synthon.decoding.documents import Document
+from synthon.decoding.documents import Document, document_of
 from synthon.decoding.libraries import llguidance
 from synthon.decoding.loosening import Dropped, Loosened
 from synthon.decoding.soundness import Soundness
@@ -76,7 +78,7 @@ def plan(constraint: Schema, tokenizer: LLTokenizer) -> Plan:
         UserError: it is no valid schema, or no JSON fits it.
         SchemaTooLarge: it is too large, or takes longer than `SECONDS`.
     """
-    document = Document(constraint.json)
+    document = document_of(constraint.json)
     if document.unresolved:
         why = "{!r} is not in the schema, and nothing is ever fetched; put it under `$defs`"
         return Plan(None, tuple(Soundness("$ref", p, "unsupported", why.format(r)) for p, r in document.unresolved))
@@ -142,25 +144,61 @@ def matcher(grammar: str, tokenizer: LLTokenizer, until: float) -> tuple[LLMatch
 
 @functools.cache
 def _limits() -> object:
-    return llguidance().LLParserLimits(verbose_errors=False)
+    # with the default fuel 1 in 50 random compositions of predicates stopped in mid-text; the slowest now takes 0.5 s
+    return llguidance().LLParserLimits(verbose_errors=False, initial_lexer_fuel=10_000_000, step_lexer_fuel=5_000_000)
+
+
+class _Deep:
+    """A thread with a deep stack beside the one that asks; left behind when it takes too long."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[Callable[[], object], Future[object]] | None] = SimpleQueue()
+        self.thread = threading.Thread(target=_work, args=(self._asked,), daemon=True)
+        with _STARTING:
+            before = threading.stack_size(_STACK)
+            self.thread.start()
+            threading.stack_size(before)
+
+    def ask(self, make: Callable[[], _Made]) -> Future[_Made]:
+        """What `make` makes, some time."""
+        future: Future[_Made] = Future()
+        self._asked.put((make, cast("Future[object]", future)))
+        return future
+
+    def leave(self) -> None:
+        """Let it end once it has made what it is making."""
+        self._asked.put(None)
+
+    __del__ = leave
+
+
+def _work(asked: SimpleQueue[tuple[Callable[[], object], Future[object]] | None]) -> None:
+    while (item := asked.get()) is not None:
+        make, future = item
+        try:
+            future.set_result(make())
+        except BaseException as error:  # noqa: BLE001 - who asked gets it
+            future.set_exception(error)
+        del item, make, future
+
+
+_mine = threading.local()
 
 
 def within(until: float, make: Callable[[], _Made]) -> _Made:
-    """What `make` makes, in a thread of its own so that the wait can end.
+    """What `make` makes, in a thread with a deep stack so that the wait can end.
 
     Raises:
         SchemaTooLarge: it was not made in time.
     """
-    found: list[_Made] = []
-    thread = threading.Thread(target=lambda: found.append(make()), daemon=True)
-    with _STARTING:
-        before = threading.stack_size(_STACK)
-        thread.start()
-        threading.stack_size(before)
-    thread.join(max(until - time.monotonic(), 0.0))
-    if not found:
-        raise SchemaTooLarge(f"The constraint takes longer than {SECONDS} s to compile. Make it smaller.")
-    return found[0]
+    deep: _Deep | None = getattr(_mine, "deep", None)
+    if deep is None or not deep.thread.is_alive():  # a forked child has none of the threads
+        deep = _mine.deep = _Deep()
+    try:
+        return deep.ask(make).result(max(until - time.monotonic(), 0.0))
+    except TimeoutError as error:
+        _mine.deep = None
+        raise SchemaTooLarge(f"The constraint takes longer than {SECONDS} s to compile. Make it smaller.") from error
 
 
 def _short(error: str) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
-from synthon.decoding.documents import Document, Json, Node, escaped
+from synthon.decoding.documents import Document, Json, Node, document_of, escaped
 from synthon.decoding.libraries import jsonschema_rs
 from synthon.decoding.patterns import rust
 
@@ -123,7 +123,7 @@ def validator(schema: str) -> Validator:
         Unsupported: it refers to what is not in it.
         SchemaTooLarge: it, or one of its patterns, is too large.
     """
-    document, library = Document(schema), jsonschema_rs()
+    document, library = document_of(schema), jsonschema_rs()
     for place, reference in document.unresolved[:1]:
         msg = f"The schema refers to {reference!r} at {place!r}, which is not in it, and nothing is ever fetched."
         raise Unsupported(f"{msg} Put it under `$defs`.")

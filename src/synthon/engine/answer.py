@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
 
 from synthon.core.errors import ContextTooLong
 from synthon.core.values import Completion, Usage
@@ -13,13 +15,17 @@ from synthon.engine.scoring import score
 from synthon.engine.search import search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Sequence
 
+    from synthon.core.protocols import FloatArray
     from synthon.core.values import Request
     from synthon.decoding import Matcher
     from synthon.engine.binding import Weights
-    from synthon.engine.scheduler import Program
+    from synthon.engine.prefixes import Slot
+    from synthon.engine.scheduler import Program, Question
     from synthon.engine.search import Decoder
+
+_PIECE = 64  # forced tokens at once
 
 
 def answer(
@@ -77,20 +83,41 @@ def _matcher(weights: Weights, request: Request) -> Matcher | None:
 
 def _generate(prompt: list[int], generation: Generation, request: Request) -> Program:
     begun = generation.begin()
-    cached = computed = 0
-    if not generation.is_done:
-        opened = yield Open([*prompt, *begun], request.max_tokens or 0, request.salt)
+    is_read = bool(request.logprobs and begun)  # forced tokens are read apart, for their probabilities
+    cached = 0
+    if is_read or not generation.is_done:
+        opened = yield Open(prompt if is_read else [*prompt, *begun], request.max_tokens or 0, request.salt)
         assert isinstance(opened, Opened)  # noqa: S101 - the answer to Open
-        cached, computed = opened.cached, 1
-        following = generation.accept(opened.logits)
+        cached, slot = opened.cached, opened.slots[0]
+        if is_read:
+            generation.read(opened.logits, begun[0])
+            following = begun
+        else:
+            following = generation.accept(opened.logits[np.newaxis])
         while following and not generation.is_done:
-            rows = yield [Feed(opened.slots[0], following)]
-            assert isinstance(rows, list)  # noqa: S101 - the answer to feeds
-            computed += 1
-            following = generation.accept(rows[0][0])
+            rows = yield from _fed(slot, following, "all" if request.logprobs else "last")
+            following = generation.accept(rows, following)
+        if request.logprobs and len(following) > 1:  # the last tokens were forced
+            rows = yield from _fed(slot, following[:-1], "all")
+            for row, token in zip(rows, following[1:], strict=True):
+                generation.read(row, token)
     cached = min(cached, len(prompt))
     usage = Usage(len(prompt) - cached, cached, output_tokens=generation.tokens)
     return Completion(generation.text, usage, logprobs=tuple(generation.logprobs), finish=generation.finish)
+
+
+def _fed(
+    slot: Slot, tokens: Sequence[int], rows: Literal["last", "all"]
+) -> Generator[Question, Opened | list[FloatArray], FloatArray]:
+    """The logits after tokens, computed in pieces where they are many."""
+    if len(tokens) <= _PIECE:
+        (found,) = cast("list[FloatArray]", (yield [Feed(slot, tokens, rows)]))
+        return found
+    parts = []
+    for start in range(0, len(tokens), _PIECE):
+        (found,) = cast("list[FloatArray]", (yield [Feed(slot, tokens[start : start + _PIECE], rows)]))
+        parts.append(found.copy())
+    return np.concatenate(parts) if rows == "all" else parts[-1]
 
 
 def _fit(limit: int, prompt: int, following: int, what: str) -> None:

@@ -138,14 +138,23 @@ class Generation:
         """The tokens that must come first, which need no logits; with them the answer may be complete already."""
         return self._forced()
 
-    def accept(self, logits: FloatArray) -> list[int]:
-        """The next tokens to compute, none when the answer is complete; masks the logits in place."""
-        row = logprobs(logits) if self._alternatives else None
+    def accept(self, rows: FloatArray, fed: Sequence[int] = ()) -> list[int]:
+        """The next tokens to compute, none when the answer is complete; masks the last row in place.
+
+        Args:
+            rows: logits after each of the tokens fed, or after the last alone.
+            fed: what the last answer of this method was; empty at first.
+        """
+        if self._alternatives:
+            for row, token in zip(rows, fed[1:], strict=False):
+                self.read(row, token)
+        logits = rows[-1]
+        distribution = logprobs(logits) if self._alternatives else None
         if self._matcher is not None:
             self._matcher.mask(logits)
         token = self._sampling.pick(logits, self._uniform())
-        if row is not None:
-            self.logprobs.append(self._logprob(row, token))
+        if distribution is not None:
+            self.logprobs.append(self._logprob(distribution, token))
         if self._weights.ends(token):
             self.tokens += 1
             self.finish = "stop"
@@ -155,18 +164,21 @@ class Generation:
         self._take(token)
         return [] if self.is_done else [token, *self._forced()]
 
+    def read(self, logits: FloatArray, token: int) -> None:
+        """Report the probability of a token that was forced."""
+        self.logprobs.append(self._logprob(logprobs(logits), token))
+
     def _forced(self) -> list[int]:
-        """What must follow now, taken already; one token after another where each must report its probability."""
+        """What must follow now, taken already."""
         forced: list[int] = []
         if self._matcher is None:
             return forced
-        if not self._alternatives:
-            for token in self._matcher.forced():
-                self._matcher.consume(token)
-                self._take(token)
-                forced.append(token)
-                if self.is_done:
-                    return forced
+        for token in self._matcher.forced():
+            self._matcher.consume(token)
+            self._take(token)
+            forced.append(token)
+            if self.is_done:
+                return forced
         if self._matcher.is_complete:
             self.finish = "stop"
             self._close()
