@@ -25,13 +25,14 @@ import asyncio
 import random
 import sys
 import time
+from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from unittest.mock import patch
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks import datasets
 from benchmarks.report import Measure, parse, report, skip
@@ -67,10 +68,12 @@ PLAIN = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"  #
 class Facts(BaseModel):
     """What is asked of a paragraph."""
 
-    main_subject: str
+    model_config = ConfigDict(extra="forbid")
+
+    main_subject: Annotated[str, Field(max_length=40)]
     mentions_a_person: bool
-    years_mentioned: list[int]
     kind_of_text: Literal["history", "science", "sports", "arts", "other"]
+    years_mentioned: Annotated[list[Annotated[int, Field(ge=0, le=2100)]], Field(max_length=3)]
 
 
 @dataclass(slots=True)
@@ -128,15 +131,12 @@ def forked(collection: Collection, weights: Weights, seed: int) -> Fork:
     generator = random.Random(seed)
     texts = generator.sample([each.text for each in collection.documents], 100)
     lengths = [(len(weights.tokenize(query.text)), query.text) for query in collection.queries]
-    questions = [text for length, text in lengths if 8 <= length <= 16]
-    words: list[str] = []
-    for word in " ".join(texts).split():
-        if len(words) % 8 == 0 and len(weights.tokenize(" ".join(words))) >= PREFIX:
-            break
-        words.append(word)
+    questions = [text for _, text in sorted(lengths)[: len(lengths) // 2]]  # of at most some 12 tokens
+    words = " ".join(texts).split()
+    enough = bisect_left(range(len(words)), PREFIX, key=lambda count: len(weights.tokenize(" ".join(words[:count]))))
+    text = f"Answer the question after this text at length.\n\n{' '.join(words[:enough])}"
     requests = tuple(
-        asked(f"{' '.join(words)}\n\n{question} Tell all that you know about it.", max_tokens=TOKENS)
-        for question in generator.sample(questions, max(WAYS))
+        asked(f"{text}\n\n{question}", max_tokens=TOKENS) for question in generator.sample(questions, max(WAYS))
     )
     return Fork(requests, tuple(tuple(render(weights, request.messages)) for request in requests))
 

@@ -17,7 +17,7 @@ that fits; `text.lenient` takes the first object and null for what is missing or
 a mask allows; `.demos` puts two worked examples before, from rows that are not asked. `finished` is what the limit of
 tokens did not cut. `tokens` are generated; seconds are the median of three rows asked one by one, the
 instruction in the prefix cache. All else is kept in the cache by content; a run without it goes on round by round of
-all arms and stops after eight minutes, so `n` says how far it came.
+all arms and stops after seven minutes, so `n` says how far it came.
 
 Asked again: free text that does not fit is sent back with what is wrong, up to once and twice (`reasks`).
 
@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from synthon.core.values import Capability, Completion, Message, Request
 
 GENERATED, EXTRACTED, SCORED, FULL = 100, 50, 500, 5
-REASKED_LABELS, REASKED, TIMED, ROUND = 50, 10, 3, 10
-SECONDS = 8 * 60.0
+REASKED_LABELS, REASKED, TIMED, ROUND = 50, 10, 3, 8
+SECONDS = 7 * 60.0
 OTHERS = ("gemma3-270m", "qwen2.5-0.5b")
 REASKS = (0, 1, 2)
 

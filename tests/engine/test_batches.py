@@ -167,9 +167,17 @@ async def test_a_beam_finds_a_text_at_least_as_likely_as_the_greedy_one(model: L
 
 
 async def test_asking_for_probabilities_changes_no_text_and_each_token_has_one(model: LlamaModel) -> None:
-    person = '{"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"],"additionalProperties":false}'
+    person = sy.schema(
+        {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+            "required": ["name", "age"],
+            "additionalProperties": False,
+        },
+        layout="compact",
+    )
     for constraint in (
-        sy.schema(person, layout="compact"),
+        person,
         sy.choice("a long positive review", "a bad one"),
         sy.choice("only this"),
     ):
