@@ -69,7 +69,8 @@ class Asking:
         talks, output = self.step.talks, self.output
         rest = {name: value for name, value in inputs.items() if name not in talks} if talks else inputs
         history = [turn for name in talks for turn in cast("Sequence[Message]", self.inputs[name])]
-        answers = [output.written(demo.output) for demo in demos]
+        layout = cast("Layout", self.step.setting("layout"))
+        answers = [output.written(demo.output, layout) for demo in demos]
         expected = output.expected if self.constraint is None else wording(self.constraint)
         return self.step.render(Rendering(self.step.instruction, rest, demos, answers, history, expected))
 
@@ -134,7 +135,7 @@ class Asking:
             if self.fits_left == 0:
                 raise
             self.fits_left -= 1
-            self._again(str(error))
+            self._again(f"That does not fit: {error.reason}")  # quoting the text again makes a small model repeat it
 
     def _parsed(self, completion: Completion) -> object:
         if self.request.continuations:
@@ -144,7 +145,7 @@ class Asking:
         if self.constraint is not None and completion.unmet and self.repair is None:
             shown = completion.text if len(completion.text) <= 200 else f"{completion.text[:200]}..."  # noqa: PLR2004
             msg = f"The model answered {shown!r}, which does not fit: {completion.unmet}"
-            raise OutputError(msg, text=completion.text, expected=wording(self.constraint))
+            raise OutputError(msg, text=completion.text, expected=wording(self.constraint), reason=completion.unmet)
         return (self.repair or self.output).parse(completion.text)
 
     def _best(self, scores: Sequence[Score]) -> int:

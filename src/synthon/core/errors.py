@@ -92,12 +92,14 @@ class OutputError(SynthonError):
     Args:
         text: the completion as it came.
         expected: the type it should have had, in words.
+        reason: what does not fit, for the model, which has its text before it.
     """
 
-    def __init__(self, message: str, *, text: str = "", expected: str = "") -> None:
+    def __init__(self, message: str, *, text: str = "", expected: str = "", reason: str = "") -> None:
         super().__init__(message)
         self.text = text
         self.expected = expected
+        self.reason = reason
 
 
 class CheckFailed(SynthonError):

@@ -70,14 +70,15 @@ class Output(Generic[T]):
         """The type's options, None where it is no closed set."""
         return None if self.options is None else Choice(tuple(self.options))
 
-    def written(self, value: object) -> str:
-        """The text a model should have written for this value."""
+    def written(self, value: object, layout: Layout = "free") -> str:
+        """The text a model should have written for this value; JSON is compact unless `layout` is pretty."""
         if isinstance(value, str) and (self.is_text or self.options is not None):
             return value
         if self.options is not None:
             return next((text for text, option in self.options.items() if option == value), str(value))
         text = to_json(value)
-        return f'{{"value":{text}}}' if self._wrapped else text
+        text = f'{{"value":{text}}}' if self._wrapped else text
+        return json.dumps(json.loads(text), ensure_ascii=False) if layout == "pretty" else text
 
     def parse(self, text: str) -> T:
         """The typed value in a completion.
@@ -114,7 +115,7 @@ class Output(Generic[T]):
 
     def refusal(self, text: str, reason: str) -> OutputError:
         """The error that says what does not fit, in words for the model too."""
-        return OutputError(_refusal(text, self.expected, reason), text=text, expected=self.expected)
+        return OutputError(_refusal(text, self.expected, reason), text=text, expected=self.expected, reason=reason)
 
     def _option(self, text: str) -> object:
         options = self.options or {}

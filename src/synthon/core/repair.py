@@ -37,7 +37,7 @@ class Repair:
         if found is None:
             reason = f"it is no JSON object with the fields {', '.join(self.paths)}"
             msg = f"The model answered {text[:200]!r}, which does not fit: {reason}."
-            raise OutputError(msg, text=text, expected=self.expected)
+            raise OutputError(msg, text=text, expected=self.expected, reason=reason)
         whole = json.loads(dumps(self.answer))
         for name, path in self.paths.items():
             inner = whole

@@ -43,6 +43,7 @@ from synthon.core.verdicts import Guard
 
 P = ParamSpec("P")
 T = TypeVar("T")
+U = TypeVar("U")
 Test: TypeAlias = Callable[Concatenate[T, ...], Awaitable[str | None] | str | None]
 _AS_IT_IS = nullcontext()
 _OWN = object()
@@ -149,6 +150,10 @@ class Step(Generic[P, T]):
             own = settings.get(Slot(self.fn, name), own)
         return current(own) if isinstance(own, Knob) else own
 
+    def bound(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, object]:
+        """A call's arguments by name, defaults filled in, knobs as they are set here."""
+        return self._bound(args, kwargs)
+
     def _bound(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
         names = self._shape.names
         if len(args) + len(kwargs) == len(names) and (not kwargs or kwargs.keys() <= set(names[len(args) :])):
@@ -206,6 +211,17 @@ class Step(Generic[P, T]):
         if "extra" in found:
             found["extra"] = dumps(found["extra"])
         return found
+
+    def returning(self, type_: type[U], *, render: Render | None = None) -> Step[P, U]:
+        """The same question with an answer of another type, without checks and guards; what strategies ask on the way.
+
+        Args:
+            type_: of the answer.
+            render: in place of the step's own.
+        """
+        shape = replace(self._shape, output=Output(type_, f"Step {self.name!r}"))
+        asked = replace(self, render=render or self.render, constraint=None, guards=(), checks=[], _made=[shape])
+        return cast("Step[P, U]", asked)
 
     def using(self, *candidates: Mapping[str, object], **changes: object) -> Step[P, T]:
         """A copy under other settings: model, instruction, demos, strategy, temperature, ..., or a candidate's names.
