@@ -2,18 +2,19 @@
 
     python -m benchmarks.forks [--data DIR] [--full] [--json]
 
-`forks.N`: N requests at once over one prefix of 1,000 tokens (paragraphs drawn by seed), each with a question of its
-own and 32 tokens to generate, greedy, the prefix computed within the measured time, one thread, the embedded model:
-ours by `asyncio.gather` from an empty cache; `sequential`, the same engine one request after another, nothing reused,
-measured on four requests a round (all of them with `--full`) and scaled to N; llama.cpp's own server with N slots and
-the same token ids, `.warmed` by copying the prefix into every slot first (one request for N completions of it), and
-`.together`, the same gather as ours, where every slot computes the prefix for itself (once at 8 ways; more with
-`--full`). `llama_server` runs the kernels we run, `xllamacpp` those of its wheel. Ratios are theirs over ours within
-one round, so above 1 is faster here; `cpu` is the computing process's time on all cores. Intervals are the lowest and
-the highest round. `prefilled` is what the model computed of the prompts, by our usage and counted at the model itself,
-over prefix + suffixes; `identical` is against the sequential engine's text.
+`forks.N`: N requests at once over one prefix of some 1,000 tokens (paragraphs drawn by seed), each with a question of
+its own and up to 32 tokens to generate, greedy, one thread, the embedded model; the prefix is computed within the
+measured time. Ours is `asyncio.gather` from an empty cache. `sequential` is the same engine one request after another,
+nothing reused, measured on four requests a round and scaled to N; with `--full` on all. The others are llama.cpp's own
+server with N slots and the same token ids, `together` the same gather as ours, where every slot computes the prefix for
+itself (once, at 8 ways; with `--full` at each width in each round), and `warmed`, where a caller who knows the prefix
+computes it in one slot, saves that and restores it in the others. `llama_server` runs our kernels, `xllamacpp` its
+wheel's. Ratios are theirs over ours within a round, above 1 is faster here; `wall` is the clock, `cpu` the computing
+process's time on all cores; intervals are the lowest and the highest round. `prefilled` is what was computed of the
+prompts over prefix + suffixes, counted at the model and as our usage says; `identical` compares with the text of the
+sequential engine, `same_text` a server's with ours.
 
-`five_shot`: 40 questions in turn after the same five demos. `jump_forward`: JSON in one fixed schema about paragraphs;
+`five_shot`: 40 questions in turn after the same five demos. `jump_forward`: JSON in one schema about paragraphs;
 `saved` is the share of generated tokens that needed no forward pass. `determinism`: sampled answers with
 log-probabilities, equal to the last bit to those of an engine that answered nothing else, in a batch of all (`batch`)
 and after others had filled the caches (`after`).
@@ -29,7 +30,7 @@ from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from unittest.mock import patch
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -141,7 +142,7 @@ def forked(collection: Collection, weights: Weights, seed: int) -> Fork:
     return Fork(requests, tuple(tuple(render(weights, request.messages)) for request in requests))
 
 
-def asked(*turns: str, **more: object) -> Request:
+def asked(*turns: str, **more: Any) -> Request:
     """A greedy request of turns by the user and the assistant."""
     messages = tuple(Message("assistant" if place % 2 else "user", text) for place, text in enumerate(turns))
     return replace(Request(messages, temperature=0.0), **more)
@@ -161,10 +162,11 @@ class Run:
 def engine(name: str = MODELS[0], *, parallel: int = 1, deterministic: bool = False, template: str = "") -> LlamaModel:
     """A model on one thread, without a journal."""
     memory_gb = max(0.5, parallel / 16)  # smollm2-135m: 23 kB a token, 2,048 of them in each sequence
-    return local(
+    made = local(
         name, threads=1, context=CONTEXT, parallel=parallel, memory_gb=memory_gb, deterministic=deterministic,
         chat_template=template,
-    ).model  # fmt: skip
+    )  # fmt: skip
+    return cast("LlamaModel", made.model)
 
 
 async def emptied(model: LlamaModel, *, room: int = CONTEXT // 2 + 1) -> LlamaModel:

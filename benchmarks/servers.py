@@ -19,7 +19,7 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -120,10 +120,8 @@ def executable() -> Path:
     Raises:
         subprocess.CalledProcessError: it could not be built.
     """
-    found = version("llama-cpp-python")
-    import llama_cpp  # noqa: PLC0415 - only its place is asked for
-
-    libraries = Path(llama_cpp.__file__).parent.parent / "lib"
+    found, files = version("llama-cpp-python"), distribution("llama-cpp-python")
+    libraries = Path(str(files.locate_file("lib"))).resolve()
     folder = peer.python("llama_server").parent.parent / "build"
     if not folder.exists():
         print(f"building llama-server {found} (once, some five minutes)", file=sys.stderr)

@@ -15,9 +15,9 @@ right; `fields`: share of a row's fields; `f1`: of the values said, nulls apart;
 numbers by value. What does not fit the type has nothing right. `text` is free text as a step reads it: any JSON in it
 that fits; `text.lenient` takes the first object and null for what is missing or misfits. `layout_*` are the white space
 a mask allows; `.demos` puts two worked examples before, from rows that are not asked. `finished` is what the limit of
-tokens did not cut. `tokens` are generated; seconds are the median of three rows asked one by one, the
-instruction in the prefix cache. All else is kept in the cache by content; a run without it goes on round by round of
-all arms and stops after seven minutes, so `n` says how far it came.
+tokens did not cut; `tokens` are generated. A run without a cache goes on round by round of all arms and stops after
+seven minutes, so `n` says how far it came. Seconds are the median of three rows asked one by one in every run, each arm
+its own, the instruction in the prefix cache; calibration asks its second question each time.
 
 Asked again: free text that does not fit is sent back with what is wrong, up to once and twice (`reasks`).
 
@@ -36,7 +36,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, cycle
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -164,7 +164,10 @@ class _Selecting:
 
 @dataclass(frozen=True, slots=True)
 class _Timing:
-    """Seconds a row of each arm, one by one, arms in turn; the first row warms up."""
+    """Seconds a row of each arm, one by one, arms in turn; the first turn warms up.
+
+    Each call takes another text while there are some: a prompt that an arm has computed is free for the next.
+    """
 
     arms: Mapping[str, Arm]
     model: Model
@@ -172,9 +175,10 @@ class _Timing:
 
     async def __call__(self) -> dict[str, list[float]]:
         seconds: dict[str, list[float]] = {name: [] for name in self.arms}
-        for text in self.texts:
+        texts = cycle(self.texts)
+        for _ in range(TIMED + 1):
             for name, arm in self.arms.items():
-                start = time.perf_counter()
+                text, start = next(texts), time.perf_counter()
                 await arm.ask(self.model, text)
                 seconds[name].append(time.perf_counter() - start)
         return {name: found[1:] for name, found in seconds.items()}
@@ -199,7 +203,7 @@ class Asker:
     async def seconds(self, prefix: str, arms: Mapping[str, Arm], texts: Sequence[str]) -> dict[str, Measure]:
         found = await run(_Timing(arms, self.model, texts), policy="off")
         return {
-            f"{prefix}.{name}.seconds": Measure(median(each), (min(each), max(each)), len(each), unit="s")
+            f"{prefix}.{name}.seconds": Measure(median(each), None, len(each), unit="s")
             for name, each in found.items()
             if each
         }
@@ -307,7 +311,7 @@ async def measure_labels(asker: Asker, rows: Headlines, generated: int) -> dict[
     ):  # fmt: skip
         found[f"gain.{ours}_over_{theirs}"] = gain(right[ours], right[theirs])
     measures = {f"labels.{name}": measure for name, measure in found.items()}
-    return measures | await asker.seconds("labels", LABEL_ARMS, rows.texts[: TIMED + 1])
+    return measures | await asker.seconds("labels", LABEL_ARMS, rows.texts)
 
 
 # ---------------------------------------------------------------------------------------------------- extraction
@@ -399,7 +403,7 @@ async def measure_extraction(asker: Asker, tasks: Sequence[Task], end: float) ->
     }
     measures |= {f"extraction.{name}": measure for name, measure in gain_measures(found)}
     first = tasks[0]
-    texts = [row.text for row in first.rows[: TIMED + 1]]
+    texts = [row.text for row in first.rows]
     return measures | await asker.seconds("extraction", dict(arms_of(first)), texts)
 
 

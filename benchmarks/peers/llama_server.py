@@ -44,7 +44,10 @@ def build(version: str, libraries: str, folder: Path) -> Path:
 
 
 def run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        sys.stderr.buffer.write(done.stdout[-4_000:])
+        done.check_returncode()
 
 
 if __name__ == "__main__":

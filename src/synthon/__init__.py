@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
     from synthon.models.anthropic_model import anthropic
     from synthon.models.budgeted import Budgeted
-    from synthon.models.decoders import Decoder, beam, best_k, best_of
+    from synthon.models.decoders import Decoder, beam, best_k
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
     from synthon.models.journaled import Journaled
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from synthon.models.sessions import Session, session
     from synthon.models.timing import Hedged, RateLimited, Timed
     from synthon.retrieval import Index
+    from synthon.strategies import (
+        best_of,
+        chain_of_thought,
+        predict,
+        refine,
+        self_consistency,
+        shuffled_ensemble,
+        uncertainty_routed,
+    )
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -134,6 +143,7 @@ __all__ = [
     "best_k",
     "best_of",
     "between",
+    "chain_of_thought",
     "choice",
     "current",
     "current_run",
@@ -153,18 +163,23 @@ __all__ = [
     "one_of",
     "openai",
     "openai_embedder",
+    "predict",
     "program",
     "random",
     "recorded",
+    "refine",
     "regex",
     "render",
     "run",
     "run_many",
     "schema",
     "select",
+    "self_consistency",
     "session",
+    "shuffled_ensemble",
     "span",
     "step",
+    "uncertainty_routed",
     "where",
 ]
 _LATER = {
@@ -187,7 +202,8 @@ _LATER = {
     "anthropic": "models",
     "beam": "models",
     "best_k": "models",
-    "best_of": "models",
+    "best_of": "strategies",
+    "chain_of_thought": "strategies",
     "default_journal": "journal",
     "distribution": "models",
     "embedder": "models",
@@ -197,8 +213,13 @@ _LATER = {
     "local": "models",
     "openai": "models",
     "openai_embedder": "models",
+    "predict": "strategies",
+    "refine": "strategies",
     "select": "models",
+    "self_consistency": "strategies",
     "session": "models",
+    "shuffled_ensemble": "strategies",
+    "uncertainty_routed": "strategies",
 }
 
 
