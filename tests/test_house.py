@@ -25,7 +25,7 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 2_600  # of code, __init__ aside: docs/decisions/0001 and 0003
+CORE_LINES = 2_650  # of code, __init__ aside: docs/decisions/0001 and 0003
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 IMPORT_MODULES = 300
 

@@ -102,7 +102,7 @@ def test_who_asks_for_what_another_is_computing_waits_for_it(weights: Weights) -
     assert slots is not None
     assert cache.is_coming([*prompt[:150], 7, 8, 9], "")
     assert not cache.is_coming([*prompt[:150], 7, 8, 9], "another principal")
-    assert not cache.is_coming([*prompt[:50], 7, 8, 9], "")  # too little to wait for
+    assert not cache.is_coming(tokens(3, 50), "")
     assert isinstance(cache.admit(tokens(2, 50), "", room=4), list)
     slots[0].known = slots[0].length = 200
     cache.release(slots[0])

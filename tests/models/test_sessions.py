@@ -199,7 +199,9 @@ async def test_two_holes_at_once_are_refused() -> None:
 
 
 async def test_text_that_does_not_keep_to_its_constraint_is_no_value() -> None:
-    unmet = sy.FunctionModel(lambda _: sy.Completion("12x", unmet="It is no number.", finish="length"))
+    unmet = sy.FunctionModel(
+        lambda _: sy.Completion("12x", unmet="It is no number.", finish="length"), capabilities=ALL
+    )
     heard: list[sy.Delta] = []
 
     @sy.program

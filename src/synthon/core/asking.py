@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from synthon.core.constraints import Constraint, Layout, Schema, Soundness
-from synthon.core.errors import CheckFailed, OutputError, UserError
+from synthon.core.errors import CheckFailed, OutputError, Unsupported, UserError
 from synthon.core.identity import dumps
 from synthon.core.light import dataclass
 from synthon.core.protocols import Emit, Model, discard
@@ -68,7 +68,7 @@ class Asking:
     def _rendered(self, inputs: Mapping[str, object], demos: Sequence[Demo]) -> list[Message]:
         talks, output = self.step.talks, self.output
         rest = {name: value for name, value in inputs.items() if name not in talks} if talks else inputs
-        history = [turn for name in talks for turn in cast("Sequence[Message]", self.inputs[name])]
+        history = [turn for name in talks for turn in cast("Sequence[Message]", inputs[name])]
         layout = cast("Layout", self.step.setting("layout"))
         answers = [output.written(demo.output, layout) for demo in demos]
         expected = output.expected if self.constraint is None else wording(self.constraint)
@@ -109,16 +109,28 @@ class Asking:
         self.emit: Emit = discard
         if listener is not None:
             named = listener.of(step.name, opened.row.id, step.output)
-            self.emit = named if step.output.is_text and not self.tries_left else Draft(named)
+            stands = step.output.is_text and not self.tries_left and self.constraint is None
+            self.emit = named if stands else Draft(named)
+        self._refuse_what_nobody_holds(model)
         demos = await self._demos()
         sampled = cast("dict[str, Any]", step.sampled())
         self.request = Request(tuple(self._rendered(self.inputs, demos)), **sampled, **self._demanded(model))
         self.whole = self.request.constraint
         if self.request.continuations and step.setting("calibrate"):
-            nothing = dict.fromkeys(self.inputs, _NOTHING)
+            nothing = dict.fromkeys(self.inputs, _NOTHING) | {talk: [Message("user", _NOTHING)] for talk in step.talks}
             neutral = replace(self.request, messages=tuple(self._rendered(nothing, demos)))
             self.neutral = (await model.complete(neutral)).scores
         return model
+
+    def _refuse_what_nobody_holds(self, model: Model) -> None:
+        needed = "schema" if isinstance(self.constraint, Schema) else "grammar"
+        if self.constraint is None or needed in model.capabilities or getattr(model, "soundness", None) is not None:
+            return
+        msg = (
+            f"The model {model.name!r} cannot keep to the constraint of step {self.step.name!r}: it lacks {needed!r}, "
+            "and nothing checks its answers. Wrap it in sy.Journaled and pass `check=True`, or use sy.local()."
+        )
+        raise Unsupported(msg)
 
     @property
     def listener(self) -> Emit:
@@ -142,7 +154,7 @@ class Asking:
             text = self.request.continuations[self._best(completion.scores)]
             self.emit(Delta(text=text))
             return self.output.parse(text)
-        if self.constraint is not None and completion.unmet and self.repair is None:
+        if self.constraint is not None and completion.unmet:
             shown = completion.text if len(completion.text) <= 200 else f"{completion.text[:200]}..."  # noqa: PLR2004
             msg = f"The model answered {shown!r}, which does not fit: {completion.unmet}"
             raise OutputError(msg, text=completion.text, expected=wording(self.constraint), reason=completion.unmet)
@@ -205,10 +217,14 @@ class Asking:
             raise CheckFailed(msg, check=name, output=self.value)
         self.tries_left[key] -= 1
 
-    def _again(self, message: str) -> None:
-        """Send the failed answer back with what is wrong with it; only the failed fields are asked for again."""
+    def withdraw(self) -> None:
+        """Take back what streamed of an answer that does not stand."""
         if isinstance(self.emit, Draft):
             self.emit.withdraw()
+
+    def _again(self, message: str) -> None:
+        """Send the failed answer back with what is wrong with it; only the failed fields are asked for again."""
+        self.withdraw()
         spoken = not self.request.continuations and not (self.read and self.is_rewritten)
         failed = self.completion.message if spoken else Message("assistant", self.output.written(self.value))
         rest = self.repair.expected if self.repair else "Answer again."

@@ -9,6 +9,7 @@ from synthon.core.errors import UserError
 from synthon.core.light import dataclass
 
 Layout = Literal["free", "compact", "pretty"]
+How = Literal["enforced", "checked", "unsupported"]
 Bounds: TypeAlias = tuple[int, int | None]
 
 
@@ -119,8 +120,8 @@ class Soundness:
     """
 
     keyword: str
-    place: str
-    how: Literal["enforced", "checked", "unsupported"]
+    place: str = ""
+    how: How = "enforced"
     reason: str = ""
 
 
@@ -215,23 +216,3 @@ def _texts(name: str, texts: Texts) -> tuple[str, ...]:
         msg = f"`where` got {name}={texts!r}, which holds an empty text. Leave it out."
         raise UserError(msg)
     return found
-
-
-__all__ = [
-    "Both",
-    "Bounds",
-    "Choice",
-    "Constraint",
-    "Either",
-    "Grammar",
-    "Layout",
-    "Regex",
-    "Schema",
-    "Soundness",
-    "Textual",
-    "Where",
-    "choice",
-    "grammar",
-    "regex",
-    "where",
-]

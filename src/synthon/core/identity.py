@@ -112,9 +112,15 @@ def load_completion(text: str) -> Completion:
     return completion
 
 
-def to_json(value: object) -> str:
-    """Any value as JSON text for a trace: Pydantic models and dataclasses as objects, the unknown by its repr."""
+def to_json(value: object, *, again: bool = False) -> str:
+    """Any value as JSON text for a trace: Pydantic models and dataclasses as objects, the unknown by its repr.
+
+    With `again` it can be read into the same type: fields by their own names, without computed ones.
+    """
     try:
-        return _to_json(value, fallback=repr, inf_nan_mode="strings", serialize_unknown=True).decode()
+        text = _to_json(
+            value, by_alias=not again, round_trip=again, fallback=repr, inf_nan_mode="strings", serialize_unknown=True
+        )
+        return text.decode()
     except ValueError:  # lone surrogates, circles: a trace never stops a program
         return _encode_ascii(repr(value))

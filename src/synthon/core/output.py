@@ -100,16 +100,16 @@ class Output(Generic[T]):
         """
         if self.is_text and isinstance(value, str):
             return cast("T", value)
-        return self.validated_json(to_json(value), repr(value))
+        return self.validated_json(to_json(value, again=True), repr(value))
 
     def validated_json(self, json_text: str, text: str) -> T:
-        """The typed value in exact JSON; `text` is what a refusal shows.
+        """The typed value in exact JSON, fields by name or alias; `text` is what a refusal shows.
 
         Raises:
             OutputError: it does not fit.
         """
         try:
-            return cast("T", adapter(self.type).validate_json(json_text))
+            return cast("T", adapter(self.type).validate_json(json_text, by_alias=True, by_name=True))
         except (ValueError, RecursionError) as error:
             raise self.refusal(text, _reason(error)) from error
 

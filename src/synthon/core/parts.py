@@ -14,7 +14,7 @@ from synthon.core.errors import UserError
 from synthon.core.settings import MODEL, Knob, Nearest, Setting, Slot
 
 _OWN = ("model", "strategy", "demos", "constraint", "layout", "calibrate")
-_SLOTS = ("instruction", *_OWN, "temperature", "max_tokens", "top_p", "seed", "stop", "extra")
+_SLOTS = ("instruction", *_OWN, "temperature", "max_tokens", "top_p", "seed", "stop", "extra", "salt")
 
 
 @dataclass(slots=True)

@@ -61,7 +61,8 @@ def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair 
     }
     if "$defs" in whole:
         schema["$defs"] = whole["$defs"]
-    return Repair(output, json.loads(to_json(value)), {name: path for name, (path, _) in found.items()}, schema)
+    answer = json.loads(to_json(value, again=True))
+    return Repair(output, answer, {name: path for name, (path, _) in found.items()}, schema)
 
 
 def _inner(whole: Any, schema: Any, path: Path) -> Any:

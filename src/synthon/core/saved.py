@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from synthon.core.constraints import Constraint
 from synthon.core.errors import UserError
-from synthon.core.identity import to_json
+from synthon.core.identity import plain, to_json
 from synthon.core.parts import Parts, parts_of
 from synthon.core.render import Demo
 from synthon.core.settings import MODEL, Setting
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FORMAT = 1
+_CONSTRAINTS = {kind.__name__.lower(): kind for kind in get_args(Constraint)}
 
 
 def encoded(value: object) -> object:
-    """A setting's value as JSON: models and strategies by name, demos as objects, the rest as it is."""
+    """A setting's value as JSON: models and strategies by name, demos and constraints as objects, the rest as it is."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, Demo) for item in value):
@@ -29,6 +31,8 @@ def encoded(value: object) -> object:
         }
     if isinstance(value, list | tuple):
         return [encoded(item) for item in value]
+    if isinstance(value, Constraint):
+        return {"constraint": plain(value)}
     if isinstance(value, Mapping):
         return {str(key): encoded(item) for key, item in value.items()}
     return {"name": str(getattr(value, "name", None) or repr(value))}
@@ -56,17 +60,30 @@ def _found(parts: Parts, name: str, value: object) -> object:
         return value
     if "demos" in value:
         return tuple(Demo(demo["inputs"], demo["output"]) for demo in value["demos"])
+    if set(value) == {"constraint"}:
+        return _constraint(value["constraint"])
     if set(value) != {"name"}:
         return value
     options = [option for knob in parts.knobs.values() for option in knob.values] + list(parts.values.values())
-    found = next((option for option in options if encoded(option) == value), None)
-    if found is None:
+    found = {id(option): option for option in options if encoded(option) == value}
+    if len(found) != 1:
+        problem = "has more than once; give each a name of its own" if found else "does not have"
         msg = (
-            f"The saved setting {name!r} names {value['name']!r}, which {parts.root!r} does not have. "
+            f"The saved setting {name!r} names {value['name']!r}, which {parts.root!r} {problem}. "
             "Load it into the program it was saved from."
         )
         raise UserError(msg)
-    return found
+    return found.popitem()[1]
+
+
+def _constraint(shape: Any) -> Any:
+    """What `plain` made of a constraint, or of a part of one, as it was."""
+    if isinstance(shape, list):
+        return tuple(map(_constraint, shape))
+    if not isinstance(shape, dict):
+        return shape
+    fields = {name: _constraint(item) for name, item in shape.items() if name != "kind"}
+    return _CONSTRAINTS[shape["kind"]](**fields)
 
 
 def save(program: Any, path: str | Path) -> None:

@@ -26,7 +26,7 @@ from typing import (
 
 from synthon.core.asking import Asking, Explanation
 from synthon.core.constraints import Constraint, Layout
-from synthon.core.errors import UserError
+from synthon.core.errors import CheckFailed, GuardBlocked, UserError
 from synthon.core.identity import dumps
 from synthon.core.light import dataclass
 from synthon.core.output import Output
@@ -51,8 +51,7 @@ _EMPTY_BODY = {
     *("CACHE", "RESUME", "RETURN_GENERATOR", "POP_TOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST", "NOP"),
     *("LOAD_GLOBAL", "RAISE_VARARGS", "RERAISE", "CALL_INTRINSIC_1", "LOAD_COMMON_CONSTANT", "NOT_TAKEN"),
 }
-_OWN_OPTIONS = {"model", "strategy", "demos", "retries", "render", "constraint", "layout", "calibrate", "guards"}
-_SAMPLING = ("temperature", "max_tokens", "top_p", "seed", "stop", "extra")
+_SAMPLING = ("temperature", "max_tokens", "top_p", "seed", "stop", "extra", "salt")
 
 
 class Strategy(Protocol):
@@ -89,7 +88,7 @@ class Step(Generic[P, T]):
         model: the model that answers, a knob over models, or None for the program's `.using(model=...)`.
         strategy: how calls are spent on it; None asks once.
         demos: worked examples, or what chooses them.
-        sampling: temperature, max_tokens, top_p, seed, stop and extra of its requests.
+        sampling: temperature, max_tokens, top_p, seed, stop, extra and salt of its requests.
         retries: times a completion that does not fit the type is asked again.
         constraint: what the answer's text must keep to, in place of what the return type says.
         layout: white space of JSON that a mask allows, see `schema`; a knob for small models.
@@ -132,9 +131,10 @@ class Step(Generic[P, T]):
     @property
     def _shape(self) -> _Shape:
         if not self._made:
-            self._made.append(_shape_of(self.fn, self.scope))
+            shape = _shape_of(self.fn, self.scope)
             for guard in self.guards:
-                guard.fits(self.output.type)
+                guard.fits(shape.output.type)
+            self._made.append(shape)
         return self._made[0]
 
     @property
@@ -178,9 +178,13 @@ class Step(Generic[P, T]):
             with span(self.name, "step", inputs) as opened:
                 asking = Asking(self, inputs)
                 model = await asking.start(opened)
-                while not asking.done:
-                    asking.take(await model.complete(asking.request, asking.listener))
-                    await asking.judge()
+                try:
+                    while not asking.done:
+                        asking.take(await model.complete(asking.request, asking.listener))
+                        await asking.judge()
+                except (CheckFailed, GuardBlocked):
+                    asking.withdraw()
+                    raise
                 opened.output = asking.value
                 return cast("T", asking.value)
 
@@ -347,6 +351,7 @@ def step(
     seed: int | None = None,
     stop: Sequence[str] = (),
     extra: Mapping[str, object] | None = None,
+    salt: str | None = None,
     retries: int = 2,
     render: Render = render,
     constraint: Constraint | None = None,
@@ -374,6 +379,6 @@ def _made(fn: Callable[..., Awaitable[object]], options: Mapping[str, object], d
     strings = any(isinstance(hint, str) for hint in fn.__annotations__.values())
     frame = sys._getframe(depth)  # noqa: SLF001 - annotations may name the caller's locals
     scope = dict(frame.f_locals) if strings and frame.f_locals is not frame.f_globals else {}
-    own = {name: options[name] for name in options if name in _OWN_OPTIONS}
-    sampling = {name: value for name, value in options.items() if name not in own and value is not None}
+    sampling = {name: value for name, value in options.items() if name in _SAMPLING and value is not None}
+    own = {name: value for name, value in options.items() if name not in _SAMPLING}
     return Step(fn, sampling=sampling, scope=scope, **own)  # type: ignore[arg-type]  # the overloads hold the types

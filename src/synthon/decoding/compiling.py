@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from synthon.core.constraints import Constraint, Grammar, Schema, Textual
+from synthon.core.constraints import Constraint, Grammar, Schema, Soundness, Textual
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
 from synthon.core.light import dataclass
 from synthon.decoding import counting, predicates, schemas
 from synthon.decoding.libraries import llguidance
 from synthon.decoding.matcher import GrammarMatcher, Matcher
 from synthon.decoding.schemas import SECONDS
-from synthon.decoding.soundness import Soundness
 from synthon.decoding.validation import unmet_schema
 from synthon.decoding.vocabulary import Vocabulary, plain_bytes
 

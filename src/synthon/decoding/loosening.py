@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
+from synthon.core.constraints import How, Soundness
 from synthon.decoding.documents import Document, Json, Node, escaped, measured
 from synthon.decoding.ecma import masked
-from synthon.decoding.soundness import How, Soundness
 
 MAX_BRANCHES = 64  # of a `oneOf` that are compared with each other
 _EXACT = 2**53  # whole numbers that a double holds

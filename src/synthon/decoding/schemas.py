@@ -12,13 +12,12 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from synthon.core.constraints import Layout, Schema
+from synthon.core.constraints import Layout, Schema, Soundness
 from synthon.core.errors import SchemaTooLarge, UserError
 from synthon.core.light import dataclass
 from synthon.decoding.documents import Document, document_of
 from synthon.decoding.libraries import llguidance
 from synthon.decoding.loosening import Dropped, Loosened
-from synthon.decoding.soundness import Soundness
 from synthon.decoding.validation import knows_format, validator
 
 if TYPE_CHECKING:

@@ -86,11 +86,11 @@ class Prefixes:
         return self._bytes(self.streams.count, self.streams.cells) + sum(saved.kept.nbytes for saved in self._saved)
 
     def is_coming(self, prompt: Sequence[int], salt: str) -> bool:
-        """Whether a busy slot is just computing a much longer prefix of this prompt than is known."""
+        """Whether a busy slot is just computing a longer prefix of this prompt than is known."""
         wanted = np.asarray(prompt, np.int32)
         busy = [slot for slot in self.slots if slot.is_busy and slot.salt == salt and slot.known < len(slot.prompt)]
         coming = max((min(_shared(slot.prompt, wanted), len(wanted) - 2) for slot in busy), default=0)
-        return coming > 0 and coming >= self._longest(wanted, salt)[1] + _WORTH
+        return coming > self._longest(wanted, salt)[1]
 
     def admit(self, prompt: Sequence[int], salt: str, *, room: int, count: int = 1) -> list[Slot] | None:
         """Busy slots for a prompt and `room` tokens after it, the first filled with what is known; None: not now.

@@ -14,8 +14,9 @@ from synthon.core.identity import canonical, digest, dumps, with_sample
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.running import current_run
 from synthon.core.settings import MODEL, Slot, ambient, current
-from synthon.core.values import Capability, Completion, Delta, Request, Usage
+from synthon.core.values import Capability, Completion, Request, Usage
 from synthon.models._constraints import Judge, soundness_of
+from synthon.models.journaled import emit_once
 from synthon.models.placement import attempts_of
 
 if TYPE_CHECKING:
@@ -142,10 +143,7 @@ class _Decoded:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         best = max(completions, key=lambda completion: (not completion.unmet, _mean(completion)))
-        if emit is not discard:
-            emit(Delta(text=best.text))
-            for tool_call in best.tool_calls:
-                emit(Delta(tool_call=tool_call))
+        emit_once(best, emit)
         return replace(best, usage=sum((completion.usage for completion in completions), Usage(attempts=0)))
 
     def _number(self, request: Request) -> int:

@@ -154,7 +154,7 @@ class _Call:
             return None
         self.opened.row.hit = True
         completion = load_completion(row)
-        _emit_once(completion, emit)
+        emit_once(completion, emit)
         return completion
 
     async def sending(self, emit: Emit) -> Emit:
@@ -194,7 +194,7 @@ class _Call:
             self.draft.keep()
         elif self.draft is not None:
             self.draft.withdraw()
-            _emit_once(completion, self.draft)
+            emit_once(completion, self.draft)
             self.draft.keep()
         return completion
 
@@ -274,7 +274,8 @@ def _price(journaled: Journaled) -> Price | None:
     return journaled.price or getattr(journaled.model, "price", None)
 
 
-def _emit_once(completion: Completion, emit: Emit) -> None:
+def emit_once(completion: Completion, emit: Emit) -> None:
+    """Pass a whole answer on as one piece of each kind."""
     if emit is discard:
         return
     heard = _Safe(emit)

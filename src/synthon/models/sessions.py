@@ -14,6 +14,7 @@ from synthon.core.settings import MODEL, ambient, current
 from synthon.core.stream import Draft
 from synthon.core.values import Delta, Message, Request
 from synthon.models import selecting
+from synthon.models._constraints import given, judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -157,10 +158,13 @@ class Session:
         sampling = temperature, max_tokens, top_p, top_k, min_p, ends, seed
         request = Request(self._prompt(), *sampling, constraint=constraint)
         model = self._model if decoder is None else decoder.over(self._model)
+        asked = request if getattr(model, "soundness", None) is not None else given(model, request)
         emit = self._stream(name)
         draft = Draft(emit, hold=constraint is not None)
         with self._filling(draft):
-            completion = await model.complete(request, emit if emit is discard else draft)
+            completion = await model.complete(asked, emit if emit is discard else draft)
+            if asked is not request:
+                completion = judged(completion, request)
             if completion.unmet:
                 raise OutputError(
                     f"What fills {name!r} in the session {self._name!r} does not keep to its constraint: "

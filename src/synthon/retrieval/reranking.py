@@ -95,7 +95,13 @@ class ModelReranker:
             texts = [_text(passage) for passage in passages]
             # only what is computed can be shared: of a query's ten prompts 0.33 came from the cache in place of 0.19
             first = [await self._score(query, text) for text in texts[:1]]
-            opened.output = found = first + await asyncio.gather(*(self._score(query, text) for text in texts[1:]))
+            tasks = [asyncio.ensure_future(self._score(query, text)) for text in texts[1:]]
+            try:
+                opened.output = found = first + await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
             return found
 
     async def _score(self, query: str, text: str) -> float:
