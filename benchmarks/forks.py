@@ -159,12 +159,11 @@ class Run:
     billed: int = 0  # tokens of prompts computed as our usage says
 
 
-def engine(name: str = MODELS[0], *, parallel: int = 1, deterministic: bool = False, template: str = "") -> LlamaModel:
+def engine(name: str = MODELS[0], *, parallel: int = 1, template: str = "") -> LlamaModel:
     """A model on one thread, without a journal."""
     memory_gb = max(0.5, parallel / 16)  # smollm2-135m: 23 kB a token, 2,048 of them in each sequence
     made = local(
-        name, threads=1, context=CONTEXT, parallel=parallel, memory_gb=memory_gb, deterministic=deterministic,
-        chat_template=template,
+        name, threads=1, context=CONTEXT, parallel=parallel, memory_gb=memory_gb, chat_template=template,
     )  # fmt: skip
     return cast("LlamaModel", made.model)
 
@@ -172,7 +171,8 @@ def engine(name: str = MODELS[0], *, parallel: int = 1, deterministic: bool = Fa
 async def emptied(model: LlamaModel, *, room: int = CONTEXT // 2 + 1) -> LlamaModel:
     """The model loaded anew, its sequences as long as the work needs, nothing of the work in its caches."""
     model.close()
-    await model.complete(asked("Hello!", max_tokens=room, stop=tuple("aeiou !.,"), salt="first"))
+    first = [asked("Hello!", max_tokens=room, stop=tuple("aeiou !.,"), salt=f"first {number}") for number in (1, 2)]
+    await asyncio.gather(*map(model.complete, first))  # two, so that the engine has tried whether it may join them
     return model
 
 
@@ -199,11 +199,16 @@ async def ours(fork: Fork) -> Run:
 
 async def alone(fork: Fork, drawn: Sequence[int]) -> tuple[dict[int, str], Cost]:
     """Texts of some requests, computed one after another with nothing reused, and the cost of one."""
-    model = await emptied(engine(deterministic=True))
+    model = await emptied(engine())
     with measured() as costs:
-        texts = {place: (await model.complete(fork.requests[place])).text for place in drawn}
+        texts = {place: (await model.complete(unshared(fork.requests[place], place))).text for place in drawn}
     model.close()
     return texts, costs[0] * (1 / len(drawn))
+
+
+def unshared(request: Request, place: int) -> Request:
+    """The request of another principal: nothing of anybody else's is taken up."""
+    return replace(request, salt=f"alone {place}")
 
 
 async def theirs(name: str, way: str, fork: Fork) -> Run:

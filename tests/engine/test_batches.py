@@ -107,15 +107,26 @@ async def test_no_principal_takes_up_anothers_prefix(model: LlamaModel) -> None:
     assert first.text == other.text == again.text
 
 
-async def test_a_deterministic_engine_keeps_nothing_and_says_the_same(model: LlamaModel) -> None:
-    strict = LlamaModel(WEIGHTS, threads=1, context=2048, deterministic=True)
-    requests = [ask(text) for text in QUESTIONS[:3]]
-    expected = [(await model.complete(request)).text for request in requests]
-    done = await asyncio.gather(*map(strict.complete, [*requests, *requests]))
-    strict.close()
-    assert [each.text for each in done] == expected * 2
-    assert not any(each.usage.cached_tokens for each in done)
-    assert strict.identity != model.identity
+async def test_an_engine_that_need_not_be_deterministic_is_another_model(model: LlamaModel) -> None:
+    loose = LlamaModel(WEIGHTS, threads=1, context=2048, deterministic=False)
+    assert loose.identity != model.identity
+    done = await asyncio.gather(*(loose.complete(ask(text)) for text in QUESTIONS[:3]))
+    loose.close()
+    assert all(each.text for each in done)
+
+
+async def test_weights_that_round_otherwise_in_company_are_computed_one_by_one() -> None:
+    path = Path(MODELS) / "gemma3-270m"
+    found = sorted(path.glob("*.gguf"))
+    if not found:
+        pytest.skip("gemma3-270m is not on this machine: synthon models fetch gemma3-270m")
+    turns = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
+    gemma = LlamaModel(found[0], threads=1, context=1024, chat_template=turns)
+    requests = [ask(text, logprobs=2, max_tokens=4) for text in QUESTIONS[:3]]
+    alone = [answered(await gemma.complete(request)) for request in requests]
+    together = await asyncio.gather(*map(gemma.complete, requests))
+    gemma.close()
+    assert [answered(done) for done in together] == alone
 
 
 async def test_a_request_longer_than_the_streams_moves_what_is_kept(model: LlamaModel) -> None:

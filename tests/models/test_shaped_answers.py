@@ -214,11 +214,12 @@ async def test_what_a_guard_blocks_does_not_stay_in_the_stream() -> None:
     assert text == ""
 
 
-async def test_an_option_that_a_step_does_not_have_is_refused() -> None:
-    made: Any = sy.step(temprature=0.5)
-    with pytest.raises(TypeError, match="temprature"):
+def test_an_option_that_a_step_does_not_have_is_refused() -> None:
+    step: Any = sy.step
 
-        @made
-        async def say(question: str) -> str:
-            """Say."""
-            ...
+    async def say(question: str) -> str:
+        """Say."""
+        ...
+
+    with pytest.raises(TypeError, match="temprature"):
+        step(temprature=0.5)(say)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -86,38 +86,37 @@ def _generate(prompt: list[int], generation: Generation, request: Request) -> Pr
     is_read = bool(request.logprobs and begun)  # forced tokens are read apart, for their probabilities
     cached = 0
     if is_read or not generation.is_done:
-        opened = yield Open(prompt if is_read else [*prompt, *begun], request.max_tokens or 0, request.salt)
+        read = prompt if is_read else [*prompt, *begun]
+        opened = yield Open(read, len(prompt) + (request.max_tokens or 0) - len(read), request.salt)
         assert isinstance(opened, Opened)  # noqa: S101 - the answer to Open
         cached, slot = opened.cached, opened.slots[0]
         if is_read:
             generation.read(opened.logits, begun[0])
             following = begun
         else:
-            following = generation.accept(opened.logits[np.newaxis])
+            following = generation.accept(opened.logits)
         while following and not generation.is_done:
-            rows = yield from _fed(slot, following, "all" if request.logprobs else "last")
-            following = generation.accept(rows, following)
+            logits = yield from _fed(slot, generation, following, following[1:] if request.logprobs else ())
+            following = generation.accept(logits)
         if request.logprobs and len(following) > 1:  # the last tokens were forced
-            rows = yield from _fed(slot, following[:-1], "all")
-            for row, token in zip(rows, following[1:], strict=True):
-                generation.read(row, token)
+            yield from _fed(slot, generation, following[:-1], following[1:])
     cached = min(cached, len(prompt))
     usage = Usage(len(prompt) - cached, cached, output_tokens=generation.tokens)
     return Completion(generation.text, usage, logprobs=tuple(generation.logprobs), finish=generation.finish)
 
 
 def _fed(
-    slot: Slot, tokens: Sequence[int], rows: Literal["last", "all"]
+    slot: Slot, generation: Generation, tokens: Sequence[int], forced: Sequence[int]
 ) -> Generator[Question, Opened | list[FloatArray], FloatArray]:
-    """The logits after tokens, computed in pieces where they are many."""
-    if len(tokens) <= _PIECE:
-        (found,) = cast("list[FloatArray]", (yield [Feed(slot, tokens, rows)]))
-        return found
-    parts = []
+    """The logits after the last of the tokens, computed in pieces; `forced` came after each and are reported."""
+    found = np.empty((0, 0), np.float32)
     for start in range(0, len(tokens), _PIECE):
-        (found,) = cast("list[FloatArray]", (yield [Feed(slot, tokens[start : start + _PIECE], rows)]))
-        parts.append(found.copy())
-    return np.concatenate(parts) if rows == "all" else parts[-1]
+        end = start + _PIECE
+        (found,) = cast("list[FloatArray]", (yield [Feed(slot, tokens[start:end], "all" if forced else "last")]))
+        for row, token in zip(found, forced[start:end], strict=False):
+            generation.read(row, token)
+    last: FloatArray = found[-1]
+    return last
 
 
 def _fit(limit: int, prompt: int, following: int, what: str) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from synthon.engine.binding import Weights
 
 _LIKELIEST = 1024
+_COLDEST = 1e-37  # float32 would divide 0 by 0 below its smallest normal number, and choose a token that is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Sampling:
 
     def pick(self, logits: FloatArray, uniform: float) -> int:
         """A token by inverse transform of `uniform`, a number in [0, 1)."""
-        if self.temperature == 0:
+        if self.temperature < _COLDEST:
             return int(logits.argmax())
         likeliest = np.argpartition(logits, -self.top_k)[-self.top_k :] if 0 < self.top_k < logits.size else None
         kept = logits if likeliest is None else logits[likeliest]
@@ -138,17 +139,8 @@ class Generation:
         """The tokens that must come first, which need no logits; with them the answer may be complete already."""
         return self._forced()
 
-    def accept(self, rows: FloatArray, fed: Sequence[int] = ()) -> list[int]:
-        """The next tokens to compute, none when the answer is complete; masks the last row in place.
-
-        Args:
-            rows: logits after each of the tokens fed, or after the last alone.
-            fed: what the last answer of this method was; empty at first.
-        """
-        if self._alternatives:
-            for row, token in zip(rows, fed[1:], strict=False):
-                self.read(row, token)
-        logits = rows[-1]
+    def accept(self, logits: FloatArray) -> list[int]:
+        """The next tokens to compute, none when the answer is complete; masks the logits in place."""
         distribution = logprobs(logits) if self._alternatives else None
         if self._matcher is not None:
             self._matcher.mask(logits)

@@ -66,19 +66,20 @@ class Prefixes:
         context: tokens of one sequence, at most.
         parallel: sequences computed at once, at most.
         memory: bytes for streams and saved sequences; one stream is always allowed.
-        reuses: False forgets each sequence at its end.
     """
 
-    def __init__(
-        self, weights: Weights, *, context: int, parallel: int, memory: int, threads: int, reuses: bool = True
-    ) -> None:
+    def __init__(self, weights: Weights, *, context: int, parallel: int, memory: int, threads: int) -> None:
         self._weights, self._threads, self._memory = weights, threads, memory
-        self._reuses = reuses
+        self._parallel = parallel
         self._saved: list[Saved] = []
         self._clock = 0
-        self.streams = Streams(weights, count=parallel, cells=min(_SMALLEST, _rounded(context)), threads=threads)
-        self.slots = [Slot(number) for number in range(parallel)]
+        cells = min(_SMALLEST, _rounded(context))
+        self.streams = Streams(weights, count=1, cells=cells, threads=threads)
+        self.slots = [Slot(0)]
         self._cell_bytes = self._measured()
+        fitting = min(parallel, memory // (self._cell_bytes * cells))
+        if fitting > 1:
+            self._reshape(fitting, cells)
 
     @property
     def kept_bytes(self) -> int:
@@ -103,15 +104,20 @@ class Prefixes:
             return None
         source, known = self._longest(wanted, salt)
         first = self._choose(source, known)
-        self._fill(first, source, known)
-        first.prompt, first.salt = wanted, salt
-        first.known = first.length = known
         taken = [first]
-        for _ in range(count - 1):
-            other = self._choose(None, 0)
-            self._vacate(other)
-            other.is_busy = True
-            taken.append(other)
+        try:
+            self._fill(first, source, known)
+            first.prompt, first.salt = wanted, salt
+            first.known = first.length = known
+            for _ in range(count - 1):
+                taken.append(self._choose(None, 0))
+                self._vacate(taken[-1])
+                taken[-1].is_busy = True
+        except BaseException:
+            for slot in taken:  # half filled: nobody may take it up
+                slot.known = 0
+                self.release(slot)
+            raise
         return taken
 
     def copy(self, source: Slot, target: Slot) -> None:
@@ -128,7 +134,7 @@ class Prefixes:
         """Give a slot back; what was computed of its prompt may be taken up by others."""
         slot.is_busy = False
         slot.prompt = slot.prompt[: slot.known]
-        self.cut(slot, slot.known if self._reuses else 0)
+        self.cut(slot, slot.known)
         self._touch(slot)
 
     def close(self) -> None:
@@ -204,7 +210,9 @@ class Prefixes:
     def _make_room(self, cells: int, count: int) -> bool:
         """Have `count` idle slots of so many cells, in other streams where these are too few or too short."""
         busy = sum(slot.is_busy for slot in self.slots)
-        cells = max(self.streams.cells, _rounded(cells))
+        wanted, cells = _rounded(cells), max(self.streams.cells, _rounded(cells))
+        if count > max(len(self.slots), self._memory // (self._cell_bytes * cells)):
+            cells = wanted  # an earlier, longer request made the streams longer than this one needs
         fitting = max(1, self._memory // (self._cell_bytes * cells))
         if count > max(fitting, len(self.slots) if cells == self.streams.cells else 1):
             raise UserError(
@@ -213,25 +221,28 @@ class Prefixes:
                 "`memory_gb` to `local`."
             )
         streams = max(count, len(self.slots) if cells == self.streams.cells else min(fitting, len(self.slots)))
-        if streams != len(self.slots) and busy:
+        if busy and (streams != len(self.slots) or cells < self.streams.cells or busy + count > self._parallel):
             return False
         if streams != len(self.slots) or cells != self.streams.cells:
             self._reshape(streams, cells)
         return busy + count <= len(self.slots)
 
     def _reshape(self, count: int, cells: int) -> None:
-        """Move all that is kept into longer streams, the same to the bit; another number of them loses it."""
-        if count != len(self.slots):  # llama.cpp writes their number into what it saves
-            self._saved, self.slots = [], [Slot(number) for number in range(count)]
-        contents = [self.streams.save(slot.number) if slot.length else None for slot in self.slots]
-        before = self.streams.cells
-        self.streams.close()
+        """Move all that is kept into longer streams, the same to the bit; shorter ones, or another number, lose it."""
+        before = self.streams
+        if count != before.count or cells < before.cells:  # llama.cpp writes their number into what it saves
+            self._saved, self.slots = [], [Slot(number) for number in range(before.count)]
+        contents = [before.save(slot.number) if slot.length else None for slot in self.slots]
+        before.close()
         try:
             self.streams = Streams(self._weights, count=count, cells=cells, threads=self._threads)
-        except UserError:
-            self.streams = Streams(self._weights, count=count, cells=before, threads=self._threads)
+        except BaseException:
+            count = before.count
+            self.streams = Streams(self._weights, count=count, cells=before.cells, threads=self._threads)
             raise
         finally:
+            if count != before.count:
+                self.slots, contents = [Slot(number) for number in range(count)], [None] * count
             for slot, kept in zip(self.slots, contents, strict=True):
                 if kept is not None:
                     self.streams.restore(slot.number, kept)

@@ -95,10 +95,20 @@ class Scheduler:
     Jobs are admitted in the order they came, but for those that wait for a prefix another one is just computing.
     Tokens of several sequences are computed in one call only where each has equally many, and a prompt never in
     pieces of one token: so a sequence gives the same numbers alone and in any company.
+
+    Args:
+        closing: stops all once it is set.
+        joins: whether several sequences may be computed in one call; asked when there are several.
     """
 
-    def __init__(self, weights: Weights, prefixes: Prefixes, closing: ctypes.Array[ctypes.c_char]) -> None:
-        self._weights, self._prefixes, self._closing = weights, prefixes, closing
+    def __init__(
+        self,
+        weights: Weights,
+        prefixes: Prefixes,
+        closing: ctypes.Array[ctypes.c_char],
+        joins: Callable[[], bool],
+    ) -> None:
+        self._weights, self._prefixes, self._closing, self._joins = weights, prefixes, closing, joins
         self._jobs: list[Job] = []
 
     @property
@@ -154,7 +164,8 @@ class Scheduler:
             for place, feed in enumerate(job.feeds):
                 waiting[len(feed.tokens)].append((job, place))
         for length, asked in sorted(waiting.items()):
-            together = max(1, BATCH // length)
+            asked.sort(key=lambda pair: pair[0].feeds[pair[1]].slot.number)  # llama.cpp joins only neighbours, in order
+            together = max(1, BATCH // length) if len(asked) > 1 and self._joins() else 1
             for start in range(0, len(asked), together):
                 self._feed(asked[start : start + together])
 
@@ -189,7 +200,9 @@ class Scheduler:
             if not reading:
                 return
             count = _piece(len(reading[0].left), left)
-            same = [job for job in reading if _piece(len(job.left), left) == count][: max(1, left // count)]
+            same = [job for job in reading if _piece(len(job.left), left) == count]
+            same = same[: max(1, left // count) if len(same) > 1 and self._joins() else 1]
+            same.sort(key=lambda job: job.slots[0].number)
             left -= count * len(same)
             pieces = [
                 Piece(job.slots[0].number, job.slots[0].known, job.left[:count], _rows(job, count)) for job in same

@@ -171,7 +171,7 @@ def _best_first(searching: _Search, begun: list[_Text], opened: Opened, decoder:
         going = [text for text in waiting[: decoder.width] if len(text.tokens) < most]
         is_best = best is not None and (not waiting or best.total >= waiting[0].total)
         if is_best or not going or searching.computed >= decoder.budget:
-            return best or max(waiting, key=lambda text: (len(text.tokens), text.total))
+            return best or max(waiting, key=lambda text: (len(text.tokens), text.total), default=_Text())
         feeds = _placed(opened, prompt, held, going)
         rows = yield feeds
         assert isinstance(rows, list)  # noqa: S101 - the answer to feeds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -11,7 +12,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from synthon.core.errors import ProviderError
-from synthon.engine.binding import Weights
+from synthon.engine.binding import Weights, rounds_alike
 from synthon.engine.prefixes import Prefixes
 from synthon.engine.scheduler import Job, Scheduler, flag
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 class Settings:
     """What makes two engines the same.
 
-    `context` is in tokens, `memory` in bytes; a `deterministic` engine computes one request after another, each from
-    empty caches.
+    `context` is in tokens, `memory` in bytes; a `deterministic` engine computes sequences in one call only where that
+    changes no number.
     """
 
     path: Path
@@ -36,7 +37,7 @@ class Settings:
     threads: int
     parallel: int = 8
     memory: int = 1_000_000_000
-    deterministic: bool = False
+    deterministic: bool = True
 
 
 class Engine:
@@ -101,7 +102,7 @@ class Engine:
                 try:
                     weights = weights or Weights(self.settings.path)
                     prefixes = prefixes or self._prefixes(weights)
-                    scheduler = scheduler or Scheduler(weights, prefixes, self._closing)
+                    scheduler = scheduler or Scheduler(weights, prefixes, self._closing, self._joins(weights))
                 except BaseException as error:  # noqa: BLE001 - whoever waits gets it, the next request tries again
                     if job.result.set_running_or_notify_cancel():
                         job.result.set_exception(error)
@@ -109,7 +110,10 @@ class Engine:
                 scheduler.add(job)
                 del job
                 continue
-            scheduler.step()
+            try:
+                scheduler.step()
+            except BaseException as error:  # noqa: BLE001 - a dead thread would leave all who come later waiting
+                scheduler.fail_all(error)
         self._refuse(scheduler)
         if prefixes is not None:
             prefixes.close()
@@ -121,11 +125,14 @@ class Engine:
         return Prefixes(
             weights,
             context=min(settings.context, weights.trained_context),
-            parallel=1 if settings.deterministic else settings.parallel,
+            parallel=settings.parallel,
             memory=settings.memory,
             threads=settings.threads,
-            reuses=not settings.deterministic,
         )
+
+    def _joins(self, weights: Weights) -> Callable[[], bool]:
+        settings = self.settings
+        return functools.cache(lambda: not settings.deterministic or rounds_alike(weights, settings.threads))
 
     def _refuse(self, scheduler: Scheduler | None) -> None:
         if scheduler is not None:

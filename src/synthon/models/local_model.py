@@ -43,7 +43,7 @@ def local(
     chat_template: str = "",
     parallel: int = 8,
     memory_gb: float = 1.0,
-    deterministic: bool = False,
+    deterministic: bool = True,
 ) -> Journaled:
     """A model that runs in this process; nothing is loaded before the first call.
 
@@ -57,8 +57,8 @@ def local(
         chat_template: Jinja source in place of the one in the model file.
         parallel: requests computed at once; more wait.
         memory_gb: for the keys and values of running and kept sequences; the weights come on top.
-        deterministic: compute one request after another, each from empty caches, for weights whose numbers depend on
-            their company (docs/local.md says which); the packaged default's do not.
+        deterministic: compute requests in one call only where that changes no number, which is tried once; with other
+            weights one after another. False: always in one call, and the text may depend on the company.
 
     Raises:
         MissingExtra: the engine or the weights are not on this machine; says the command that gets them.
@@ -92,7 +92,7 @@ class LlamaModel:
 
     The same request and sample give the same text in any process with equal `threads` and processor, alone, in a batch,
     or after others: the generator is seeded by the request's identity, and what the prefix cache gives back are the
-    numbers that would be computed anew. (With some weights only if `deterministic`; docs/local.md has the shares.)
+    numbers that would be computed anew.
     Continuations are tokenized apart
     from the prompt, as the model itself would write them: a score is of exactly the continuation's tokens after
     the prompt's, and control tokens spelled out in it are plain text.
@@ -107,7 +107,7 @@ class LlamaModel:
     chat_template: str = ""
     parallel: int = 8
     memory_gb: float = 1.0
-    deterministic: bool = False
+    deterministic: bool = True
 
     @property
     def _settings(self) -> Settings:
@@ -126,7 +126,7 @@ class LlamaModel:
                 ("temperature", float(self.temperature), 0.0),
                 ("max_tokens", self.max_tokens, _MAX_TOKENS),
                 ("chat_template", self.chat_template and digest(self.chat_template), ""),
-                ("deterministic", self.deterministic, False),
+                ("deterministic", self.deterministic, True),
             )
             if value != default
         ]
@@ -187,9 +187,12 @@ class LlamaModel:
                 f"The local model {self.name!r} cannot take the extra parameters {rest!r}; it takes `decoder`. Leave "
                 "them out, or use a model of `sy.openai` or `sy.anthropic` that can."
             )
+        if "decoder" not in asked:
+            return None
         try:
             decoder = Decoder(**asked["decoder"])
-            is_known = decoder.kind in {"beam", "best_k"} and decoder.width >= 1
+            are_whole = all(type(number) is int for number in (decoder.width, decoder.budget))
+            is_known = decoder.kind in {"beam", "best_k"} and are_whole and decoder.width >= 1
         except TypeError:
             is_known = False
         if not is_known:
