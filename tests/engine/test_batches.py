@@ -70,7 +70,7 @@ async def test_samples_of_one_prompt_share_its_prefill(model: LlamaModel) -> Non
     done = await asyncio.gather(*map(model.complete, requests))
     prompt = done[0].usage.input_tokens + done[0].usage.cached_tokens
     assert prompt > 150
-    assert sum(each.usage.input_tokens for each in done) <= prompt + 4 * 2
+    assert sum(each.usage.input_tokens for each in done) <= prompt + 4 * 8
     assert len({each.text for each in done}) > 1
 
 
@@ -103,7 +103,7 @@ async def test_no_principal_takes_up_anothers_prefix(model: LlamaModel) -> None:
     other = await model.complete(ask(LONG, salt="bert"))
     again = await model.complete(ask(LONG, salt="anna"))
     assert (first.usage.cached_tokens, other.usage.cached_tokens) == (0, 0)
-    assert again.usage.cached_tokens == first.usage.input_tokens - 2
+    assert again.usage.cached_tokens == first.usage.input_tokens - 8
     assert first.text == other.text == again.text
 
 
@@ -135,7 +135,7 @@ async def test_a_request_longer_than_the_streams_moves_what_is_kept(model: Llama
     long = await model.complete(ask("Say hello to all of them.", max_tokens=1100, stop=(" ",)))
     again = await model.complete(ask(LONG))
     assert long.finish == "stop"
-    assert again.usage.cached_tokens == kept.usage.input_tokens - 2
+    assert again.usage.cached_tokens == kept.usage.input_tokens - 8
     assert again.text == kept.text
 
 

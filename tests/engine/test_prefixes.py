@@ -51,7 +51,7 @@ def test_a_prefix_that_left_its_stream_is_saved_and_comes_back(weights: Weights)
     cache = prefixes(weights)
     prompts = [tokens(number, 90) for number in range(5)]
     assert [read(cache, prompt) for prompt in prompts] == [0] * 5
-    assert [read(cache, prompt) for prompt in prompts] == [88] * 5
+    assert [read(cache, prompt) for prompt in prompts] == [82] * 5
     cache.close()
 
 
@@ -60,8 +60,8 @@ def test_the_memory_bound_holds_and_the_least_recently_used_leaves_first(weights
     for number in range(6):
         read(cache, tokens(number, 100))
         assert cache.kept_bytes <= cells_for(weights, 2 * 512 + 350)
-    assert read(cache, tokens(5, 100)) == 98
-    assert read(cache, tokens(3, 100)) == 98
+    assert read(cache, tokens(5, 100)) == 92
+    assert read(cache, tokens(3, 100)) == 92
     assert read(cache, tokens(0, 100)) == 0
     cache.close()
 
@@ -83,7 +83,7 @@ def test_what_is_found_is_a_true_prefix_and_as_long_as_any_stream_holds(
     for beginning, length, mine in asked:
         prompt, salt = tokens(beginning, length), "me" if mine else "you"
         longest = max((common(prompt, other) for owner, other in seen if owner == salt), default=0)
-        most = min(longest, length - 2)
+        most = max(0, min(longest, length - 8))
         assert max(0, most - 64) <= read(cache, prompt, salt) <= most  # a short tail is not worth a copy
         seen.append((salt, prompt))
     cache.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from synthon.core.errors import ProviderError
 from synthon.engine.binding import BATCH, Aborted, Piece
+from synthon.engine.prefixes import PIECE
 
 if TYPE_CHECKING:
     from synthon.core.protocols import FloatArray
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from synthon.engine.binding import Weights
     from synthon.engine.prefixes import Prefixes, Slot
 
-_LEAST = 3  # tokens of a prompt at once, so that none is ever left alone
 _BESIDE_OTHERS = 128  # tokens of a prompt between two tokens of those who generate
 
 
@@ -94,7 +94,7 @@ class Scheduler:
 
     Jobs are admitted in the order they came, but for those that wait for a prefix another one is just computing.
     Tokens of several sequences are computed in one call only where each has equally many, and a prompt never in
-    pieces of one token: so a sequence gives the same numbers alone and in any company.
+    pieces of less than `PIECE` tokens: so a sequence gives the same numbers alone and in any company.
 
     Args:
         closing: stops all once it is set.
@@ -195,7 +195,7 @@ class Scheduler:
     def _read(self) -> None:
         """A piece of the prompts that are being read."""
         left = _BESIDE_OTHERS if any(job.feeds for job in self._jobs) else BATCH
-        while left >= _LEAST:
+        while left >= 2 * PIECE:  # so that what is left is a piece too
             reading = [job for job in self._jobs if job.left]
             if not reading:
                 return
@@ -267,10 +267,8 @@ class Scheduler:
 
 
 def _piece(count: int, most: int) -> int:
-    """Tokens to compute of `count`: at most `most`, and never so that one alone is left."""
-    if count <= most:
-        return count
-    return most - 1 if count - most == 1 else most
+    """Tokens to compute of `count`: at most `most`, and never so that less than a piece is left."""
+    return count if count <= most else most - max(0, PIECE - (count - most))
 
 
 def _rows(job: Job, count: int) -> Literal["none", "last"]:
