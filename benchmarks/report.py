@@ -90,10 +90,16 @@ def report(
         print(json.dumps(summary, allow_nan=False), flush=True)
 
 
+_LONG = 60  # rows; a longer table is folded
+
+
 def _write_readme(name: str, seed: int, text: str, peers: Mapping[str, str]) -> None:
     """Put the table between the benchmark's markers."""
     beside = f", beside {', '.join(f'{peer} {version}' for peer, version in peers.items())}" if peers else ""
-    block = f"`python -m benchmarks.{name}`, seed {seed}{beside}:\n\n{text}"
+    command = f"`python -m benchmarks.{name}`, seed {seed}{beside}:"
+    if text.count("\n") > _LONG:
+        text = f"<details><summary>{text.count(chr(10)) - 1} measures</summary>\n\n{text}\n\n</details>"
+    block = f"{command}\n\n{text}"
     path = Path(__file__).parent.parent / "README.md"
     start, end = f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
     before, _, rest = path.read_text(encoding="utf-8").partition(start)
