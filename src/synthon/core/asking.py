@@ -69,8 +69,7 @@ class Asking:
         talks, output = self.step.talks, self.output
         rest = {name: value for name, value in inputs.items() if name not in talks} if talks else inputs
         history = [turn for name in talks for turn in cast("Sequence[Message]", inputs[name])]
-        layout = cast("Layout", self.step.setting("layout"))
-        answers = [output.written(demo.output, layout) for demo in demos]
+        answers = [output.written(demo.output, cast("Layout", self.step.setting("layout"))) for demo in demos]
         expected = output.expected if self.constraint is None else wording(self.constraint)
         return self.step.render(Rendering(self.step.instruction, rest, demos, answers, history, expected))
 
