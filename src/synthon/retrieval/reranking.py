@@ -65,10 +65,9 @@ class ModelReranker:
     cache: the instruction always, the query for all passages of a search with `first="query"`, a passage for all
     queries that find it while it is kept with `first="passage"`.
 
-    No better order than the index's own with the models we measured (benchmarks/rerank.py). While the prompt was
-    chosen, nDCG@10 on 15 of Cranfield's queries fell from 0.53 to 0.43 with the embedded one at 8 bits (passage first
-    0.47, with four examples 0.41, by the query's likelihood instead 0.45), on 10 from 0.58 to 0.52 with Qwen2.5-0.5B
-    (passage first 0.56).
+    No better order than the index's own with the models we measured: with the embedded one nDCG@10 falls by 0.28 in
+    the mean of four sets (0.18 .. 0.37, n 26 queries, benchmarks/rerank.py), and on 10 queries from 0.58 to 0.52 with
+    Qwen2.5-0.5B. So it is off unless asked for; it is for larger models.
     """
 
     model: Model
