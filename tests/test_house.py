@@ -44,7 +44,7 @@ ROOM_LINES = {
     "guards": 1_200,
     "models": 2_800,  # docs/decisions/0001
     "journal": 900,
-    "engine": 1_000,
+    "engine": 1_100,
     "decoding": 1_700,  # docs/decisions/0003
     "progress": 100,
 }
