@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 PEERS = ("outlines_core", "xgrammar")
 _PEERS = Path(__file__).parent / "peers"
 DRAWN, MAX_TOKENS, PROMPT = 60, 256, 2_000
+RETRIES = 2  # a step's
 CAP_S, INSTALL_S = 20, 900
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
@@ -182,16 +183,19 @@ def verdict_measures(name: str, found: Sequence[Found]) -> dict[str, Measure]:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """A model's answer to each case, under its schema or free; None where the schema is refused."""
+    """A model's answers to each case, under its schema or free; none where the schema is refused.
+
+    As a step does, a finished answer that leaves something unmet is sent back with what it is, `RETRIES` times.
+    """
 
     model: Model
     rows: Sequence[Case]
     is_free: bool
 
-    async def __call__(self) -> list[Completion | None]:
+    async def __call__(self) -> list[list[Completion]]:
         return list(await asyncio.gather(*map(self._one, self.rows)))
 
-    async def _one(self, case: Case) -> Completion | None:
+    async def _one(self, case: Case) -> list[Completion]:
         cut = case.json if len(case.json) <= PROMPT else f"{case.json[:PROMPT]} ..."
         text = f"Write one JSON document, with values you make up, that fits this JSON schema:\n{cut}\nOnly the JSON."
         request = Request(
@@ -200,11 +204,16 @@ class Writing:
             max_tokens=MAX_TOKENS,
             constraint=None if self.is_free else case.constraint,
         )
+        answers: list[Completion] = []
         try:
-            return await self.model.complete(request)
+            while not answers or (answers[-1].finish != "length" and answers[-1].unmet and len(answers) <= RETRIES):
+                if answers:
+                    again = Message("user", f"That does not fit: {answers[-1].unmet}\nAnswer again.")
+                    request = replace(request, messages=(*request.messages, answers[-1].message, again))
+                answers.append(await self.model.complete(request))
         except SynthonError as error:
             print(f"{case.id}: {error}", file=sys.stderr)
-            return None
+        return answers
 
 
 def is_valid(case: Case, text: str) -> bool:
@@ -229,23 +238,30 @@ async def written_measures(arguments: Arguments, rows: Sequence[Case]) -> dict[s
         bound = await run(Writing(model, rows, is_free=False), **kept)
         print(f"written: {len(rows)} answers in {time.perf_counter() - start:.0f} s", file=sys.stderr)
         free = await run(Writing(model, rows, is_free=True), journal=journal, policy="cache")
-    taken = [(case, answer) for case, answer in zip(rows, bound, strict=True) if answer is not None]
-    finished = [(case, answer) for case, answer in taken if answer.finish != "length"]
-    said = [(case, answer) for case, answer in zip(rows, free, strict=True) if answer is not None]
+    taken = [(case, answers) for case, answers in zip(rows, bound, strict=True) if answers]
+    first = [(case, answers[0]) for case, answers in taken if answers[0].finish != "length"]
+    finished = [(case, answers[-1]) for case, answers in taken if answers[-1].finish != "length"]
+    handed_out = [(case, answer) for case, answer in finished if not answer.unmet]  # a step raises for the others
+    said = [(case, answers[0]) for case, answers in zip(rows, free, strict=True) if answers]
     ended = [(case, answer) for case, answer in said if answer.finish != "length"]
-    valid = sum(is_valid(case, answer.text) for case, answer in finished)
     fitting = [is_valid(case, unfenced(answer.text)) for case, answer in said]
     return {
         "written.refused": share(len(rows) - len(taken), len(rows)),
         "written.finished": share(len(finished), len(taken)),
-        "written.valid_of_finished": share(valid, len(finished), 1.0),
-        "written.unmet_of_finished": count(sum(bool(answer.unmet) for _, answer in finished), len(finished)),
+        "written.valid_of_finished": share(_valid(handed_out), len(handed_out), 1.0),
+        "written.valid_of_finished.first_try": share(_valid(first), len(first)),
+        "written.asked_again": count(sum(len(answers) > 1 for _, answers in taken), len(taken)),
+        "written.never_met": count(len(finished) - len(handed_out), len(finished)),
         "written.free.finished": share(len(ended), len(said)),
         "written.free.valid": share(sum(fitting), len(said)),
         "written.free.valid_of_finished": share(
             sum(is_valid(case, unfenced(answer.text)) for case, answer in ended), len(ended)
         ),
     }
+
+
+def _valid(answers: Sequence[tuple[Case, Completion]]) -> int:
+    return sum(is_valid(case, answer.text) for case, answer in answers)
 
 
 # --------------------------------------------------------------------------------------------------------- peers
