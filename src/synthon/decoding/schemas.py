@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
@@ -28,6 +29,7 @@ SECONDS = 2.0  # for one compilation
 MAX_LEVELS = 12_000
 _STACK = 256 << 20  # bytes; only what is used is taken
 _STARTING = threading.Lock()
+_LATE_S = 30.0  # llguidance's own limits end what was given up well before
 # One line break at most at a place, so that a model cannot write blanks for ever.
 _BLANKS = r"\x20|(\x0D?\x0A)(\x20{0,40}|\x09{0,20})"
 _LAYOUTS: dict[Layout, dict[str, object]] = {
@@ -182,6 +184,14 @@ def _work(asked: SimpleQueue[tuple[Callable[[], object], Future[object]] | None]
 
 
 _mine = threading.local()
+_late: list[_Deep] = []  # given up, still at work
+
+
+@atexit.register
+def _wait_for_late() -> None:
+    """A thread that comes back from llguidance into a finished interpreter takes the process down."""
+    for deep in _late:
+        deep.thread.join(_LATE_S)
 
 
 def within(until: float, make: Callable[[], _Made]) -> _Made:
@@ -197,6 +207,8 @@ def within(until: float, make: Callable[[], _Made]) -> _Made:
         return deep.ask(make).result(max(until - time.monotonic(), 0.0))
     except TimeoutError as error:
         _mine.deep = None
+        _late.append(deep)
+        deep.leave()
         raise SchemaTooLarge(f"The constraint takes longer than {SECONDS} s to compile. Make it smaller.") from error
 
 
