@@ -248,8 +248,8 @@ async def written_measures(arguments: Arguments, rows: Sequence[Case]) -> dict[s
     return {
         "written.refused": share(len(rows) - len(taken), len(rows)),
         "written.finished": share(len(finished), len(taken)),
-        "written.valid_of_finished": share(_valid(handed_out), len(handed_out), 1.0),
-        "written.valid_of_finished.first_try": share(_valid(first), len(first)),
+        "written.valid_of_handed_out": share(_valid(handed_out), len(handed_out), 1.0),
+        "written.valid_of_finished": share(_valid(first), len(first), 1.0),  # at the first try, as it was asked for
         "written.asked_again": count(sum(len(answers) > 1 for _, answers in taken), len(taken)),
         "written.never_met": count(len(finished) - len(handed_out), len(finished)),
         "written.free.finished": share(len(ended), len(said)),

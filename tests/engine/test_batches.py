@@ -12,11 +12,14 @@ import pytest
 import synthon as sy
 from synthon.core.errors import UserError
 from synthon.core.values import Completion, Message, Request
+from synthon.engine.binding import Piece, Streams
 from synthon.models.local_model import LlamaModel
 from tests.conftest import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from synthon.core.protocols import FloatArray
 
 pytestmark = pytest.mark.engine
 
@@ -127,6 +130,22 @@ async def test_weights_that_round_otherwise_in_company_are_computed_one_by_one()
     together = await asyncio.gather(*map(gemma.complete, requests))
     gemma.close()
     assert [answered(done) for done in together] == alone
+
+
+async def test_what_may_not_be_joined_is_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    together, compute = [0], Streams.compute
+
+    def counted(self: Streams, pieces: Sequence[Piece]) -> FloatArray:
+        together.append(len(pieces))
+        return compute(self, pieces)
+
+    monkeypatch.setattr(Streams, "compute", counted)
+    monkeypatch.setattr("synthon.engine.worker.rounds_alike", lambda *_: False)
+    alone = LlamaModel(WEIGHTS, threads=1, context=1024)
+    done = await asyncio.gather(*(alone.complete(ask(text)) for text in QUESTIONS[:3]))
+    alone.close()
+    assert all(each.text for each in done)
+    assert max(together) == 1
 
 
 async def test_a_request_longer_than_the_streams_moves_what_is_kept(model: LlamaModel) -> None:
