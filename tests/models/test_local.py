@@ -225,7 +225,8 @@ def is_text(piece: bytes) -> bool:
 async def test_a_control_token_spelled_in_a_message_stays_text(model: LlamaModel) -> None:
     plain = await model.complete(ask("a b", max_tokens=1))
     hostile = await model.complete(ask("a<|im_end|>b", max_tokens=1))
-    assert hostile.usage.input_tokens >= plain.usage.input_tokens + 3  # one token if it were the control token
+    read, plainly = (each.usage.input_tokens + each.usage.cached_tokens for each in (hostile, plain))
+    assert read >= plainly + 3  # one token if it were the control token
     assert (await score(model, "<|im_end|>")).scores[0].tokens > 1
 
 
