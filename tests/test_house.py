@@ -25,7 +25,7 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 2_650  # of code, __init__ aside: docs/decisions/0001 and 0003
+CORE_LINES = 2_850  # of code, __init__ aside: docs/decisions/0001, 0003 and 0004
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 IMPORT_MODULES = 300
 
@@ -44,6 +44,7 @@ ROOM_LINES = {
     "guards": 1_200,
     "models": 2_800,  # docs/decisions/0001
     "journal": 900,
+    "runs": 300,  # docs/decisions/0004
     "engine": 1_100,
     "decoding": 1_700,  # docs/decisions/0003
     "progress": 100,

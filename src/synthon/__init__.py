@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from synthon.models.sessions import Session, session
     from synthon.models.timing import Hedged, RateLimited, Timed
     from synthon.retrieval import Index
+    from synthon.runs import Thread, ask_person
     from synthon.strategies import (
         best_of,
         chain_of_thought,
@@ -123,6 +124,7 @@ __all__ = [
     "Suspended",
     "SynthonError",
     "Text",
+    "Thread",
     "Timed",
     "TokenLogprob",
     "TooManyRequests",
@@ -139,6 +141,7 @@ __all__ = [
     "Where",
     "__version__",
     "anthropic",
+    "ask_person",
     "beam",
     "best_k",
     "best_of",
@@ -198,8 +201,10 @@ _LATER = {
     "Retrying": "models",
     "SQLiteJournal": "journal",
     "Session": "models",
+    "Thread": "runs",
     "Timed": "models",
     "anthropic": "models",
+    "ask_person": "runs",
     "beam": "models",
     "best_k": "models",
     "best_of": "strategies",

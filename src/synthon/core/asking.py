@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from synthon.core.blame import Amendment, amendments, blame, mended
 from synthon.core.constraints import Constraint, Layout, Schema, Soundness
 from synthon.core.errors import CheckFailed, OutputError, Unsupported, UserError
 from synthon.core.identity import dumps
@@ -13,7 +14,7 @@ from synthon.core.light import dataclass
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.render import Demo, Rendering
 from synthon.core.repair import Repair, repair
-from synthon.core.running import sink, span
+from synthon.core.running import current_run, sink, span
 from synthon.core.settings import MODEL, Demos, ambient, current
 from synthon.core.stream import Draft
 from synthon.core.values import Completion, Delta, Message, Request, Score
@@ -21,7 +22,7 @@ from synthon.core.verdicts import Failure
 from synthon.core.wording import wording
 
 if TYPE_CHECKING:
-    from synthon.core.step import Step
+    from synthon.core.step import Check, Step
 
 _NOTHING = "N/A"  # the content-free input
 
@@ -54,6 +55,7 @@ class Asking:
         self.repair: Repair | None = None
         self.neutral: tuple[Score, ...] = ()
         self.is_rewritten = False
+        self.failures: list[Amendment] = []
 
     async def messages(self) -> list[Message]:
         """The exact messages of the first request."""
@@ -113,7 +115,10 @@ class Asking:
         self._refuse_what_nobody_holds(model)
         demos = await self._demos()
         sampled = cast("dict[str, Any]", step.sampled())
-        self.request = Request(tuple(self._rendered(self.inputs, demos)), **sampled, **self._demanded(model))
+        messages = self._rendered(self.inputs, demos)
+        for amendment in amendments(step.output):
+            messages += [Message("assistant", amendment.failed), _mend(amendment.message)]
+        self.request = Request(tuple(messages), **sampled, **self._demanded(model))
         self.whole = self.request.constraint
         if self.request.continuations and step.setting("calibrate"):
             nothing = dict.fromkeys(self.inputs, _NOTHING) | {talk: [Message("user", _NOTHING)] for talk in step.talks}
@@ -170,6 +175,7 @@ class Asking:
             return
         if await self._guarded() and await self._checked():
             self.done = True
+            self._keep(self.failures, self.output.written(self.value))
             if isinstance(self.emit, Draft):
                 if self.is_rewritten:
                     self.emit.withdraw()
@@ -186,6 +192,7 @@ class Asking:
                 self.value = self.output.validated(verdict.value)
             if verdict.failed:
                 said = "; ".join(failure.message for failure in verdict.failed)
+                self._note(guard.name, said)
                 self._count(id(guard), f"guard {guard.name!r}", guard.retries, guard.name, said)
                 failures += verdict.failed
         if failures:
@@ -199,15 +206,50 @@ class Asking:
     async def _checked(self) -> bool:
         for check in self.step.checks:
             message = await check.message(self.value, self.inputs)
-            if message is not None:
-                self._count(id(check), f"check {check.name!r}", check.retries, check.name, message)
+            if message is None:
+                for failure, corrected in mended(check, current_run()):
+                    self._keep([failure], corrected)
+            elif not await self._let_pass(check, message):
                 self.repair = None
                 self._again(message)
                 return False
         return True
 
+    async def _let_pass(self, check: Check, message: str) -> bool:
+        """Whether a failed check is a suggestion that was made often enough; False when this step is to ask again.
+
+        Raises:
+            CheckFailed: it is none, and no try is left.
+            CancelledError: another step is to blame, and the program starts again.
+        """
+        if check.blame is not None:
+            self.withdraw()
+            await blame(self.step, check, message, current_run())
+            self.tries_left[id(check)] = 0
+        self._note(check.name, message)
+        if check.level == "suggest" and self.tries_left[id(check)] == 0:
+            self._keep([failure for failure in self.failures if failure.check == check.name])
+            self.failures = [failure for failure in self.failures if failure.check != check.name]
+            return True
+        self._count(id(check), f"check {check.name!r}", check.retries, check.name, message)
+        return False
+
+    def _note(self, check: str, message: str) -> None:
+        """Remember a failure until it is known what came of it."""
+        self.failures.append(Amendment(self.output.written(self.value), message, check))
+
+    def _keep(self, failures: Sequence[Amendment], corrected: str | None = None) -> None:
+        """Write (failed, message, corrected): what training can learn from. Without `corrected` nothing mended it."""
+        for failure in failures:
+            with span(failure.check, "check", {"failed": failure.failed, "message": failure.message}) as opened:
+                if corrected is None:
+                    opened.row.error = failure.message
+                else:
+                    opened.output = corrected
+
     def _count(self, key: int, what: str, retries: int, name: str, message: str) -> None:
         if self.tries_left[key] == 0:
+            self._keep(self.failures)
             said = message if message.endswith((".", "!", "?")) else f"{message}."
             msg = (
                 f"Step {self.step.name!r} still fails its {what} after {retries} retries: {said} The last output was "
@@ -227,8 +269,13 @@ class Asking:
         spoken = not self.request.continuations and not (self.read and self.is_rewritten)
         failed = self.completion.message if spoken else Message("assistant", self.output.written(self.value))
         rest = self.repair.expected if self.repair else "Answer again."
-        turn = Message("user", f"{message}\n{rest}")
+        turn = _mend(message, rest)
         asked = self.whole
         if self.repair is not None and isinstance(asked, Schema):
             asked = replace(asked, json=dumps(self.repair.schema))
         self.request = replace(self.request, messages=(*self.request.messages, failed, turn), constraint=asked)
+
+
+def _mend(message: str, rest: str = "Answer again.") -> Message:
+    """The turn that sends an answer back."""
+    return Message("user", f"{message}\n{rest}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, ParamSpec, TypeVar, cast, o
 
 from synthon.core.parts import Parts, parts_of
 from synthon.core.portal import sync
-from synthon.core.running import current_run, run, running, span
+from synthon.core.running import current_run, run, running, source_of, span
 from synthon.core.saved import load, reduced, save
 from synthon.core.settings import Knob, Settings, current, entered
 from synthon.core.step import checked
@@ -54,11 +55,16 @@ class Program(Generic[P, T]):
         with entered(self.settings) if self.settings else _AS_IT_IS:
             inputs = self._inputs(args, kwargs)
             if current_run() is None:
-                async with running(self.name, inputs) as opened:
-                    with span(self.name, "program", inputs) as whole:
-                        result = await self.fn(*args, **kwargs)
-                        opened.result = whole.output = result
-                        return result
+                async with running(self.name, inputs, source=source_of(self)) as opened:
+                    while True:
+                        try:
+                            with span(self.name, "program", inputs) as whole:
+                                opened.result = whole.output = result = await self.fn(*args, **kwargs)
+                        except asyncio.CancelledError:
+                            if opened.run.retake is None or not opened.run.retake.begins(opened.run):
+                                raise
+                        else:
+                            return result
             with span(self.name, "program", inputs) as whole:
                 result = await self.fn(*args, **kwargs)
                 whole.output = result

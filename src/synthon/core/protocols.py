@@ -153,7 +153,11 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as it starts, ends or is suspended; a later record of the same id replaces the earlier one."""
+    """A run as it starts, ends or is suspended; a later record of the same id replaces the earlier one.
+
+    `source` is where its program is defined, `module:name` or `file.py:name`; with a question mark at its end where the
+    program ran under settings that this does not tell, empty where it has no such place.
+    """
 
     id: str
     program: str
@@ -165,6 +169,7 @@ class RunRecord:
     error: str = ""
     policy: str = ""
     diverged: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

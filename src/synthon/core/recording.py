@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 from weakref import WeakKeyDictionary
 
+from synthon.core.blame import parked
 from synthon.core.errors import JournalError
 from synthon.core.identity import digest, dumps, with_sample
 from synthon.core.protocols import CallRecord, Key
-from synthon.core.running import Run, current_run, span
+from synthon.core.running import Run, current_run, inside, span
 
 Flights = dict[tuple[int, Key], "asyncio.Future[str | None]"]
 _flights: WeakKeyDictionary[asyncio.AbstractEventLoop, Flights] = WeakKeyDictionary()
@@ -25,19 +26,19 @@ class Entry:
     Args:
         text: the call's canonical JSON.
         repeats: whether an equal call in the same run is a new sample (else it is the same call).
+        own: whether its row is the run's own under `cache` too.
     """
 
     __slots__ = ("_flights", "_landing", "key", "run", "sample", "text")
 
-    def __init__(self, run: Run, text: str, *, repeats: bool, sample: int = 0) -> None:
+    def __init__(self, run: Run, text: str, *, repeats: bool, sample: int = 0, own: bool = False) -> None:
         base = digest(text)
         self.sample = (run.sample(base) if sample == 0 else sample) if repeats else 0
         self.text = with_sample(text, self.sample)
         self.run = run
-        self.key = Key(run.scope, digest(self.text) if self.sample else base)
+        self.key = Key(run.id if own else run.scope, digest(self.text) if self.sample else base)
         self._landing: asyncio.Future[str | None] | None = None
-        if run.known:
-            run.touched.add(self.key.digest)
+        run.touched.add(self.key.digest)
 
     def read(self) -> str | None:
         """The row under the key.
@@ -67,13 +68,17 @@ class Entry:
             JournalError: see `read`.
             Exception: what the call in flight raised.
         """
-        place = (id(self.run.journal), self.key)
+        run = self.run
+        if run.retake is not None and run.retake.asked:
+            await parked(run)
+        place = (id(run.journal), self.key)
         while (row := self.read()) is None:
             loop = asyncio.get_running_loop()
             flights = self._flights = _flights.setdefault(loop, {})
             flight = flights.get(place)
             if flight is None:
                 self._landing = flights[place] = loop.create_future()
+                run.flying.add(self)
                 return None
             row = await asyncio.shield(flight)
             if row is not None:
@@ -94,6 +99,7 @@ class Entry:
         """Tell those who joined: the row, or None when someone else must make the call."""
         landing, self._landing = self._landing, None
         if landing is not None:
+            self.run.flying.discard(self)
             self._flights.pop((id(self.run.journal), self.key), None)
             if not landing.done():
                 landing.set_result(row)
@@ -114,32 +120,41 @@ async def recorded(
     *,
     kind: Literal["search", "tool", "embed", "span"] = "span",
     repeats: bool = False,
+    own: bool = False,
 ) -> str:
     """A call that is no model's, journaled like one: a search, a read of the world.
 
     `arguments` (JSON) and `name` are its identity, so they must hold all that decides the answer (an index's
     digest, say). `act` returns the answer as JSON text and is called only when no row answers. With `repeats`
-    an equal call in one run is a call of its own.
+    an equal call in one run is a call of its own; with `own` no other run is given the answer, under `cache` either.
     """
     with span(name, kind, arguments) as opened:
         run = opened.run
         if run.journal is None:
             return await act()
-        entry = Entry(run, dumps({"call": name, "arguments": arguments}), repeats=repeats)
-        opened.row.key = entry.key.digest
-        row = await entry.read_or_join()
-        if row is not None:
-            opened.row.hit = True
-            return row
-        try:
-            row = await act()
-            opened.kept = True
-            row = await entry.keep(row, CallRecord(entry.key, entry.text, row, opened.closed()))
-        except BaseException as error:
-            entry.fail(error)
-            raise
-        entry.land(row)
+        entry = Entry(run, dumps({"call": name, "arguments": arguments}), repeats=repeats, own=own)
+        return await kept(entry, opened, act)
+
+
+async def kept(entry: Entry, opened: span, act: Callable[[], Awaitable[str]]) -> str:
+    """The entry's row, or what `act` answers, which becomes it."""
+    opened.row.key = entry.key.digest
+    row = await entry.read_or_join()
+    if row is not None:
+        opened.row.hit = True
         return row
+    token = inside.set((*inside.get(), entry))
+    try:
+        row = await act()
+        opened.kept = True
+        row = await entry.keep(row, CallRecord(entry.key, entry.text, row, opened.closed()))
+    except BaseException as error:
+        entry.fail(error)
+        raise
+    finally:
+        inside.reset(token)
+    entry.land(row)
+    return row
 
 
 def _now_or_read(name: str, value: object) -> object:
@@ -147,8 +162,7 @@ def _now_or_read(name: str, value: object) -> object:
     run = current_run()
     if run is None or run.journal is None:
         return value
-    entry = Entry(run, dumps({"call": name}), repeats=True)
-    entry.key = entry.key._replace(scope=run.id)  # under `cache` too: another run's moment is not this one's
+    entry = Entry(run, dumps({"call": name}), repeats=True, own=True)  # another run's moment is not this one's
     row = entry.read()
     if row is not None:
         return json.loads(row)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,12 +17,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from synthon.core.budget import Budget, restore
-from synthon.core.errors import Suspended, UserError
+from synthon.core.errors import Suspended, Uncertain, UserError
 from synthon.core.identity import to_json
 from synthon.core.progress import Watch
 from synthon.core.protocols import Journal, Policy, Record, RunRecord, Span
 
 if TYPE_CHECKING:
+    from synthon.core.blame import Retake
     from synthon.core.stream import Sink
 
 T = TypeVar("T")
@@ -61,9 +64,14 @@ class Run:
 
     `scope` is where its rows lie: its own id, or empty under `cache`, where runs share rows. `known` are the
     digests that earlier lives of the run recorded, `touched` those this life asked for, `written` those it wrote.
+    `flying` are its calls in flight, `acts` counts its acts on the world. `owner` is the task that runs its program,
+    with the number of `cancelling` requests it had before, and `retake` how that starts again from its top.
     """
 
-    __slots__ = ("budgets", "id", "journal", "known", "policy", "samples", "scope", "touched", "written")
+    __slots__ = (
+        "acts", "budgets", "cancelling", "flying", "id", "journal", "known", "owner", "policy", "retake", "samples",
+        "scope", "touched", "written",
+    )  # fmt: skip
 
     def __init__(
         self, id_: str, journal: Journal | None, policy: Policy = "fresh", budgets: Sequence[Budget] = ()
@@ -77,6 +85,16 @@ class Run:
         self.known: frozenset[str] = frozenset()
         self.touched: set[str] = set()
         self.written: set[str] = set()
+        self.flying: set[object] = set()
+        self.acts = self.cancelling = 0
+        self.owner: asyncio.Task[object] | None = None
+        self.retake: Retake | None = None
+
+    async def quiet(self) -> None:
+        """Return when none of its calls is in flight, on any loop, but those that this code is part of."""
+        self.flying.difference_update(inside.get())
+        while self.flying:  # noqa: ASYNC110 - its calls may be on several loops
+            await asyncio.sleep(0.005)
 
     def sample(self, digest: str) -> int:
         """The number of this request among its equals in this run, in order."""
@@ -95,6 +113,8 @@ class Run:
 _run: ContextVar[Run | None] = ContextVar("synthon_run", default=None)
 _span: ContextVar[Span | None] = ContextVar("synthon_span", default=None)
 sink: ContextVar[Sink | None] = ContextVar("synthon_sink", default=None)
+inside: ContextVar[tuple[object, ...]] = ContextVar("synthon_inside", default=())
+"""The calls of tools that this code is part of."""
 
 
 def current_run() -> Run | None:
@@ -172,6 +192,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         journal: Journal | None = None,
         policy: Policy | None = None,
         budget: Budget | None = None,
+        source: str = "",
     ) -> None:
         above = _run.get()
         inherited: Policy = "fresh" if above is None or journal is not None else above.policy
@@ -180,7 +201,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             journal = above.journal if above is not None and above.journal is not None else Defaults.journal()
         id_ = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
         self.run = Run(id_, journal, policy, _under(above, budget))
-        self.program, self.arguments, self.start = program, arguments, time.time()
+        self.program, self.arguments, self.start, self.source = program, arguments, time.time(), source
         self.result: object = None
         journal = self.run.journal
         if budget is not None and budget.durable:
@@ -208,12 +229,15 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         self.arguments = arguments
         end = 0.0 if status == "running" else time.time()
         result = to_json(self.result) if status == "done" else ""
+        times = self.start, end
         run.write(
-            RunRecord(run.id, self.program, arguments, status, self.start, end, result, error, run.policy, diverged)
+            RunRecord(run.id, self.program, arguments, status, *times, result, error, run.policy, diverged, self.source)
         )
 
     async def __aenter__(self) -> Self:
         self._token = _run.set(self.run)
+        self.run.owner = task = asyncio.current_task()
+        self.run.cancelling = 0 if task is None else task.cancelling()
         self._record("running")
         return self
 
@@ -223,8 +247,8 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         _run.reset(self._token)
         if error is None:
             self._record("done")
-        elif isinstance(error, Suspended):
-            self._record("suspended")
+        elif isinstance(error, Suspended | Uncertain):
+            self._record("suspended", described(error))
         else:
             self._record("failed" if isinstance(error, Exception) else "cancelled", described(error))
         if self.run.journal is not None and self.run.policy != "read_only":
@@ -253,11 +277,19 @@ async def run(
     """
     bound = partial(program, *args, **kwargs)
     inputs = {"args": bound.args, **bound.keywords}
-    names = name_of(program), inputs
-    async with running(*names, run_id=run_id, journal=journal, policy=policy, budget=budget) as opened:
-        result = await bound()
-        opened.result = result
-        return result
+    opening = running(
+        name_of(program), inputs, run_id=run_id, journal=journal, policy=policy, budget=budget,
+        source=source_of(program),
+    )  # fmt: skip
+    async with opening as opened:
+        while True:
+            try:
+                opened.result = result = await bound()
+            except asyncio.CancelledError:
+                if opened.run.retake is None or not opened.run.retake.begins(opened.run):
+                    raise
+            else:
+                return result
 
 
 def name_of(program: object) -> str:
@@ -265,6 +297,17 @@ def name_of(program: object) -> str:
     while isinstance(program, partial):
         program = program.func
     return str(getattr(program, "name", None) or getattr(program, "__qualname__", None) or type(program).__name__)
+
+
+def source_of(program: object) -> str:
+    """Where a program is defined, see `RunRecord`."""
+    fn = getattr(program, "fn", program)
+    name, module = getattr(fn, "__qualname__", ""), getattr(fn, "__module__", "")
+    if not name.isidentifier():
+        return ""
+    if module == "__main__":
+        module = getattr(sys.modules["__main__"], "__file__", None) or ""
+    return f"{module}:{name}{'?' if getattr(program, 'settings', None) else ''}" if module else ""
 
 
 def _under(above: Run | None, budget: Budget | None) -> tuple[Budget, ...]:

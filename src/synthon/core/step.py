@@ -12,9 +12,11 @@ from dataclasses import field, replace
 from functools import partial
 from types import CodeType, FunctionType
 from typing import (
+    Any,
     ClassVar,
     Concatenate,
     Generic,
+    Literal,
     ParamSpec,
     Protocol,
     TypeAlias,
@@ -25,6 +27,7 @@ from typing import (
 )
 
 from synthon.core.asking import Asking, Explanation
+from synthon.core.blame import answering
 from synthon.core.constraints import Constraint, Layout
 from synthon.core.errors import CheckFailed, GuardBlocked, UserError
 from synthon.core.identity import dumps
@@ -45,6 +48,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 Test: TypeAlias = Callable[Concatenate[T, ...], Awaitable[str | None] | str | None]
+Level: TypeAlias = Literal["require", "suggest"]
 _AS_IT_IS = nullcontext()
 _OWN = object()
 _EMPTY_BODY = {
@@ -62,11 +66,21 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A condition on a step's output: None when it holds, else what is wrong, in words for the model."""
+    """A condition on a step's output: None when it holds, else what is wrong, in words for the model.
+
+    Attributes:
+        test: takes the output, and the inputs it names.
+        retries: times the message goes back to the model.
+        wants: the inputs that the test names.
+        level: what an output that still fails means: `CheckFailed`, or a row in the trace.
+        blame: the earlier step that is to answer again in place of this one.
+    """
 
     test: Callable[..., Awaitable[str | None] | str | None]
     retries: int
     wants: tuple[str, ...]
+    level: Level = "require"
+    blame: Step[Any, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -111,6 +125,7 @@ class Step(Generic[P, T]):
     checks: list[Check] = field(default_factory=list)
     settings: Settings = field(default_factory=dict)
     scope: Mapping[str, object] = field(default_factory=dict, repr=False)
+    blamed_by: list[Check] = field(default_factory=list, repr=False)
     _made: list[_Shape] = field(default_factory=list, repr=False)
 
     @property
@@ -171,6 +186,11 @@ class Step(Generic[P, T]):
             UserError: no model was named.
         """
         with entered(self.settings) if self.settings else _AS_IT_IS:
+            run = current_run() if self.blamed_by else None
+            if run is not None:
+                with answering(self, self._bound(args, kwargs), run) as stands:
+                    stands(value := await replace(self, blamed_by=[])(*args, **kwargs))
+                return value
             strategy = self.setting("strategy")
             if strategy is not None:
                 return await cast("Strategy", strategy)(self._asked_once())(*args, **kwargs)
@@ -224,7 +244,8 @@ class Step(Generic[P, T]):
             render: in place of the step's own.
         """
         shape = replace(self._shape, output=Output(type_, f"Step {self.name!r}"))
-        asked = replace(self, render=render or self.render, constraint=None, guards=(), checks=[], _made=[shape])
+        own = {"constraint": None, "guards": (), "checks": [], "blamed_by": [], "_made": [shape]}
+        asked = replace(self, render=render or self.render, **own)  # type: ignore[arg-type] # each of its field's type
         return cast("Step[P, U]", asked)
 
     def using(self, *candidates: Mapping[str, object], **changes: object) -> Step[P, T]:
@@ -242,15 +263,35 @@ class Step(Generic[P, T]):
     @overload
     def check(self, test: Test[T], /) -> Test[T]: ...
     @overload
-    def check(self, /, *, retries: int = 1) -> Callable[[Test[T]], Test[T]]: ...
-    def check(self, test: Test[T] | None = None, /, *, retries: int = 1) -> object:
+    def check(
+        self, /, *, retries: int = 1, level: Level = "require", blame: Step[..., Any] | None = None
+    ) -> Callable[[Test[T]], Test[T]]: ...
+    def check(
+        self,
+        test: Test[T] | None = None,
+        /,
+        *,
+        retries: int = 1,
+        level: Level = "require",
+        blame: Step[..., Any] | None = None,
+    ) -> object:
         """Add a check to this step: it takes the output (and inputs by name) and says what is wrong, or None.
 
-        The message goes back to the model with its failed answer, and the step asks again, `retries` times.
-        """
-        return partial(self._add, retries=retries) if test is None else self._add(test, retries)
+        The message goes back to the model with its failed answer, and the step asks again, `retries` times. Then
+        `require` raises `CheckFailed`; `suggest` records the failure and goes on with what there is. (Assertions and
+        suggestions of DSPy Assertions, Singhvi 2023, arXiv:2312.13382.)
 
-    def _add(self, test: Test[T], retries: int) -> Test[T]:
+        With `blame` it is that earlier step that gets the message, with what it had answered: the latest call of it in
+        this task, else its only one in the run. The program starts again from its top and finds everything else that
+        did not change in the journal.
+
+        Raises:
+            UserError: the test takes what is no input of the step, or when called, no call can be blamed.
+        """
+        adding = partial(self._add, retries=retries, level=level, blame=blame)
+        return adding if test is None else adding(test)
+
+    def _add(self, test: Test[T], *, retries: int, level: Level, blame: Step[..., Any] | None) -> Test[T]:
         names = list(inspect.signature(test).parameters)[1:]
         unknown = [name for name in names if name not in inspect.signature(self.fn).parameters]
         if unknown:
@@ -259,7 +300,10 @@ class Step(Generic[P, T]):
                 "Take the output first, then inputs by name."
             )
             raise UserError(msg)
-        self.checks.append(Check(test, retries, tuple(names)))
+        check = Check(test, retries, tuple(names), level, blame)
+        self.checks.append(check)
+        if blame is not None:
+            blame.blamed_by.append(check)
         return test
 
     def __reduce__(self) -> tuple[object, ...]:

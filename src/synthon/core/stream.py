@@ -84,6 +84,11 @@ class Sink:
         except RuntimeError:
             log.debug("a piece came after its stream's loop was closed")
 
+    def reset(self) -> None:
+        """Take back what every step has sent: the program starts again."""
+        for span in self.outputs:
+            self(Delta(span=span, reset=True))
+
     def of(self, step: str, span: str, output: Output[object]) -> Emit:
         """The listener for one step's call: its pieces bear the step's name and span."""
         self.outputs[span] = output

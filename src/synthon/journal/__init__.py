@@ -1,6 +1,7 @@
 """Keep what happened: calls, spans, datasets, scores."""
 
 from synthon.journal.default import default_journal, default_path
+from synthon.journal.effects import Doubt, doubts, effect, settle
 from synthon.journal.memory import MemoryJournal
 from synthon.journal.rows import DatasetRow, Row, ScoreRecord
 from synthon.journal.sqlite import SQLiteJournal
@@ -8,6 +9,7 @@ from synthon.journal.traces import Node, RunSummary, content, export, runs, summ
 
 __all__ = [
     "DatasetRow",
+    "Doubt",
     "MemoryJournal",
     "Node",
     "Row",
@@ -17,8 +19,11 @@ __all__ = [
     "content",
     "default_journal",
     "default_path",
+    "doubts",
+    "effect",
     "export",
     "runs",
+    "settle",
     "summary",
     "tree",
 ]

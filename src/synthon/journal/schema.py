@@ -52,7 +52,9 @@ CREATE TABLE scores
 CREATE INDEX scores_target ON scores (target);
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST,)
+SECOND = "ALTER TABLE runs ADD COLUMN source TEXT NOT NULL DEFAULT ''"
+
+MIGRATIONS: tuple[str, ...] = (FIRST, SECOND)
 
 
 def connect(

@@ -1,0 +1,125 @@
+"""Acts on the world that a killed run does not repeat: `started` on disk, act, `done`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+
+from synthon.core.errors import Uncertain, UserError
+from synthon.core.identity import digest, dumps
+from synthon.core.protocols import CallRecord, Journal, Key, Span
+from synthon.core.recording import Entry, kept
+from synthon.core.running import Run, current_span, new_id, span
+
+_MARK = "synthon.effect"  # the only name in a row that is no answer
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An act that was started and whose end nobody recorded.
+
+    Attributes:
+        name: of the tool.
+        arguments: as JSON text.
+        key: its idempotency key.
+        place: where its answer belongs, a digest.
+        attempt: from 0; above, a person said that the one before did not happen.
+    """
+
+    name: str
+    arguments: str
+    key: str
+    place: str
+    attempt: int = 0
+
+    def at(self, what: str) -> str:
+        """The digest of a mark about this attempt."""
+        return digest(f"{self.place} {what} {self.attempt}")
+
+
+async def effect(name: str, arguments: object, act: Callable[[str], Awaitable[str]], *, honours_key: bool) -> str:
+    """Act on the world once, under (run, name, arguments, n); returns the JSON text that `act` returned.
+
+    `act` is given an idempotency key, the same in every life of the run; n numbers equal acts of one run. The act is
+    on disk as started before, and as done after, so a resumed run does not act again. One killed between the two
+    cannot know whether it had acted: with `honours_key` it sends again under the same key, which the receiver ignores;
+    without, a person settles it. Without a journal nothing is kept and the key is random.
+
+    Raises:
+        Uncertain: an earlier life started this act, its end is not recorded, and the receiver honours no key.
+    """
+    with span(name, "tool", arguments) as opened:
+        run, journal = opened.run, opened.run.journal
+        run.acts += 1
+        if journal is None or run.policy == "read_only":
+            return await act(os.urandom(16).hex())
+        entry = Entry(run, dumps({"call": name, "arguments": arguments, "effect": True}), repeats=True, own=True)
+        place = entry.key.digest
+        key = hashlib.sha256(f"{run.id} {place}".encode()).hexdigest()[:32]
+        doubt = Doubt(name, dumps(arguments), key, place)
+
+        async def once() -> str:
+            _begin(run, journal, doubt, honours_key=honours_key)
+            await journal.durable()
+            return await act(key)
+
+        row = await kept(entry, opened, once)
+        await journal.durable()
+        return row
+
+
+def _begin(run: Run, journal: Journal, doubt: Doubt, *, honours_key: bool) -> None:
+    """Write that an attempt is started.
+
+    Raises:
+        Uncertain: an earlier one is in doubt.
+    """
+    while not honours_key and journal.read(Key(run.id, doubt.at("started"))) is not None:
+        run.touched |= {doubt.at("started"), doubt.at("settled")}
+        if journal.read(Key(run.id, doubt.at("settled"))) is None:
+            msg = (
+                f"The run {run.id!r} was stopped while {doubt.name!r} acted on {doubt.arguments[:200]}, and nobody "
+                "knows whether it did: its receiver honours no idempotency key. Look there, then say `synthon runs "
+                f"settle {run.id} {doubt.key} --done RESULT` or `--not-done`, and resume the run."
+            )
+            raise Uncertain(msg)
+        doubt = replace(doubt, attempt=doubt.attempt + 1)
+    run.touched.add(doubt.at("started"))
+    above = current_span()
+    run.write(_mark(run.id, doubt, "started", "" if above is None else above.id))
+
+
+def _mark(run: str, doubt: Doubt, what: str, parent: str = "") -> CallRecord:
+    now = time.time()
+    shown = Span(new_id(), run, parent, f"{doubt.name}: {what}", "span", now, now)
+    row = {_MARK: {"is": what, **asdict(doubt)}}
+    return CallRecord(Key(run, doubt.at(what)), dumps({what: doubt.key}), dumps(row), shown)
+
+
+def doubts(journal: Journal, run: str) -> list[Doubt]:
+    """The acts of a run that were started and neither finished nor settled, for a person to settle."""
+    rows = {each: journal.read(Key(run, each)) or "" for each in journal.digests(run)}
+    marks = [json.loads(row)[_MARK] for row in rows.values() if row.startswith(f'{{"{_MARK}":')]
+    found = [Doubt(**{name: mark[name] for name in mark if name != "is"}) for mark in marks if mark["is"] == "started"]
+    return [each for each in found if each.place not in rows and each.at("settled") not in rows]
+
+
+async def settle(journal: Journal, run: str, key: str, result: str | None) -> None:
+    """Say what became of an act in doubt: its `result` as JSON text, or None: it did not happen and may be done.
+
+    Raises:
+        UserError: no act of this run under this key is in doubt.
+    """
+    found = [each for each in doubts(journal, run) if each.key == key]
+    if not found:
+        msg = f"Run {run!r} has no act in doubt under the key {key!r}. `synthon runs show {run}` lists those it has."
+        raise UserError(msg)
+    record = _mark(run, found[0], "settled")
+    if result is not None:
+        record = replace(record, key=Key(run, found[0].place), completion=result)
+    journal.write(record)
+    await journal.durable()

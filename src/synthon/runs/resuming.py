@@ -1,0 +1,120 @@
+"""Going on with a run by its id alone: its program is imported, its arguments are read from the journal."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
+
+from synthon.core.errors import JournalError, UserError
+from synthon.core.identity import adapter
+from synthon.core.running import run as running
+
+if TYPE_CHECKING:
+    from synthon.core.budget import Budget
+    from synthon.core.protocols import Journal, Policy, RunRecord
+
+
+async def resume(
+    journal: Journal,
+    run: str,
+    *,
+    program: Callable[..., Awaitable[object]] | str | None = None,
+    budget: Budget | None = None,
+) -> object:
+    """Run a stopped, killed or suspended run to its end: what the journal holds is not done again.
+
+    Args:
+        journal: where the run lies.
+        run: its id.
+        program: the program, or `module:name` or `file.py:name` of it; without it, the one that the record names.
+        budget: of this life.
+
+    Raises:
+        UserError: there is no such run, or its program or arguments cannot be found again.
+        Suspended: it waits for the next answer.
+    """
+    record = _record(journal, run)
+    source = program if program is not None else record.source
+    if isinstance(source, str) and (not source or source.endswith("?")):
+        msg = (
+            f"The journal does not say how to make the program {record.program!r} of run {run!r}: it ran under "
+            "settings, or was no function of a module. Name it as module:name, with its settings in it."
+        )
+        raise UserError(msg)
+    found = _imported(source) if isinstance(source, str) else source
+    args, kwargs = _arguments(found, record)
+    policy = cast("Policy | None", record.policy or None)
+    return await running(found, *args, run_id=run, journal=journal, policy=policy, budget=budget, **kwargs)
+
+
+async def cancel(journal: Journal, run: str) -> None:
+    """Mark a run as cancelled, so that it no longer waits for anybody; its rows stay.
+
+    Raises:
+        UserError: there is no such run, or it has ended.
+    """
+    record = _record(journal, run)
+    if record.status not in {"running", "suspended"}:
+        raise UserError(f"Run {run!r} cannot be cancelled: it is {record.status}.")
+    journal.write(replace(record, status="cancelled", end=time.time(), error="cancelled by a person"))
+    await journal.durable()
+
+
+def _record(journal: Journal, run: str) -> RunRecord:
+    record = journal.run(run)
+    if record is None:
+        raise UserError(f"Run {run!r} is not in {journal!r}. Take an id from `synthon runs list`.")
+    return record
+
+
+def _imported(source: str) -> Callable[..., Awaitable[object]]:
+    """What `module:name` or `file.py:name` names."""
+    place, _, name = source.rpartition(":")
+    try:
+        module = _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        found: Any = module
+        for each in name.split("."):
+            found = getattr(found, each)
+    except (ImportError, AttributeError, OSError, ValueError) as error:
+        msg = (
+            f"The program {source!r} cannot be found: {type(error).__name__}: {error}. Start where the run was "
+            "started, or name it as module:name or file.py:name."
+        )
+        raise UserError(msg) from error
+    return cast("Callable[..., Awaitable[object]]", found)
+
+
+def _file(path: Path) -> object:
+    """A script as a module of its own, so that its `if __name__ == "__main__"` does not run."""
+    spec = importlib.util.spec_from_file_location(f"synthon_resumed_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[object], dict[str, object]]:
+    """The recorded arguments, each as what its annotation says."""
+    try:
+        kept: dict[str, object] = json.loads(record.arguments)
+    except ValueError as error:
+        raise JournalError(f"The arguments of run {record.id!r} are no JSON. Restore the journal.") from error
+    fn: Any = getattr(program, "fn", program)
+    hints, names = get_type_hints(fn), list(inspect.signature(fn).parameters)
+    given = cast("list[object]", kept.pop("args", []))
+    args = [_typed(hints.get(name), value) for name, value in zip(names, given, strict=False)]
+    return args, {name: _typed(hints.get(name), value) for name, value in kept.items()}
+
+
+def _typed(hint: object, value: object) -> object:
+    return value if hint is None else adapter(hint).validate_python(value)

@@ -1,0 +1,93 @@
+"""Conversations that outlive a run: their turns are rows of the journal."""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import count
+from typing import TYPE_CHECKING, cast
+
+from synthon.core.errors import JournalError
+from synthon.core.identity import adapter, digest, dumps, to_json
+from synthon.core.light import dataclass
+from synthon.core.protocols import CallRecord, Key, Span
+from synthon.core.recording import recorded
+from synthon.core.running import Defaults, current_run, new_id
+from synthon.core.values import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from synthon.core.protocols import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation under a name, in the journal of the run that uses it, else in `journal` or the default one.
+
+        talk = sy.Thread("alice")
+        answer = await reply(await talk.messages(), question)
+        await talk.add(sy.Message("user", question), sy.Message("assistant", answer))
+
+    A resumed run reads the turns it read before, and does not add its own a second time. Several processes may add to
+    one thread: each turn gets the next free place.
+    """
+
+    name: str
+    journal: Journal | None = None
+
+    def _home(self) -> Journal:
+        run = current_run()
+        journal = self.journal or (None if run is None else run.journal) or Defaults.journal()
+        if journal is None:
+            raise JournalError(
+                f"The thread {self.name!r} has no journal to lie in. Pass Thread(name, journal), or set "
+                "SYNTHON_JOURNAL to a file."
+            )
+        return journal
+
+    async def messages(self) -> list[Message]:
+        """All turns, the oldest first."""
+        home = self._home()
+
+        async def read() -> str:
+            return f"[{','.join(self._turns(home))}]"
+
+        text = await recorded("sy.thread.messages", self.name, read, repeats=True, own=True)
+        return cast("list[Message]", adapter(list[Message]).validate_json(text))
+
+    async def add(self, *messages: Message) -> None:
+        """Append turns, on disk when this returns.
+
+        Raises:
+            JournalError: they cannot be kept.
+        """
+        home = self._home()
+        turns = [to_json(message, again=True) for message in messages]
+
+        async def write() -> str:
+            return json.dumps([await self._place(home, turn) for turn in turns])
+
+        await recorded("sy.thread.add", {"thread": self.name, "turns": turns}, write, repeats=True, own=True)
+
+    def _turns(self, home: Journal) -> Iterator[str]:
+        for at in count():
+            row = home.read(self._key(at))
+            if row is None:
+                return
+            yield row
+
+    def _key(self, at: int) -> Key:
+        return Key(f"thread:{self.name}", digest(f"{self.name} {at}"))
+
+    async def _place(self, home: Journal, turn: str) -> int:
+        """Keep one turn at the next free place; another process may have taken it meanwhile."""
+        at, mine = sum(1 for _ in self._turns(home)), f'{turn[:-1]},"by":"{new_id()}"}}'
+        while True:
+            now, key = time.time(), self._key(at)
+            request = dumps({"thread": self.name, "at": at})
+            home.write(CallRecord(key, request, mine, Span(new_id(), key.scope, "", "turn", "span", now, now)))
+            await home.durable()
+            if home.read(key) == mine:
+                return at
+            at += 1

@@ -1,0 +1,397 @@
+"""Assertions with backtracking: the step to blame answers again, and only what depends on it is computed anew."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Literal
+
+import pytest
+
+import synthon as sy
+from synthon.core.recording import recorded
+from synthon.journal import effect
+
+Level = Literal["require", "suggest"]
+
+
+class Scripted:
+    """A model behind the journal that counts what reaches it; a turn "not X" is answered with another query."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.asked: Counter[str] = Counter()
+        self.delay_s = delay_s
+        self.model = sy.Journaled(sy.FunctionModel(self.answer, identity="scripted"))
+
+    async def answer(self, request: sy.Request) -> str:
+        told = [message.text for message in request.messages[1:]]
+        self.asked[" | ".join(told)] += 1
+        await asyncio.sleep(self.delay_s)
+        tries = sum(message.role == "assistant" for message in request.messages)
+        return f"{told[0]}/{tries}" if tries else told[0]
+
+
+def pieces(blamed_retries: int = 1, level: Level = "require") -> tuple[sy.Step[[str], str], sy.Step[[str], str]]:
+    @sy.step
+    async def query(text: str) -> str:
+        """Write a query."""
+        ...
+
+    @sy.step
+    async def reply(found: str) -> str:
+        """Reply."""
+        ...
+
+    @reply.check(retries=blamed_retries, blame=query, level=level)
+    def finds(output: str) -> str | None:
+        return None if output.endswith("/1!") else "the query found nothing"
+
+    return query, reply
+
+
+async def test_the_blamed_step_answers_again_and_only_what_depends_on_it_is_computed_anew() -> None:
+    query, reply = pieces()
+    scripted = Scripted()
+
+    @sy.step
+    async def unrelated(text: str) -> str:
+        """Something else."""
+        ...
+
+    @sy.program
+    async def system(text: str) -> list[str]:
+        aside = await unrelated(f"aside {text}")
+        asked = await query(text)
+        return [aside, await reply(f"{asked}!")]
+
+    journal = sy.MemoryJournal()
+    result = await sy.run(system.using(model=scripted.model), "cats", journal=journal)
+    assert result == ["aside cats", "cats/1!"]
+    assert scripted.asked == {
+        "aside cats": 1,
+        "cats": 1,
+        "cats!": 1,
+        "cats | cats | the query found nothing\nAnswer again.": 1,
+        "cats/1!": 1,
+    }
+
+
+async def test_a_failure_and_what_mended_it_are_rows_to_train_on() -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    journal = sy.MemoryJournal()
+    await sy.run(system.using(model=Scripted().model), "cats", journal=journal)
+    checks = [row for row in journal.records if isinstance(row, sy.Span) and row.kind == "check"]
+    told = [(json.loads(row.inputs), json.loads(row.output)) for row in checks]
+    assert told == [({"failed": "cats", "message": "the query found nothing"}, "cats/1")]
+
+
+@pytest.mark.parametrize("level", ["require", "suggest"])
+async def test_when_no_try_is_left_a_requirement_raises_and_a_suggestion_goes_on(level: Level) -> None:
+    @sy.step
+    async def query(text: str) -> str:
+        """Write a query."""
+        ...
+
+    @sy.step
+    async def reply(found: str) -> str:
+        """Reply."""
+        ...
+
+    @reply.check(retries=2, blame=query, level=level)
+    def never(output: str) -> str | None:
+        return "not good"
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(await query(text))
+
+    scripted, journal = Scripted(), sy.MemoryJournal()
+    program = system.using(model=scripted.model)
+    if level == "suggest":
+        assert await sy.run(program, "cats", journal=journal) == "cats/2"
+    else:
+        with pytest.raises(sy.CheckFailed, match="still fails its check 'never' after 2 retries: not good"):
+            await sy.run(program, "cats", journal=journal)
+    assert scripted.asked.total() == 6
+    errors = [row.error for row in journal.records if isinstance(row, sy.Span) and row.kind == "check"]
+    assert errors == ["not good"]
+
+
+async def test_a_suggestion_without_blame_asks_again_and_then_goes_on() -> None:
+    @sy.step(retries=0)
+    async def reply(text: str) -> str:
+        """Reply."""
+        ...
+
+    @reply.check(retries=2, level="suggest")
+    def short(output: str) -> str | None:
+        return "too long"
+
+    @reply.check(retries=1)
+    def kept(output: str) -> str | None:
+        return None
+
+    scripted, journal = Scripted(), sy.MemoryJournal()
+    assert await sy.run(reply.using(model=scripted.model), "cats", journal=journal) == "cats/2"
+    rows = [row for row in journal.records if isinstance(row, sy.Span) and row.kind == "check"]
+    assert [(row.error, row.output) for row in rows] == [("too long", "")] * 3
+
+
+async def test_what_a_check_mends_is_kept_with_its_correction() -> None:
+    @sy.step
+    async def reply(text: str) -> str:
+        """Reply."""
+        ...
+
+    @reply.check
+    def again(output: str) -> str | None:
+        return None if "/" in output else "say it again"
+
+    journal = sy.MemoryJournal()
+    await sy.run(reply.using(model=Scripted().model), "cats", journal=journal)
+    (row,) = [row for row in journal.records if isinstance(row, sy.Span) and row.kind == "check"]
+    assert json.loads(row.inputs) == {"failed": "cats", "message": "say it again"}
+    assert (json.loads(row.output), row.name, row.error) == ("cats/1", "again", "")
+
+
+@pytest.mark.parametrize("how", ["gather", "group", "caught", "shielded"])
+async def test_parallel_branches_finish_their_calls_and_none_is_made_twice(how: str) -> None:
+    """Three branches, each with a query to blame: the minimum of calls, whatever the program does when cancelled."""
+    query, reply = pieces()
+    scripted = Scripted(0.02)
+
+    async def branch(text: str) -> str:
+        if how == "caught":
+            try:
+                return await reply(f"{await query(text)}!")
+            except BaseException:  # noqa: BLE001 - a program that will not be told at once
+                return await reply("instead")
+        return await reply(f"{await query(text)}!")
+
+    @sy.program
+    async def system(text: str) -> list[str]:
+        topics = [f"{text}{number}" for number in range(3)]
+        if how == "group":
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(branch(topic)) for topic in topics]
+            return [task.result() for task in tasks]
+        if how == "shielded":
+            return [await asyncio.shield(asyncio.create_task(branch(topic))) for topic in topics]
+        return await asyncio.gather(*map(branch, topics))
+
+    before = len(asyncio.all_tasks())
+    async with asyncio.timeout(20):
+        result = await sy.run(system.using(model=scripted.model), "cats", journal=sy.MemoryJournal())
+    assert result == ["cats0/1!", "cats1/1!", "cats2/1!"]
+    assert scripted.asked.total() == 12
+    assert max(scripted.asked.values()) == 1
+    await asyncio.sleep(0.1)
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_cancellation_from_outside_ends_the_program_all_the_same() -> None:
+    query, reply = pieces(100)
+
+    @reply.check(retries=1000, blame=query)
+    def never(output: str) -> str | None:
+        return "no"
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(await query(text))
+
+    running = asyncio.create_task(sy.run(system.using(model=Scripted(0.01).model), "cats", journal=sy.MemoryJournal()))
+    await asyncio.sleep(0.2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await system.using(model=Scripted(0.01).model)("dogs")
+
+
+async def test_a_budget_counts_no_call_of_the_first_pass_twice() -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    budget = sy.Budget(calls=4)
+    await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal(), budget=budget)
+    assert budget.spent.calls == 4
+
+
+async def test_the_latest_call_of_a_loop_is_blamed() -> None:
+    query, reply = pieces()
+    scripted = Scripted()
+
+    @sy.program
+    async def system(text: str) -> str:
+        asked = ""
+        for hop in range(3):
+            asked = await query(f"{text}{hop}")
+        return await reply(f"{asked}!")
+
+    assert await sy.run(system.using(model=scripted.model), "hop", journal=sy.MemoryJournal()) == "hop2/1!"
+    assert scripted.asked.total() == 6
+
+
+async def test_votes_of_a_blamed_step_all_mend_it() -> None:
+    query, reply = pieces()
+    scripted = Scripted()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    voting = system.using({"query.strategy": sy.self_consistency(3, of=sy.predict)}, model=scripted.model)
+    assert await sy.run(voting, "cats", journal=sy.MemoryJournal()) == "cats/1!"
+    assert scripted.asked["cats | cats | the query found nothing\nAnswer again."] == 2  # the majority is clear
+
+
+async def test_a_stream_takes_back_what_the_first_pass_said() -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    said: dict[str, str] = {}
+    sy.Defaults.journal, kept = lambda: journal, sy.Defaults.journal
+    journal = sy.MemoryJournal()
+    try:
+        async with system.using(model=Scripted().model).stream("cats") as stream:
+            async for delta in stream:
+                said[delta.span] = "" if delta.reset else said.get(delta.span, "") + delta.text
+            assert await stream.result() == "cats/1!"
+    finally:
+        sy.Defaults.journal = kept
+    assert sorted(filter(None, said.values())) == ["cats/1", "cats/1!"]
+
+
+async def test_a_resumed_run_blames_as_it_did() -> None:
+    query, reply = pieces()
+    scripted, journal = Scripted(), sy.MemoryJournal()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    program = system.using(model=scripted.model)
+    for _ in range(2):
+        assert await sy.run(program, "cats", journal=journal, run_id="r") == "cats/1!"
+    assert scripted.asked.total() == 4
+
+
+# ---------------------------------------------------------------------------------------------- refused
+
+
+async def test_blame_of_a_step_that_was_not_called_is_refused() -> None:
+    _, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(text)
+
+    with pytest.raises(sy.UserError, match=r"'finds' of step 'reply' blames step 'query', which was not called before"):
+        await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal())
+
+
+async def test_blame_that_may_mean_several_calls_is_refused() -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        found = await asyncio.gather(query(f"{text}0"), query(f"{text}1"))
+        return await reply("".join(found))
+
+    with pytest.raises(sy.UserError, match="was called 2 times, by other tasks"):
+        await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal())
+
+
+async def test_the_only_call_of_another_task_may_be_blamed() -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        (found,) = await asyncio.gather(query(text))
+        return await reply(f"{found}!")
+
+    assert await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal()) == "cats/1!"
+
+
+@pytest.mark.parametrize("policy", ["off", "read_only"])
+async def test_blame_without_rows_to_come_back_to_is_refused(policy: sy.Policy) -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(await query(text))
+
+    with pytest.raises(sy.UserError, match="needs a program that runs with a journal to write to"):
+        await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal(), policy=policy)
+
+
+async def test_blame_over_an_act_on_the_world_is_refused_and_over_a_read_is_not() -> None:
+    query, reply = pieces()
+    sent: list[str] = []
+
+    async def act(key: str) -> str:
+        sent.append(key)
+        return "1"
+
+    async def look() -> str:
+        return "2"
+
+    @sy.program
+    async def system(text: str, *, acts: bool) -> str:
+        asked = await query(text)
+        if acts:
+            await effect("send", asked, act, honours_key=True)
+        await recorded("look", asked, look, kind="tool")
+        return await reply(f"{asked}!")
+
+    program = system.using(model=Scripted().model)
+    with pytest.raises(sy.UserError, match="a tool has acted on the world since that call"):
+        await sy.run(program, "cats", acts=True, journal=sy.MemoryJournal())
+    assert len(sent) == 1
+    assert await sy.run(program, "cats", acts=False, journal=sy.MemoryJournal()) == "cats/1!"
+
+
+async def test_a_stream_that_cannot_take_back_is_refused() -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    program = system.using(model=Scripted().model)
+    journal = sy.MemoryJournal()
+    stream = sy.Stream(lambda: sy.run(program, "cats", journal=journal), retractable=False)
+    async with stream as opened:
+        with pytest.raises(sy.UserError, match="a listener that cannot take back"):
+            await opened.result()
+
+
+async def test_a_sub_agent_inside_a_tool_may_blame() -> None:
+    """The tool's own call is in flight while its inside waits for quiet; it does not wait for itself."""
+    query, reply = pieces()
+
+    @sy.program
+    async def inner(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    async def act() -> str:
+        return json.dumps(await inner("cats"))
+
+    @sy.program(uses=[inner])
+    async def outer() -> str:
+        return await recorded("inner", "cats", act, kind="tool")
+
+    async with asyncio.timeout(20):
+        assert await sy.run(outer.using(model=Scripted().model), journal=sy.MemoryJournal()) == '"cats/1!"'
