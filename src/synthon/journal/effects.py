@@ -60,7 +60,10 @@ async def effect(name: str, arguments: object, act: Callable[[str], Awaitable[st
         entry = Entry(run, dumps({"call": name, "arguments": arguments, "effect": True}), repeats=True, own=True)
         place = entry.key.digest
         key = hashlib.sha256(f"{run.id} {place}".encode()).hexdigest()[:32]
-        doubt = Doubt(name, dumps(arguments), key, place)
+        doubt = each = Doubt(name, dumps(arguments), key, place)
+        while each.at("started") in run.known:  # the marks of earlier lives belong to this call
+            run.touched |= {each.at("started"), each.at("settled")}
+            each = replace(each, attempt=each.attempt + 1)
 
         async def once() -> str:
             _begin(run, journal, doubt, honours_key=honours_key)
@@ -79,7 +82,6 @@ def _begin(run: Run, journal: Journal, doubt: Doubt, *, honours_key: bool) -> No
         Uncertain: an earlier one is in doubt.
     """
     while not honours_key and journal.read(Key(run.id, doubt.at("started"))) is not None:
-        run.touched |= {doubt.at("started"), doubt.at("settled")}
         if journal.read(Key(run.id, doubt.at("settled"))) is None:
             msg = (
                 f"The run {run.id!r} was stopped while {doubt.name!r} acted on {doubt.arguments[:200]}, and nobody "

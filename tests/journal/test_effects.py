@@ -1,0 +1,129 @@
+"""Acts on the world: once over the lives of a run, or in doubt and settled by a person."""
+
+import json
+
+import pytest
+
+import synthon as sy
+from synthon.journal import doubts, effect, settle
+
+
+class World:
+    """A receiver that counts what reaches it; one that is cut dies after it acted, before it can say so."""
+
+    def __init__(self) -> None:
+        self.acts: list[str] = []
+        self.cut = False
+
+    async def act(self, key: str) -> str:
+        self.acts.append(key)
+        if self.cut:
+            raise KeyboardInterrupt  # as near to a kill as one process comes: nothing after it runs
+        return json.dumps(f"done {len(self.acts)}")
+
+
+def letter(world: World, *, honours_key: bool) -> sy.Program[[], list[str]]:
+    @sy.program
+    async def letters() -> list[str]:
+        return [await effect("send", {"to": "Ann"}, world.act, honours_key=honours_key) for _ in range(2)]
+
+    return letters
+
+
+async def test_an_act_is_started_on_disk_then_done_and_not_done_again() -> None:
+    world, journal = World(), sy.MemoryJournal()
+    program = letter(world, honours_key=False)
+    first = await sy.run(program, run_id="r", journal=journal)
+    again = await sy.run(program, run_id="r", journal=journal)
+    assert first == again == ['"done 1"', '"done 2"']
+    assert len(set(world.acts)) == 2
+    names = [row.name for row in journal.records if isinstance(row, sy.Span) and "send" in row.name]
+    spans = [row.span.name for row in journal.records if isinstance(row, sy.CallRecord)]
+    assert spans == ["send: started", "send", "send: started", "send"]
+    assert names == ["send", "send"]  # the second life's hits
+    kept = journal.run("r")
+    assert kept is not None
+    assert kept.diverged == ""
+
+
+async def test_other_runs_act_for_themselves_under_every_policy() -> None:
+    world, journal = World(), sy.MemoryJournal()
+    program = letter(world, honours_key=True)
+    for run_id in ("a", "b"):
+        for _ in range(2):
+            await sy.run(program, run_id=run_id, journal=journal, policy="cache")
+    assert len(world.acts) == len(set(world.acts)) == 4
+
+
+async def test_a_receiver_that_honours_the_key_is_sent_the_same_one_again() -> None:
+    world, journal = World(), sy.MemoryJournal()
+    program = letter(world, honours_key=True)
+    world.cut = True
+    with pytest.raises(KeyboardInterrupt):
+        await sy.run(program, run_id="r", journal=journal)
+    world.cut = False
+    await sy.run(program, run_id="r", journal=journal)
+    assert len(world.acts) == 3
+    assert world.acts[0] == world.acts[1] != world.acts[2]
+
+
+async def killed(world: World, journal: sy.MemoryJournal) -> sy.Program[[], list[str]]:
+    program = letter(world, honours_key=False)
+    world.cut = True
+    with pytest.raises(KeyboardInterrupt):
+        await sy.run(program, run_id="r", journal=journal)
+    world.cut = False
+    with pytest.raises(sy.Uncertain, match="nobody knows whether it did: its receiver honours no idempotency key"):
+        await sy.run(program, run_id="r", journal=journal)
+    kept = journal.run("r")
+    assert kept is not None
+    assert (kept.status, len(world.acts)) == ("suspended", 1)
+    return program
+
+
+async def test_a_doubt_stops_the_run_until_it_is_settled_as_done() -> None:
+    world, journal = World(), sy.MemoryJournal()
+    program = await killed(world, journal)
+    (doubt,) = doubts(journal, "r")
+    assert (doubt.name, json.loads(doubt.arguments)) == ("send", {"to": "Ann"})
+    await settle(journal, "r", doubt.key, '"it was sent"')
+    assert doubts(journal, "r") == []
+    assert await sy.run(program, run_id="r", journal=journal) == ['"it was sent"', '"done 2"']
+
+
+async def test_an_act_that_was_not_done_is_done_after_it_is_settled_and_may_be_in_doubt_again() -> None:
+    world, journal = World(), sy.MemoryJournal()
+    program = await killed(world, journal)
+    for attempt in range(2):
+        (doubt,) = doubts(journal, "r")
+        assert doubt.attempt == attempt
+        await settle(journal, "r", doubt.key, None)
+        assert doubts(journal, "r") == []
+        if attempt == 0:
+            world.cut = True
+            with pytest.raises(KeyboardInterrupt):
+                await sy.run(program, run_id="r", journal=journal)
+            world.cut = False
+    assert await sy.run(program, run_id="r", journal=journal) == ['"done 3"', '"done 4"']
+    kept = journal.run("r")
+    assert kept is not None
+    assert kept.diverged == ""
+
+
+async def test_settling_what_is_not_in_doubt_is_refused() -> None:
+    with pytest.raises(sy.UserError, match="no act in doubt under the key 'k'"):
+        await settle(sy.MemoryJournal(), "r", "k", None)
+
+
+async def test_a_replay_never_acts() -> None:
+    world, journal = World(), sy.MemoryJournal()
+    with pytest.raises(sy.JournalError, match="replay_only found no row"):
+        await sy.run(letter(world, honours_key=True), run_id="r", journal=journal, policy="replay_only")
+    assert world.acts == []
+
+
+@pytest.mark.parametrize("policy", ["off", "read_only"])
+async def test_where_nothing_is_kept_each_act_has_a_key_of_its_own(policy: sy.Policy) -> None:
+    world = World()
+    await sy.run(letter(world, honours_key=True), journal=sy.MemoryJournal(), policy=policy)
+    assert len(set(world.acts)) == 2

@@ -1,0 +1,172 @@
+"""Questions to people: a run ends at one and goes on with the answer, in another process if need be."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import synthon as sy
+from synthon.journal import effect
+from synthon.runs import answer, cancel, questions, resume
+from tests.core.counting import Counting
+
+
+@sy.step
+async def draft(topic: str) -> str:
+    """Draft a letter."""
+    ...
+
+
+sent: list[str] = []
+
+
+@sy.program
+async def letter(topic: str, *, style: Path | None = None) -> str:
+    text = await draft(topic)
+    said = await sy.ask_person(f"Send {text!r}?", choices=["yes", "no"])
+    if said == "yes":
+
+        async def act(key: str) -> str:
+            sent.append(key)
+            return json.dumps(key)
+
+        await effect("send", text, act, honours_key=True)
+    return f"{said} {type(style).__name__}"
+
+
+async def suspended(journal: sy.Journal, model: sy.Model) -> None:
+    with pytest.raises(sy.Suspended, match=r"waits for a person: Send .* Answer with `synthon runs answer r TEXT`"):
+        await sy.run(letter.using(model=model), "tea", style=Path("x"), run_id="r", journal=journal)
+
+
+async def test_a_run_is_suspended_and_goes_on_with_the_answer(tmp_path: Path) -> None:
+    counting = Counting()
+    model = sy.Journaled(counting)
+    sent.clear()
+    with sy.SQLiteJournal(tmp_path / "journal.db") as journal:
+        await suspended(journal, model)
+        kept = journal.run("r")
+        assert kept is not None
+        assert (kept.status, kept.source) == ("suspended", f"{__name__}:letter?")
+    with sy.SQLiteJournal(tmp_path / "journal.db") as journal:
+        (question,) = questions(journal, "r")
+        assert question.choices == ("yes", "no")
+        with pytest.raises(sy.UserError, match="'maybe' is none of the choices of"):
+            await answer(journal, "r", "maybe")
+        await suspended(journal, model)
+        await answer(journal, "r", " YES ")
+        assert questions(journal, "r") == []
+        result = await resume(journal, "r", program=letter.using(model=model))
+        assert result == "yes PosixPath"  # the argument is what its annotation says
+        assert await resume(journal, "r", program=letter.using(model=model)) == result
+    assert (counting.calls, len(sent)) == (1, 1)
+
+
+async def test_a_run_is_resumed_by_its_id_alone(tmp_path: Path) -> None:
+    """Three processes: one asks, one answers, one goes on; the model is asked once."""
+    (tmp_path / "app.py").write_text(
+        "import asyncio, sys, synthon as sy\n"
+        "from pathlib import Path\n"
+        "def say(request):\n"
+        "    with Path('calls').open('a') as file: file.write('x')\n"
+        "    return 'a draft'\n"
+        "model = sy.Journaled(sy.FunctionModel(say))\n"
+        "@sy.step(model=model)\n"
+        "async def draft(topic: str) -> str:\n"
+        "    '''Draft.'''\n"
+        "    ...\n"
+        "@sy.program\n"
+        "async def letter(topic: str) -> str:\n"
+        "    text = await draft(topic)\n"
+        "    return f\"{text}: {await sy.ask_person('Send it?')}\"\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(sy.run(letter, 'tea', run_id='r', journal=sy.SQLiteJournal('journal.db')))\n"
+    )
+
+    def call(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=60, check=False)
+
+    def runs(*command: str) -> subprocess.CompletedProcess[str]:
+        return call(sys.executable, "-m", "synthon", "runs", *command, "--journal", "journal.db")
+
+    first = call(sys.executable, "app.py")
+    assert "Suspended: The run 'r' waits for a person: Send it?" in first.stderr
+    listed = runs("list").stdout
+    assert "Send it?" in listed
+    assert runs("answer", "r", "do").returncode == 0
+    resumed = runs("resume", "r")
+    assert (resumed.returncode, resumed.stdout.strip()) == (0, '"a draft: do"'), resumed.stderr
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+async def test_calls_in_flight_end_before_the_run_is_suspended() -> None:
+    counting = Counting(waits_s=0.1)
+
+    @sy.program
+    async def system() -> list[str]:
+        return await asyncio.gather(draft("a"), draft("b"), sy.ask_person("Well?"))
+
+    journal = sy.MemoryJournal()
+    program = system.using(model=sy.Journaled(counting))
+    with pytest.raises(sy.Suspended):
+        await sy.run(program, run_id="r", journal=journal)
+    assert (counting.calls, counting.running) == (2, 0)
+    await answer(journal, "r", "well")
+    assert (await sy.run(program, run_id="r", journal=journal))[2] == "well"
+    assert counting.calls == 2
+
+
+async def test_several_questions_are_answered_by_their_place() -> None:
+    @sy.program
+    async def system() -> list[str]:
+        return await asyncio.gather(*(sy.ask_person(text) for text in ("a?", "b?", "b?")))
+
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.Suspended):
+        await sy.run(system, run_id="r", journal=journal)
+    found = questions(journal, "r")
+    assert sorted(each.text for each in found) == ["a?", "b?", "b?"]
+    with pytest.raises(sy.UserError, match="has 3 open questions"):
+        await answer(journal, "r", "x")
+    for number, each in enumerate(sorted(found, key=lambda each: each.text)):
+        await answer(journal, "r", str(number), place=each.place)
+    result = await sy.run(system, run_id="r", journal=journal)
+    assert result[0] == "0"
+    assert sorted(result[1:]) == ["1", "2"]
+
+
+async def test_a_question_asked_where_nothing_can_be_resumed_is_refused() -> None:
+    with pytest.raises(sy.UserError, match="needs a run that can be resumed"):
+        await sy.ask_person("Well?")
+
+    @sy.program
+    async def system() -> str:
+        return await sy.ask_person("Well?")
+
+    with pytest.raises(sy.UserError, match="needs a run that can be resumed"):
+        await sy.run(system, policy="off")
+
+
+async def test_a_cancelled_run_waits_for_nobody() -> None:
+    journal = sy.MemoryJournal()
+    await suspended(journal, sy.Journaled(Counting()))
+    await cancel(journal, "r")
+    kept = journal.run("r")
+    assert kept is not None
+    assert kept.status == "cancelled"
+    with pytest.raises(sy.UserError, match="cannot be cancelled: it is cancelled"):
+        await cancel(journal, "r")
+
+
+async def test_a_run_that_cannot_be_found_again_says_why() -> None:
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.UserError, match="is not in MemoryJournal"):
+        await resume(journal, "nobody")
+    await suspended(journal, sy.Journaled(Counting()))
+    with pytest.raises(sy.UserError, match="it ran under settings, or was no function of a module"):
+        await resume(journal, "r")
+    with pytest.raises(sy.UserError, match=r"'nowhere:letter' cannot be found: ModuleNotFoundError"):
+        await resume(journal, "r", program="nowhere:letter")

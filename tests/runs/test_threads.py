@@ -1,0 +1,75 @@
+"""Conversations that outlive a run."""
+
+from pathlib import Path
+
+import pytest
+
+import synthon as sy
+
+
+@sy.step
+async def reply(history: list[sy.Message], question: str) -> str:
+    """Answer."""
+    ...
+
+
+@sy.program
+async def chat(name: str, question: str) -> str:
+    talk = sy.Thread(name)
+    said = await reply(await talk.messages(), question)
+    await talk.add(sy.Message("user", question), sy.Message("assistant", said))
+    return said
+
+
+async def test_a_conversation_goes_on_over_runs_and_processes(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def say(request: sy.Request) -> str:
+        seen.append([message.text for message in request.messages[1:]])
+        return f"answer {len(seen)}"
+
+    program = chat.using(model=sy.Journaled(sy.FunctionModel(say)))
+    for question in ("one?", "two?"):
+        with sy.SQLiteJournal(tmp_path / "journal.db") as journal:
+            await sy.run(program, "alice", question, journal=journal, policy="cache")
+    assert seen == [["one?"], ["one?", "answer 1", "two?"]]
+    with sy.SQLiteJournal(tmp_path / "journal.db") as journal:
+        assert len(await sy.Thread("alice", journal).messages()) == 4
+        assert await sy.Thread("bob", journal).messages() == []
+
+
+async def test_a_resumed_run_reads_and_adds_its_turns_once() -> None:
+    journal = sy.MemoryJournal()
+    program = chat.using(model=sy.Journaled(sy.FunctionModel(lambda request: str(len(request.messages)))))
+    for _ in range(3):
+        assert await sy.run(program, "alice", "q", run_id="r", journal=journal) == "2"
+    assert len(await sy.Thread("alice", journal).messages()) == 2
+
+
+async def test_turns_keep_their_parts() -> None:
+    thread = sy.Thread("alice", sy.MemoryJournal())
+    parts = (sy.Text("a", cache=True), sy.Image("aGk="), sy.ToolCall("1", "look", "{}"))
+    turns = [
+        sy.Message("user", parts),
+        sy.Message("tool", (sy.ToolResult("1", (sy.Text("b"),), is_error=True),)),
+        sy.Message("assistant", "c"),
+    ]
+    await thread.add(*turns)
+    assert await thread.messages() == turns
+
+
+async def test_two_who_add_at_once_both_find_a_place(tmp_path: Path) -> None:
+    """The second journal stands for another process: its first choice of a place is taken meanwhile."""
+    path = tmp_path / "journal.db"
+    with sy.SQLiteJournal(path) as one, sy.SQLiteJournal(path) as two:
+        for number in range(5):
+            await sy.Thread("alice", one).add(sy.Message("user", f"one {number}"))
+            await sy.Thread("alice", two).add(sy.Message("user", f"two {number}"))
+        texts = [message.text for message in await sy.Thread("alice", one).messages()]
+    assert texts == [f"{who} {number}" for number in range(5) for who in ("one", "two")]
+
+
+async def test_a_thread_without_a_journal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sy.Defaults, "journal", staticmethod(lambda: None))
+    with pytest.raises(sy.JournalError, match="The thread 'alice' has no journal to lie in"):
+        await sy.Thread("alice").messages()
