@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from tests.nursery import Nursery
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
@@ -68,6 +70,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(f"XDG_{kind}_HOME", str(folder / kind.lower()))
         patch.setenv("SYNTHON_MODELS", MODELS)
         yield folder
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    """Where programs run to be killed."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
 
 
 class NetworkBlocked(BaseException):

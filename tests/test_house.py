@@ -25,13 +25,13 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 2_850  # of code, __init__ aside: docs/decisions/0001, 0003 and 0004
+CORE_LINES = 2_900  # of code, __init__ aside: docs/decisions/0001, 0003 and 0004
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 IMPORT_MODULES = 300
 
 # DESIGN.md section 4 says what a room is about; a quarter more is still about that.
 ROOM_LINES = {
-    "cli": 300,
+    "cli": 600,  # docs/decisions/0004
     "ui": 800,
     "gateway": 1_500,
     "ops": 1_000,

@@ -5,9 +5,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import synthon as sy
+from synthon.cli import main
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import RunRecord
-from synthon.journal import ScoreRecord, SQLiteJournal, content, export, runs, summary, tree
+from synthon.journal import (
+    Correction,
+    ScoreRecord,
+    SQLiteJournal,
+    content,
+    corrections,
+    diverged,
+    export,
+    runs,
+    summary,
+    tree,
+)
 from tests.journal.rows import a_call, a_span
 
 if TYPE_CHECKING:
@@ -124,3 +137,46 @@ def test_reading_changes_nothing(path: Path) -> None:
     runs(path)
     list(export(path, "r1"))
     assert path.read_bytes() == before
+
+
+async def test_what_was_refused_and_what_mended_it_are_read_as_training_data(tmp_path: Path) -> None:
+    @sy.step
+    async def reply(text: str) -> str:
+        """Reply."""
+        ...
+
+    @reply.check(retries=2, level="suggest")
+    def polite(output: str) -> str | None:
+        return None if "please" in output else "say please"
+
+    answers = iter(["no", "go please", "no", "no", "no"])
+    model = sy.Journaled(sy.FunctionModel(lambda _: next(answers), identity="rude"))
+    path = tmp_path / "journal.db"
+    with SQLiteJournal(path) as journal:
+        for text in ("a", "b"):
+            await sy.run(reply.using(model=model), text, journal=journal)
+        journal.flush()
+        found = corrections(path, "reply")
+    refused = Correction("reply", "polite", '{"text":"a"}', "no", "say please", "go please")
+    assert found == [refused, Correction("reply", "polite", '{"text":"b"}', "no", "say please", "")]
+    assert corrections(path, "other") == []
+
+
+async def test_the_calls_that_diverge_are_named(tmp_path: Path) -> None:
+    @sy.step(model=sy.Journaled(sy.FunctionModel(lambda _: "x", identity="x")), temperature=0.0)
+    async def reply(text: str) -> str:
+        """Reply."""
+        ...
+
+    path = tmp_path / "journal.db"
+    with SQLiteJournal(path) as journal:
+        await sy.run(reply, "before", run_id="r", journal=journal)
+        assert diverged(path, "r") == []
+        await sy.run(reply, "after", run_id="r", journal=journal)
+        journal.flush()
+        found = diverged(path, "r")
+    assert [(what, "before" in call, "after" in call) for what, call in found] == [
+        ("gone", True, False),
+        ("new", False, True),
+    ]
+    assert main(["trace", "show", "r", "--journal", str(path)]) == 0

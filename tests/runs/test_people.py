@@ -73,7 +73,7 @@ async def test_a_run_is_resumed_by_its_id_alone(tmp_path: Path) -> None:
         "def say(request):\n"
         "    with Path('calls').open('a') as file: file.write('x')\n"
         "    return 'a draft'\n"
-        "model = sy.Journaled(sy.FunctionModel(say))\n"
+        "model = sy.Journaled(sy.FunctionModel(say, identity='say'))\n"
         "@sy.step(model=model)\n"
         "async def draft(topic: str) -> str:\n"
         "    '''Draft.'''\n"

@@ -5,9 +5,21 @@ from synthon.journal.effects import Doubt, doubts, effect, settle
 from synthon.journal.memory import MemoryJournal
 from synthon.journal.rows import DatasetRow, Row, ScoreRecord
 from synthon.journal.sqlite import SQLiteJournal
-from synthon.journal.traces import Node, RunSummary, content, export, runs, summary, tree
+from synthon.journal.traces import (
+    Correction,
+    Node,
+    RunSummary,
+    content,
+    corrections,
+    diverged,
+    export,
+    runs,
+    summary,
+    tree,
+)
 
 __all__ = [
+    "Correction",
     "DatasetRow",
     "Doubt",
     "MemoryJournal",
@@ -17,8 +29,10 @@ __all__ = [
     "SQLiteJournal",
     "ScoreRecord",
     "content",
+    "corrections",
     "default_journal",
     "default_path",
+    "diverged",
     "doubts",
     "effect",
     "export",

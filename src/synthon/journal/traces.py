@@ -47,6 +47,11 @@ _SCORES = """
 SELECT name, value, source, comment, "of", at FROM scores
 WHERE ("of" = 'span' AND target = ?) OR ("of" = 'call' AND target = ?) ORDER BY n
 """
+_CORRECTIONS = """
+SELECT above.name, checks.name, above.inputs, checks.inputs, checks.output FROM spans AS checks
+JOIN spans AS above ON above.id = checks.parent
+WHERE checks.kind = 'check' AND (:step = '' OR above.name = :step) ORDER BY checks.n
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,21 @@ class RunSummary:
     def seconds(self) -> float:
         """How long it took; 0.0 while it runs."""
         return max(0.0, self.end - self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An output that a check or guard of `step` refused, and what mended it; the texts are the model's.
+
+    `inputs` are the step's, as JSON text; `corrected` is empty where nothing mended it.
+    """
+
+    step: str
+    check: str
+    inputs: str
+    failed: str
+    message: str
+    corrected: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +164,39 @@ def export(path: Place, run: str) -> Iterator[str]:
         yield _line("run", shown)
         for span in _spans(cursor, one.id):
             yield _line("span", _shown(cursor, span))
+
+
+def corrections(path: Place, step: str = "") -> list[Correction]:
+    """What checks and guards refused and what mended it, of one step or of all, the oldest first; each once.
+
+    With `blame` the step is the one whose check it is; `failed` and `corrected` are what the blamed step said.
+    """
+    with closing(_open(path)) as connection:
+        cursor = connection.cursor()
+        found = []
+        for name, check, inputs, shape, corrected in cursor.execute(_CORRECTIONS, {"step": step}).fetchall():
+            told = json.loads(long_text(cursor, shape))
+            said = json.loads(long_text(cursor, corrected) or '""')
+            inputs_ = long_text(cursor, inputs)
+            found.append(Correction(str(name), str(check), inputs_, told["failed"], told["message"], said))
+    return list(dict.fromkeys(found))
+
+
+def diverged(path: Place, run: str) -> list[tuple[str, str]]:
+    """Calls that a resumed run no longer made ("gone") or made for the first time ("new"), as canonical JSON text.
+
+    Empty where nothing was gone. Raises as `summary`.
+    """
+    with closing(_open(path)) as connection:
+        cursor = connection.cursor()
+        one = _summary(cursor, run)
+        text = next((long_text(cursor, value) for _, _, value in cursor.execute(_RUN_TEXTS, (one.id,)).fetchall()), "")
+        found = []
+        for what, digests in (json.loads(text) if text else {}).items():
+            for digest in digests:
+                rows = cursor.execute(_CALL, (one.id, digest)).fetchall()
+                found += [(what, long_text(cursor, request)) for request, _ in rows]
+    return found
 
 
 def _open(path: Place) -> apsw.Connection:

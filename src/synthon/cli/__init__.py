@@ -1,0 +1,49 @@
+"""The command line: parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from synthon import __version__
+from synthon.cli import asking, runs, traces, weights
+from synthon.cli.shell import plain
+from synthon.core.errors import SynthonError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for an error of ours, 2 for usage, 130 for Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+        sys.stdout.flush()
+    except SynthonError as error:
+        if arguments.debug:
+            raise
+        print(f"synthon: {plain(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader, `head` say, has enough; Python flushes stdout once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="synthon", description="Design, optimize and operate compound AI systems.")
+    parser.add_argument("--version", action="version", version=f"synthon {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    rooms = parser.add_subparsers(required=True, metavar="COMMAND")
+    for room in (asking, runs, traces, weights):
+        room.commands(rooms)
+    return parser
+
+
+__all__ = ["main"]

