@@ -107,7 +107,7 @@ async def test_calls_in_flight_end_before_the_run_is_suspended() -> None:
 
     @sy.program
     async def system() -> list[str]:
-        return await asyncio.gather(draft("a"), draft("b"), sy.ask_person("Well?"))
+        return [*await asyncio.gather(draft("a"), draft("b"), sy.ask_person("Well?"))]
 
     journal = sy.MemoryJournal()
     program = system.using(model=sy.Journaled(counting))
