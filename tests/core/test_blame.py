@@ -395,3 +395,91 @@ async def test_a_sub_agent_inside_a_tool_may_blame() -> None:
 
     async with asyncio.timeout(20):
         assert await sy.run(outer.using(model=Scripted().model), journal=sy.MemoryJournal()) == '"cats/1!"'
+
+
+async def test_a_program_that_is_cancelled_before_anything_is_blamed_ends() -> None:
+    query, reply = pieces()
+    waiting = asyncio.Event()
+
+    async def answer(request: sy.Request) -> str:
+        if request.messages[-1].text == "wait!":
+            waiting.set()
+            await asyncio.sleep(60)
+        return request.messages[-1].text
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    program = system.using(model=sy.Journaled(sy.FunctionModel(answer)))
+    for call in (program("wait"), sy.run(program, "wait", journal=sy.MemoryJournal())):
+        waiting.clear()
+        task = asyncio.create_task(call)
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_cancellation_while_others_finish_their_calls_ends_the_program() -> None:
+    query, reply = pieces()
+    asked = asyncio.Event()
+
+    async def answer(request: sy.Request) -> str:
+        if request.messages[-1].text == "slow":
+            asked.set()
+            await asyncio.sleep(60)
+        return request.messages[-1].text
+
+    @sy.step
+    async def slow(text: str) -> str:
+        """Take long."""
+        ...
+
+    @sy.program
+    async def system(text: str) -> list[str]:
+        async def branch() -> str:
+            await asked.wait()
+            return await reply(f"{await query(text)}!")
+
+        return [*await asyncio.gather(slow("slow"), branch())]
+
+    program = system.using(model=sy.Journaled(sy.FunctionModel(answer)))
+    task = asyncio.create_task(sy.run(program, "cats", journal=sy.MemoryJournal()))
+    await asked.wait()
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_orphan_that_goes_on_is_held_and_ended_when_the_program_starts_again() -> None:
+    """A task that nobody awaits makes a call while the program waits to start again; it does not join the new pass."""
+    query, reply = pieces()
+    scripted = Scripted(0.05)
+    ended: list[str] = []
+
+    @sy.step
+    async def aside(text: str) -> str:
+        """Something else."""
+        ...
+
+    async def orphan() -> None:
+        try:
+            for number in range(100):
+                await aside(f"aside {number}")
+        except asyncio.CancelledError as error:
+            ended.append(str(error))
+            raise
+
+    tasks: list[asyncio.Task[None]] = []
+
+    @sy.program(uses=[aside])
+    async def system(text: str) -> str:
+        if not tasks:
+            tasks.append(asyncio.create_task(orphan()))
+        return await reply(f"{await query(text)}!")
+
+    assert await sy.run(system.using(model=scripted.model), "cats", journal=sy.MemoryJournal()) == "cats/1!"
+    await asyncio.wait(tasks)
+    assert ended == ["the program has started again"]

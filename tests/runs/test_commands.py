@@ -14,7 +14,7 @@ from synthon.journal import effect
 @sy.program
 async def pay(amount: int) -> str:
     async def act(key: str) -> str:
-        Path("paid").write_text(key)
+        Path("paid").write_text(key)  # noqa: ASYNC240 - it is about to be killed
         raise KeyboardInterrupt  # as near to a kill as one process comes
 
     return str(json.loads(await effect("pay", amount, act, honours_key=False)))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,33 @@ async def test_a_run_that_cannot_be_found_again_says_why() -> None:
         await resume(journal, "r")
     with pytest.raises(sy.UserError, match=r"'nowhere:letter' cannot be found: ModuleNotFoundError"):
         await resume(journal, "r", program="nowhere:letter")
+
+
+async def test_a_record_says_where_its_program_is_defined(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def inner() -> str:
+        return "x"
+
+    @sy.program
+    async def told() -> str:
+        return "x"
+
+    async def source(program: Callable[[], Awaitable[str]]) -> str:
+        journal = sy.MemoryJournal()
+        await sy.run(program, run_id="r", journal=journal)
+        kept = journal.run("r")
+        assert kept is not None
+        return kept.source
+
+    assert await source(inner) == await source(told) == ""  # made in a function: no place to import it from
+    monkeypatch.setattr(inner, "__qualname__", "inner")
+    assert await source(inner) == f"{__name__}:inner"
+    monkeypatch.setattr(inner, "__module__", "__main__")
+    assert (await source(inner)).endswith("__main__.py:inner")
+
+
+async def test_a_script_that_is_no_python_or_fails_is_refused(tmp_path: Path) -> None:
+    journal = sy.MemoryJournal()
+    await suspended(journal, sy.Journaled(Counting()))
+    (tmp_path / "app.py").write_text("letter = 1 +\n")
+    with pytest.raises(sy.UserError, match=r"cannot be found: SyntaxError"):
+        await resume(journal, "r", program=f"{tmp_path / 'app.py'}:letter")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, to_json
@@ -68,8 +68,8 @@ class Retake:
 
     def begins(self, run: Run) -> bool:
         """Whether the cancellation that just ended the program was blame's; then the run is as at its top."""
-        owner = run.owner
-        if owner is None or not self.asked:
+        owner = cast("asyncio.Task[object]", run.owner)
+        if not self.asked:
             return False
         for _ in range(self.cancels):
             owner.uncancel()
@@ -128,22 +128,25 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
         UserError: no such call, several of them, or the world was acted upon since.
         CancelledError: the program starts again.
     """
-    made = _blamed(step, check, run)
-    retake = None if run is None else run.retake
-    if run is None or retake is None:  # for the type checker: `_blamed` has refused it
-        return
+    alive, retake, made = _blamed(step, check, run)
     key = id(check), made.place
     if retake.tries[key] >= check.retries:
         return
+    listener = sink.get()
+    if listener is not None and not listener.retractable:
+        raise UserError("A program that streams to a listener that cannot take back cannot start again. Await it.")
     retake.tries[key] += 1
     retake.amended[made.place].append(Amendment(made.text, message, check.name))
-    await _restart(run, retake)
+    retake.asked = True  # from here on new calls of this run are parked
+    life = retake.life
+    await alive.quiet()
+    await _ended(alive, retake, life)
 
 
 def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
     """What this check had found wrong with the call it blames, and what that answers now; each is told once."""
-    retake = None if run is None or check.blame is None else run.retake
-    made = None if retake is None else _find(check, retake)
+    retake = None if run is None else run.retake
+    made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
     if retake is None or made is None:
         return []
     found = [each for each in retake.amended[made.place] if each.check == check.name and each not in retake.told]
@@ -151,32 +154,28 @@ def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
     return [(each, made.text) for each in found]
 
 
-def _find(check: Check, retake: Retake) -> Made | None:
-    """The call that a check blames: the latest in this task, else the only one of the run."""
-    fn = None if check.blame is None else check.blame.fn
-    if fn is None:
-        return None
+def _find(fn: Function, retake: Retake) -> Made | None:
+    """The call of a step that a check blames: the latest in this task, else the only one of the run."""
     mine, made = _mine.get({}).get(fn), retake.made.get(fn, [])
     if mine is not None and mine.life is retake.life:
         return mine
     return made[0] if len(made) == 1 else None
 
 
-def _blamed(step: Step[Any, Any], check: Check, run: Run | None) -> Made:
+def _blamed(step: Step[Any, Any], check: Check, run: Run | None) -> tuple[Run, Retake, Made]:
     """The call that a check of `step` blames, or why there is none."""
-    blamed = check.blame
-    name = "" if blamed is None else blamed.name
-    where = f"The check {check.name!r} of step {step.name!r} blames step {name!r}"
+    blamed = cast("Step[Any, Any]", check.blame)
+    where = f"The check {check.name!r} of step {step.name!r} blames step {blamed.name!r}"
     if run is None or run.owner is None or run.journal is None or run.policy == "read_only":
         msg = (
             f"{where}, which needs a program that runs with a journal to write to: what was answered before is read "
             "from there. Call the steps inside a @sy.program, under another policy than 'off' and 'read_only'."
         )
         raise UserError(msg)
-    retake = run.retake
-    found = None if retake is None else _find(check, retake)
+    retake = run.retake or Retake()
+    found = _find(blamed.fn, retake)
     if found is None:
-        made = [] if retake is None or blamed is None else retake.made.get(blamed.fn, [])
+        made = retake.made.get(blamed.fn, [])
         problem = f"was called {len(made)} times, by other tasks" if made else "was not called before in this run"
         msg = f"{where}, which {problem}. Call it, once, in the task that calls {step.name!r}, before it."
         raise UserError(msg)
@@ -186,37 +185,27 @@ def _blamed(step: Step[Any, Any], check: Check, run: Run | None) -> Made:
             "acts, or without blame."
         )
         raise UserError(msg)
-    return found
+    return run, retake, found
 
 
-async def _restart(run: Run, retake: Retake) -> None:
-    listener = sink.get()
-    if listener is not None and not listener.retractable:
-        raise UserError("A program that streams to a listener that cannot take back cannot start again. Await it.")
-    retake.asked = True  # from here on new calls of this run are parked
-    await run.quiet()
-    await _ended(run, retake)
-
-
-async def parked(run: Run) -> None:
+async def parked(run: Run, retake: Retake) -> None:
     """Hold a call of a program that is about to start again; never returns."""
-    retake = run.retake
-    while retake is not None and retake.asked and not retake.cancels:  # noqa: ASYNC110 - over several loops
+    life = retake.life
+    while retake.life is life and not retake.cancels:  # noqa: ASYNC110 - over several loops
         await asyncio.sleep(_POLL_S)
-    if retake is not None:
-        await _ended(run, retake)
+    await _ended(run, retake, life)
 
 
-async def _ended(run: Run, retake: Retake) -> None:
-    """Cancel the program until it ends: it may have caught the last one."""
-    life, owner = retake.life, run.owner
+async def _ended(run: Run, retake: Retake, life: object) -> None:
+    """Cancel the program until this life of it ends: it may have caught the last one."""
+    owner = cast("asyncio.Task[object]", run.owner)
 
     def cancel() -> None:
-        if retake.life is life and retake.asked and owner is not None:
+        if retake.life is life:  # pragma: no branch - one that was on its way when the program started again
             retake.cancels += 1
             owner.cancel()
 
-    while retake.life is life and retake.asked and owner is not None and not owner.done():
+    while retake.life is life and not owner.done():
         owner.get_loop().call_soon_threadsafe(cancel)
         await asyncio.sleep(_POLL_S)
     raise asyncio.CancelledError("the program has started again")

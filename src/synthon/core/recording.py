@@ -70,7 +70,7 @@ class Entry:
         """
         run = self.run
         if run.retake is not None and run.retake.asked:
-            await parked(run)
+            await parked(run, run.retake)
         place = (id(run.journal), self.key)
         while (row := self.read()) is None:
             loop = asyncio.get_running_loop()

@@ -83,7 +83,7 @@ def _imported(source: str) -> Callable[..., Awaitable[object]]:
         found: Any = module
         for each in name.split("."):
             found = getattr(found, each)
-    except (ImportError, AttributeError, OSError, ValueError) as error:
+    except (ImportError, AttributeError, OSError, ValueError, SyntaxError) as error:
         msg = (
             f"The program {source!r} cannot be found: {type(error).__name__}: {error}. Start where the run was "
             "started, or name it as module:name or file.py:name."
