@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import re
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from synthon.core.constraints import Constraint
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ["guardrails_rail", "lmql_query", "outlines_types", "sglang_fork"]
+NAMES = [
+    "guardrails_rail",
+    "langchain_bridge",
+    "llamaindex_bridge",
+    "lmql_query",
+    "outlines_types",
+    "sglang_fork",
+]
 
 
 def example(name: str) -> Any:
@@ -226,3 +234,37 @@ async def test_guardrails_rounds_are_exact_and_streaming_changes_nothing() -> No
     else:
         assert embedded.awaited.startswith("refused: ")
     assert quoted in rail.MESSAGE or quoted == "(no quote)"
+
+
+# ---------------------------------------------------------------------------------------------------- bridges
+
+
+@pytest.mark.engine
+async def test_a_chain_of_langchains_runs_on_our_parts_and_makes_no_call_twice() -> None:
+    told: list[str] = []
+    shown = await example("langchain_bridge").main(told.append)
+    assert shown.kind in {"place", "time", "price"}
+    assert shown.answer
+    assert shown.calls == (3, 0)  # a search, a choice and an answer
+    assert told[0].startswith(f"{shown.kind}: {shown.answer}")
+
+
+@pytest.mark.engine
+async def test_a_query_engine_of_llamaindexs_runs_on_our_parts_and_makes_no_call_twice() -> None:
+    bridge, told = example("llamaindex_bridge"), list[str]()
+    shown = await bridge.main(told.append)
+    assert len(shown.chunks) > 1
+    assert all(bridge.TEXT[chunk.start : chunk.end] == chunk.text for chunk in shown.chunks)
+    assert shown.answer
+    assert "ferry" in shown.theirs[0]
+    assert shown.sources == [f"village:{chunk.start}" for chunk in shown.chunks if "ferry" in chunk.text]
+    assert shown.calls == (2, 0)  # a search and an answer
+
+
+@pytest.mark.parametrize(("name", "library"), [("langchain", "langchain_core"), ("llamaindex", "llama_index.core")])
+def test_a_bridge_without_its_library_says_what_to_install(name: str, library: str) -> None:
+    """In a process of its own, where the library cannot be imported, as if it were not installed."""
+    code = f"import sys, runpy; sys.modules[{library!r}] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+    path = str(ROOT / "examples" / f"{name}_bridge.py")
+    done = subprocess.run([sys.executable, "-c", code, path], check=False, capture_output=True, text=True)
+    assert done.stdout.endswith(f"Run: pip install 'synthon[{name}]'\n"), done.stderr

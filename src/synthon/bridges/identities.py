@@ -1,0 +1,106 @@
+"""What decides the answers of a part from another library, as a text without secrets."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
+from types import CodeType, FunctionType
+from typing import TypeAlias
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+
+from synthon.core.errors import UserError
+from synthon.core.identity import digest, dumps
+
+Identity: TypeAlias = str | Callable[[], str]
+_SECRET = re.compile(
+    r"(^|_|-)(api_?keys?|secrets?|passwords?|token|credentials?|headers|authorization)$", re.IGNORECASE
+)
+_BESIDE = {"callbacks", "callback_manager", "cache", "rate_limiter", "verbose"}  # they watch, and decide nothing
+
+
+def identity_of(part: object, given: Identity | None, name: str) -> Identity:
+    """The given identity, else the part's class and a digest of its fields as they are now, keys left out.
+
+    Raises:
+        UserError: a field's value is code or state that cannot be told.
+    """
+    if given is not None:
+        return given
+    kind = type(part)
+    return f"{kind.__module__}.{kind.__qualname__}#{digest(dumps(_told(part, name, name)))[:32]}"
+
+
+def as_text(identity: Identity) -> str:
+    """What an identity is at this moment."""
+    return identity if isinstance(identity, str) else identity()
+
+
+def _told(value: object, place: str, name: str) -> object:
+    """A value as JSON types.
+
+    Raises:
+        UserError: it is code, or state of a kind that does not show.
+    """
+    if isinstance(value, list | tuple):
+        return [_told(item, f"{place}[{at}]", name) for at, item in enumerate(value)]
+    if isinstance(value, AbstractSet):
+        return sorted(dumps(_told(item, place, name)) for item in value)
+    if isinstance(value, Mapping):
+        return _fields({str(key): item for key, item in value.items()}, place, name)
+    if isinstance(value, BaseModel):
+        shown = {key for key, own in type(value).model_fields.items() if not own.exclude}
+        held = {key: getattr(value, key) for key in sorted(shown - _BESIDE)} | (value.model_extra or {})
+        return [type(value).__qualname__, _fields(held, place, name)]
+    if is_dataclass(value) and not isinstance(value, type):
+        held = {own.name: getattr(value, own.name) for own in fields(value)}
+        return [type(value).__qualname__, _fields(held, place, name)]
+    return _simple(value, place, name)
+
+
+def _simple(value: object, place: str, name: str) -> object:
+    if isinstance(value, enum.Enum | PurePath):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, SecretStr | SecretBytes):
+        return None
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, type):
+        return [f"{value.__module__}.{value.__qualname__}", _shape(value)]
+    if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
+        return [f"{value.__module__}.{value.__qualname__}", _code(value.__code__)]
+    msg = (
+        f"What decides the answers of {name!r} cannot be told: its {place} is {value!r:.200}. "
+        "Pass identity='...', a text (or a function that gives one) that changes whenever the answers may."
+    )
+    raise UserError(msg)
+
+
+def _fields(held: Mapping[str, object], place: str, name: str) -> dict[str, object]:
+    return {key: _told(item, f"{place}.{key}", name) for key, item in held.items() if not _SECRET.search(key)}
+
+
+class _Shapes(GenerateJsonSchema):
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012 - Pydantic's
+
+
+def _shape(kind: type) -> object:
+    return kind.model_json_schema(schema_generator=_Shapes) if issubclass(kind, BaseModel) else None
+
+
+def _code(code: CodeType) -> list[object]:
+    """What a function does; not what the functions it calls do."""
+    constants = [
+        _code(item)
+        if isinstance(item, CodeType)
+        else repr(sorted(map(repr, item)) if isinstance(item, frozenset) else item)
+        for item in code.co_consts
+    ]
+    return [code.co_code.hex(), list(code.co_names), constants]

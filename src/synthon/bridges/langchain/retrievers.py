@@ -1,0 +1,151 @@
+"""Retrievers, from LangChain's to ours and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.vectorstores import VectorStoreRetriever
+
+from synthon.bridges.failures import as_ours
+from synthon.bridges.identities import Identity, as_text, identity_of
+from synthon.bridges.langchain.quiet import quiet
+from synthon.core.errors import Unsupported, UserError
+from synthon.core.identity import to_json
+from synthon.core.portal import sync
+from synthon.core.protocols import Filter, Retriever
+from synthon.core.recording import recorded
+from synthon.core.settings import current
+from synthon.core.values import Passage
+
+_OURS = {"source", "start_index", "end_index", "score", "title"}
+
+
+@dataclass(frozen=True)
+class ChainRetriever:
+    """A retriever of LangChain's whose searches are journaled."""
+
+    retriever: BaseRetriever
+    name: str
+    identity: Identity
+
+    async def search(self, query: str, *, k: int, where: Filter | None = None) -> list[Passage]:
+        """The first `k` of what it finds; a vector store's is asked for `k`, any other finds as many as it is set to.
+
+        Raises:
+            Unsupported: a filter, which LangChain's retrievers share no form of.
+            ProviderError: what LangChain raised.
+        """
+        if where is not None:
+            msg = (
+                f"{self.name!r} takes no filter {where!r}: LangChain's retrievers share none. Set it on the retriever."
+            )
+            raise Unsupported(msg)
+        arguments = {"retriever": as_text(self.identity), "query": query, "k": k}
+        rows = await recorded(self.name, arguments, lambda: self._found(query, k), kind="search")
+        return [Passage(**row) for row in json.loads(rows)]
+
+    async def _found(self, query: str, k: int) -> str:
+        wanted = {"k": k} if isinstance(self.retriever, VectorStoreRetriever) else {}
+        with quiet(), as_ours(f"LangChain's {self.name!r}"):
+            found = await self.retriever.ainvoke(query, None, **wanted)
+        return to_json([asdict(passage_from(document)) for document in found[:k]])
+
+
+def passage_from(document: Document) -> Passage:
+    """A document as a passage; its place, score and title are read from where LangChain's parts put them."""
+    told = document.metadata
+    start = _whole(told.get("start_index"))
+    end = _whole(told.get("end_index")) or (start + len(document.page_content) if "start_index" in told else 0)
+    rest = {str(name): _plain(value) for name, value in told.items() if name not in _OURS and value is not None}
+    score, title = told.get("score"), told.get("title")
+    return Passage(
+        document.page_content,
+        str(told.get("source") or document.id or ""),
+        start,
+        end,
+        float(score) if isinstance(score, int | float) else 0.0,
+        title if isinstance(title, str) else "",
+        rest,
+    )
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _plain(value: object) -> str | int | float | bool:
+    return value if isinstance(value, str | int | float | bool) else to_json(value)
+
+
+def document_from(passage: Passage) -> Document:
+    """A passage as a document."""
+    told: dict[str, Any] = {**passage.metadata, "source": passage.document, "score": passage.score}
+    if passage.end:
+        told |= {"start_index": passage.start, "end_index": passage.end}
+    if passage.title:
+        told["title"] = passage.title
+    return Document(passage.text, metadata=told)
+
+
+class SynthonRetriever(BaseRetriever):
+    """A retriever of LangChain's that one of ours answers."""
+
+    retriever: Any
+    k: Any
+    where: Mapping[str, Any] | None = None
+
+    async def _found(self, query: str) -> list[Document]:
+        passages = await self.retriever.search(query, k=current(self.k), where=self.where)
+        return list(map(document_from, passages))
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain's signature
+    ) -> list[Document]:
+        return sync(lambda: self._found(query))
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - same
+    ) -> list[Document]:
+        return await self._found(query)
+
+
+def retriever(retriever: BaseRetriever, *, name: str | None = None, identity: Identity | None = None) -> ChainRetriever:
+    """A retriever of LangChain's as a retriever here; its searches are journaled.
+
+    Args:
+        retriever: any `BaseRetriever`. A vector store's is asked for as many as a search wants.
+        name: of its spans; left out, its class's.
+        identity: what decides what it finds: a text, or a function that gives one at each search, where documents
+            come and go. Left out, its class and fields as they are now, where they are plain.
+
+    Raises:
+        UserError: it is no retriever, or what decides what it finds cannot be told.
+    """
+    if not isinstance(retriever, BaseRetriever):
+        msg = f"{retriever!r:.200} is no retriever of LangChain's. Pass a BaseRetriever, such as store.as_retriever()."
+        raise UserError(msg)
+    named = name or retriever.get_name()
+    return ChainRetriever(retriever, named, identity_of(retriever, identity, named))
+
+
+def to_retriever(
+    retriever: Retriever, *, k: int = 5, where: Filter | None = None, name: str | None = None
+) -> BaseRetriever:
+    """A retriever of ours, such as an `Index`, as one for LangChain; `k` may be a knob.
+
+    A document's `metadata` holds the passage's own, and `source`, `start_index`, `end_index`, `score` and `title`.
+    """
+    named = name or type(retriever).__name__
+    return SynthonRetriever(retriever=retriever, k=k, where=where, name=named)
