@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         shuffled_ensemble,
         uncertainty_routed,
     )
+    from synthon.tools import IdempotencyKey, tool
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Guard",
     "GuardBlocked",
     "Hedged",
+    "IdempotencyKey",
     "Image",
     "Index",
     "Journal",
@@ -130,6 +132,7 @@ __all__ = [
     "TooManyRequests",
     "Tool",
     "ToolCall",
+    "ToolFailed",
     "ToolResult",
     "ToolSpec",
     "Uncertain",
@@ -182,6 +185,7 @@ __all__ = [
     "shuffled_ensemble",
     "span",
     "step",
+    "tool",
     "uncertainty_routed",
     "where",
 ]
@@ -192,6 +196,7 @@ _LATER = {
     "Fallback": "models",
     "FunctionModel": "models",
     "Hedged": "models",
+    "IdempotencyKey": "tools",
     "Index": "retrieval",
     "Journaled": "models",
     "MemoryJournal": "journal",
@@ -224,6 +229,7 @@ _LATER = {
     "self_consistency": "strategies",
     "session": "models",
     "shuffled_ensemble": "strategies",
+    "tool": "tools",
     "uncertainty_routed": "strategies",
 }
 

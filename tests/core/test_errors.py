@@ -45,6 +45,8 @@ def test_errors_carry_what_failed() -> None:
     assert (check.check, check.output) == ("cites", [1])
     guard = sy.GuardBlocked("stop", guard="keys", evidence="sk-")
     assert (guard.guard, guard.evidence) == ("keys", "sk-")
+    tool = sy.ToolFailed("broken", tool="weather")
+    assert (str(tool), tool.tool) == ("broken", "weather")
     budget = sy.BudgetExceeded("over", spent="1 calls", limit="calls=1")
     assert (budget.spent, budget.limit) == ("1 calls", "calls=1")
 

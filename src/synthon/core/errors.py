@@ -11,6 +11,7 @@ SynthonError
 ├── OutputError               the text does not fit the type (text, expected)
 ├── CheckFailed               a step's check still fails after its retries (check, output)
 ├── GuardBlocked              a guard stopped a value (guard, evidence)
+├── ToolFailed                a tool that a program called failed (tool)
 ├── BudgetExceeded            a limit is reached (spent, limit)
 ├── JournalError              the journal could not read or keep a row
 ├── SchemaTooLarge            a constraint is too costly to compile
@@ -128,6 +129,18 @@ class GuardBlocked(SynthonError):
         super().__init__(message)
         self.guard = guard
         self.evidence = evidence
+
+
+class ToolFailed(SynthonError):
+    """A tool that a program called failed, now or when the call was recorded; a model gets the same as a result.
+
+    Args:
+        tool: the tool's name.
+    """
+
+    def __init__(self, message: str, *, tool: str) -> None:
+        super().__init__(message)
+        self.tool = tool
 
 
 class BudgetExceeded(SynthonError):

@@ -1,0 +1,86 @@
+"""A tool's act under the journal: reads are recorded, effects go through started, act, done; failures are outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import Literal
+
+from synthon.core.errors import BudgetExceeded, JournalError, Suspended, Uncertain, UserError
+from synthon.core.identity import dumps, to_json
+from synthon.core.protocols import Tool
+from synthon.core.recording import recorded
+from synthon.core.running import described
+from synthon.journal.effects import effect
+
+Effect = Literal["read", "write", "egress", "exec"]
+Act = Callable[[str], Awaitable[object]]
+UNDECLARED: frozenset[Effect] = frozenset({"write"})
+_RUNS_OWN = (UserError, BudgetExceeded, Suspended, Uncertain, JournalError)
+
+
+def effects_of(tool: Tool) -> frozenset[Effect]:
+    """What a tool declares; one that declares nothing may do anything, so it writes."""
+    return getattr(tool, "effects", UNDECLARED)
+
+
+def is_ordered(effects: AbstractSet[Effect]) -> bool:
+    """Whether calls must keep their order: what writes does, and what sends without reading."""
+    return "write" in effects or ("egress" in effects and "read" not in effects)
+
+
+async def performed(
+    name: str,
+    arguments: Mapping[str, object],
+    act: Act,
+    *,
+    effects: AbstractSet[Effect],
+    honours_key: bool = False,
+    timeout_s: float | None = None,
+) -> str:
+    """The outcome of one act as JSON text, read from the journal where this call was made before.
+
+    `{"value": ...}`, or `{"error": "..."}` when the tool failed or took longer than `timeout_s`. What concerns the run
+    and not the tool is raised: `UserError`, `BudgetExceeded`, `Suspended`, `Uncertain`, `JournalError`.
+
+    Args:
+        name: with `arguments` (JSON) the call's identity.
+        arguments: all that decides the value.
+        act: does it; gets the idempotency key, empty where none is needed.
+        effects: `write` and `egress` are started on disk before they act; none at all means that equal calls are one.
+        honours_key: whether the receiver acts once on the same key.
+        timeout_s: of the act; a function in a thread goes on behind it.
+    """
+    acting = partial(outcome, act, effects=effects, timeout_s=timeout_s)
+    if effects & {"write", "egress"}:
+        return await effect(name, arguments, acting, honours_key=honours_key)
+    return await recorded(name, arguments, partial(acting, ""), kind="tool", repeats=bool(effects))
+
+
+def failed(row: str) -> str:
+    """What a failed tool said; empty for one that has a value."""
+    return str(json.loads(row)["error"]) if row.startswith('{"error":') else ""
+
+
+def value_of(row: str) -> str:
+    """The value's JSON text; what a person settled a doubtful act with is all value."""
+    return row[len('{"value":') : -1] if row.startswith('{"value":') else row
+
+
+async def outcome(act: Act, key: str, effects: AbstractSet[Effect], timeout_s: float | None) -> str:
+    """What comes of an act without a row of its own, see `performed`."""
+    deadline = asyncio.timeout(timeout_s)
+    try:
+        async with deadline:
+            value = await act(key)
+    except _RUNS_OWN:
+        raise
+    except Exception as error:  # noqa: BLE001 - the edge of a tool: what it raises is its answer
+        if not (isinstance(error, TimeoutError) and deadline.expired()):
+            return dumps({"error": described(error)})
+        doubt = " It may have acted all the same." if effects & {"write", "egress"} else ""
+        return dumps({"error": f"No answer within {timeout_s:g} s.{doubt}"})
+    return f'{{"value":{to_json(value, again=True)}}}'

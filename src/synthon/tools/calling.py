@@ -1,0 +1,86 @@
+"""A model's tool calls, answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from synthon.core.identity import adapter
+from synthon.core.protocols import Tool
+from synthon.core.running import span
+from synthon.core.values import ToolCall, ToolResult
+from synthon.tools.acting import effects_of, failed, is_ordered, performed, value_of
+from synthon.tools.contents import MAX_BYTES, contents, failure
+
+
+async def call_all(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> list[ToolResult]:
+    """Results of a model's calls, in their order, as if they had been made one after another.
+
+    Neighbours that only read run at the same time. A tool with `write`, or with `egress` and no `read`, waits for all
+    calls before it and runs alone. A name that no tool has, and arguments that are no JSON object, are results that
+    tell the model what to mend. If a call raises, those beside it end first.
+
+    Raises:
+        UserError, BudgetExceeded, Suspended, Uncertain, JournalError: what concerns the run and not the tool.
+    """
+    named = {tool.name: tool for tool in tools}
+    results: list[ToolResult] = []
+    together: list[ToolCall] = []
+    for call in calls:
+        tool = named.get(call.name)
+        if tool is not None and is_ordered(effects_of(tool)):
+            results += await _side_by_side(named, together)
+            results += await _side_by_side(named, [call])
+            together = []
+        else:
+            together.append(call)
+    return results + await _side_by_side(named, together)
+
+
+async def _side_by_side(named: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[ToolResult]:
+    found = await asyncio.gather(*(_answered(named, call) for call in calls), return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in found if isinstance(one, ToolResult)]
+
+
+async def _answered(named: Mapping[str, Tool], call: ToolCall) -> ToolResult:
+    tool = named.get(call.name)
+    if tool is None:
+        said = f"There is no tool {call.name!r}. There are: {', '.join(sorted(named)) or 'none'}."
+        return replace(_refused(call, said), call_id=call.id)
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError) as error:
+        arguments = str(error)
+    if not isinstance(arguments, dict):
+        said = f"The arguments of {call.name!r} are no JSON object ({arguments!r}). They must fit {tool.parameters}"
+        return replace(_refused(call, said), call_id=call.id)
+    return replace(await call_tool(tool, arguments), call_id=call.id)
+
+
+async def call_tool(tool: Tool, arguments: Mapping[str, object]) -> ToolResult:
+    """One call of any tool, journaled; a tool that does not journal its calls itself is done so here."""
+    if getattr(tool, "journals", False):
+        return await tool.call(arguments)
+
+    async def act(_key: str) -> object:
+        return await tool.call(arguments)
+
+    row = await performed(tool.name, arguments, act, effects=effects_of(tool))
+    if said := failed(row):
+        return failure(said)
+    try:
+        result: ToolResult = adapter(ToolResult).validate_json(value_of(row))
+    except ValueError:  # a person settled the call with a value of another shape
+        return ToolResult("", contents(json.loads(value_of(row)), MAX_BYTES))
+    return result
+
+
+def _refused(call: ToolCall, said: str) -> ToolResult:
+    with span(call.name, "tool", call.arguments) as opened:
+        opened.output = result = failure(said)
+        return result
