@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         shuffled_ensemble,
         uncertainty_routed,
     )
-    from synthon.tools import IdempotencyKey, tool
+    from synthon.tools import IdempotencyKey, bubblewrap, mcp_tools, monty, serve_mcp, tool
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -149,6 +149,7 @@ __all__ = [
     "best_k",
     "best_of",
     "between",
+    "bubblewrap",
     "chain_of_thought",
     "choice",
     "current",
@@ -165,6 +166,8 @@ __all__ = [
     "knn",
     "knob",
     "local",
+    "mcp_tools",
+    "monty",
     "now",
     "one_of",
     "openai",
@@ -181,6 +184,7 @@ __all__ = [
     "schema",
     "select",
     "self_consistency",
+    "serve_mcp",
     "session",
     "shuffled_ensemble",
     "span",
@@ -213,6 +217,7 @@ _LATER = {
     "beam": "models",
     "best_k": "models",
     "best_of": "strategies",
+    "bubblewrap": "tools",
     "chain_of_thought": "strategies",
     "default_journal": "journal",
     "distribution": "models",
@@ -221,12 +226,15 @@ _LATER = {
     "guarded": "guards",
     "guarded_sync": "guards",
     "local": "models",
+    "mcp_tools": "tools",
+    "monty": "tools",
     "openai": "models",
     "openai_embedder": "models",
     "predict": "strategies",
     "refine": "strategies",
     "select": "models",
     "self_consistency": "strategies",
+    "serve_mcp": "tools",
     "session": "models",
     "shuffled_ensemble": "strategies",
     "tool": "tools",

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 import synthon as sy
 from synthon.tools import FunctionTool, call_all, effects_of
+from tests.tools.words import call, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,18 +31,6 @@ class Place(BaseModel):
 async def weather(city: str, days: Annotated[int, Field(ge=1, description="how many days ahead")] = 1) -> list[str]:
     """The weather in a city."""
     return [f"{city}: sun"] * days
-
-
-def journaled() -> sy.MemoryJournal:
-    return sy.MemoryJournal()
-
-
-def text(result: sy.ToolResult) -> str:
-    return "".join(part.text for part in result.content if isinstance(part, sy.Text))
-
-
-def call(name: str, arguments: object, id_: str = "1") -> sy.ToolCall:
-    return sy.ToolCall(id_, name, arguments if isinstance(arguments, str) else json.dumps(arguments))
 
 
 async def test_a_program_awaits_a_tool_like_the_function_it_is() -> None:
@@ -242,7 +231,7 @@ def astray(at: Nowhere) -> str:  # type: ignore[name-defined]  # noqa: F821 - th
 
 
 async def test_every_call_is_a_row_and_a_resumed_run_does_not_call_again() -> None:
-    journal, calls = journaled(), list[str]()
+    journal, calls = sy.MemoryJournal(), list[str]()
 
     @sy.tool(effects={"read"})
     async def look(place: str) -> str:
@@ -275,7 +264,7 @@ async def test_equal_calls_of_a_pure_tool_are_one() -> None:
         results = await call_all([double], [call("double", {"number": n}) for n in (1, 1, 2)])
         return [*map(text, results), str(await double(1))]
 
-    assert await sy.run(program, journal=journaled()) == ["2", "2", "4", "2"]
+    assert await sy.run(program, journal=sy.MemoryJournal()) == ["2", "2", "4", "2"]
     assert calls == [1, 2]
 
 
@@ -348,7 +337,7 @@ class Own:
 
 
 async def test_a_tool_of_ones_own_is_journaled_and_counts_as_one_that_writes() -> None:
-    own, journal = Own(), journaled()
+    own, journal = Own(), sy.MemoryJournal()
     assert effects_of(own) == {"write"}
 
     async def program() -> list[sy.ToolResult]:
@@ -421,7 +410,7 @@ async def test_a_program_is_a_tool_whose_own_calls_are_its_rows() -> None:
     async def program() -> list[str]:
         return [text(await agent.call({"place": "home"})), await agent("here")]
 
-    journal = journaled()
+    journal = sy.MemoryJournal()
     assert await sy.run(program, run_id="r", journal=journal) == ["HOME 1", "HERE 1"]
     assert await sy.run(program, run_id="r", journal=journal) == ["HOME 1", "HERE 1"]
     assert calls == ["home", "here"]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from synthon.core.errors import UserError
 from synthon.core.identity import adapter
 from synthon.core.protocols import Tool
 from synthon.core.running import span
@@ -26,6 +27,10 @@ async def call_all(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> list[Too
         UserError, BudgetExceeded, Suspended, Uncertain, JournalError: what concerns the run and not the tool.
     """
     named = {tool.name: tool for tool in tools}
+    if len(named) < len(tools):
+        names = sorted(tool.name for tool in tools)
+        msg = f"Two tools have the same name, so that one would answer for the other: {names}. Rename one."
+        raise UserError(msg)
     results: list[ToolResult] = []
     together: list[ToolCall] = []
     for call in calls:

@@ -14,10 +14,12 @@ def contents(value: object, max_bytes: int) -> tuple[Text | Image, ...]:
 
     All text together takes at most `max_bytes` of UTF-8; a note says how much was left out.
     """
-    listed = isinstance(value, list | tuple) and any(isinstance(item, Image) for item in value)
+    items = (
+        value if isinstance(value, list | tuple) and any(isinstance(item, Image | Text) for item in value) else [value]
+    )
     parts: list[Text | Image] = []
     left = max_bytes
-    for item in value if isinstance(value, list | tuple) and listed else [value]:
+    for item in items:
         if isinstance(item, Image) and len(item.data) <= _IMAGE_CHARS:
             parts.append(item)
             continue

@@ -1,0 +1,42 @@
+"""Pages of listed hosts, and of no other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from synthon.core.values import Image
+from synthon.tools.function import FunctionTool, tool
+
+
+def http_get(
+    hosts: Collection[str], *, max_bytes: int = 1_000_000, timeout_s: float = 20.0
+) -> FunctionTool[[str], str | Image]:
+    """A tool that fetches a page, if its host is on the list, and so is every host it is redirected to.
+
+    What a listed name resolves to must be a public address, unless the address itself is listed; it is the address that
+    is then connected to. No cookies, no proxy of the environment, no password in an address.
+
+    Args:
+        hosts: "example.org" (its ports 80 and 443), "*.example.org" (what is below it), "example.org:8080",
+            "127.0.0.1:8000".
+        max_bytes: of a page; one that is longer is cut.
+        timeout_s: of a call, redirects included.
+    """
+    listed = frozenset(host.lower() for host in hosts)
+
+    async def get(url: str) -> str | Image:
+        from synthon.tools._fetching import fetch  # noqa: PLC0415 - loads aiohttp
+
+        return await fetch(url, listed, max_bytes)
+
+    words = f"Fetch a page over HTTP. Only these hosts may be asked: {', '.join(sorted(listed))}."
+    # a GET may be sent twice (RFC 9110, section 9.2.2), so it honours the key
+    made = tool(
+        name="http_get",
+        description=words,
+        effects={"read", "egress"},
+        honours_key=True,
+        timeout_s=timeout_s,
+        max_bytes=max_bytes,
+    )
+    return made(get)

@@ -1,0 +1,94 @@
+"""Our tools and programs as an MCP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from synthon.core.errors import MissingExtra
+from synthon.core.protocols import Tool
+from synthon.core.values import Text, ToolCall
+from synthon.tools.acting import effects_of
+from synthon.tools.calling import call_all
+from synthon.tools.function import tool
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel import Server
+
+
+def mcp_server(*served: Any, name: str = "synthon") -> Server[Any]:
+    """An MCP server (of the package `mcp`, which runs it over any transport) that offers tools, steps and programs.
+
+    A tool's effects become its hints. Every call is a run of its own in the default journal.
+
+    Args:
+        served: tools, steps and programs.
+        name: what the server says it is called.
+
+    Raises:
+        MissingExtra: `mcp` is not installed.
+    """
+    try:
+        import mcp_types as types  # noqa: PLC0415 - an extra
+        from mcp.server.lowlevel import Server  # noqa: PLC0415 - same
+    except ImportError as error:
+        raise MissingExtra(
+            "sy.mcp_server needs 'mcp', which is not installed. Run: pip install 'synthon[mcp]'"
+        ) from error
+    tools: list[Tool] = [tool(one) if hasattr(type(one), "part") else one for one in served]
+
+    def described(one: Tool) -> Any:
+        effects = effects_of(one)
+        hints = types.ToolAnnotations(
+            read_only_hint=not effects & {"write", "egress"} or effects == {"read", "egress"},
+            open_world_hint="egress" in effects,
+            idempotent_hint=bool(getattr(one, "honours_key", False)),
+        )
+        schema = json.loads(one.parameters)
+        return types.Tool(name=one.name, description=one.description, input_schema=schema, annotations=hints)
+
+    async def listed(_context: Any, _params: Any) -> Any:
+        return types.ListToolsResult(tools=list(map(described, tools)))
+
+    async def called(_context: Any, params: Any) -> Any:
+        (result,) = await call_all(tools, [ToolCall("", params.name, json.dumps(params.arguments or {}))])
+        blocks: list[Any] = [
+            types.TextContent(text=part.text)
+            if isinstance(part, Text)
+            else types.ImageContent(data=part.data, mime_type=part.media_type)
+            for part in result.content
+        ]
+        return types.CallToolResult(content=blocks, is_error=result.is_error)
+
+    return Server(name, on_list_tools=listed, on_call_tool=called)
+
+
+async def serve_mcp(*served: Any, name: str = "synthon", host: str = "127.0.0.1", port: int | None = None) -> None:
+    """Offer tools, steps and programs over MCP until cancelled: on standard input and output, or over HTTP at a port.
+
+    Over HTTP it listens at `http://HOST:PORT/mcp` without authorization: on loopback, or behind a gateway.
+
+    Args:
+        served: tools, steps and programs.
+        name: what the server says it is called.
+        host: where to listen.
+        port: of HTTP; None for standard input and output.
+    """
+    server = mcp_server(*served, name=name)
+    if port is None:
+        from mcp.server.stdio import stdio_server  # noqa: PLC0415 - an extra
+
+        async with stdio_server() as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+    else:
+        import uvicorn  # noqa: PLC0415 - an extra
+
+        app = server.streamable_http_app(host=host)
+        http = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
+        serving = asyncio.create_task(http.serve())
+        try:
+            await asyncio.shield(serving)
+        finally:
+            http.should_exit = True  # cancelled from outside it would leave its socket open
+            await serving
