@@ -22,6 +22,7 @@ from tests.tools.words import call, text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow  # each server is an interpreter that imports mcp
 STRANGER = Path(__file__).with_name("stranger.py")
 COMMAND = [sys.executable, str(STRANGER)]
 

@@ -60,6 +60,16 @@ async def test_time_is_limited(sandbox: Sandbox) -> None:
     assert ran.stdout == "on\n" or sandbox.name == "bubblewrap"  # there it lies in a buffer
 
 
+async def test_output_and_value_are_bounded(sandbox: Sandbox) -> None:
+    ran = await sandbox.run("print('x' * 200_000)\n1")
+    assert (ran.value, ran.error) == (1, "")
+    assert ran.stdout.endswith("x\n[100,001 of 200,001 bytes were left out]")
+    ran = await sandbox.run("print('on')\n'x' * 2_000_000")
+    assert ran.value is None
+    assert "more than" in ran.error or "longer than" in ran.error
+    assert not ran.timed_out
+
+
 async def test_a_file_name_that_leads_elsewhere_is_refused(sandbox: Sandbox) -> None:
     for name in ("../x", "/etc/x", "..", "", "a/b", "a\0"):
         with pytest.raises(sy.UserError, match="plain file names"):

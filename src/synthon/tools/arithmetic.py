@@ -62,12 +62,12 @@ def calculator(expression: str) -> str:
     text = expression.strip().replace("^", "**").replace("×", "*").replace("÷", "/")
     try:
         with localcontext(Context(prec=_DIGITS, Emax=9999, Emin=-9999)):
-            found = _value(ast.parse(text, mode="eval").body) + 0
+            found = (_value(ast.parse(text, mode="eval").body) + 0).normalize()  # the sum makes -0 a 0
+            return f"{found:f}" if -_DIGITS < found.adjusted() < _DIGITS else str(found)
     except SyntaxError as error:
         raise ValueError(f"{expression!r} is no arithmetic expression: {error.msg}.") from error
     except (DecimalException, OverflowError, RecursionError, TypeError) as error:
         raise ValueError(f"{expression!r} has no value: {type(error).__name__}.") from error
-    return f"{found.normalize():f}" if -_DIGITS < found.adjusted() < _DIGITS else str(found.normalize())
 
 
 def _value(node: ast.AST) -> Decimal:

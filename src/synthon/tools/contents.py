@@ -36,15 +36,16 @@ def worded(value: object) -> str:
     return value if isinstance(value, str) else to_json(value)
 
 
-def cut(text: str, max_bytes: int) -> str:
-    """At most `max_bytes` of the text, and a note of how much was left out."""
+def cut(text: str, max_bytes: int, *, of: int | None = None) -> str:
+    """At most `max_bytes` of the text, and a note of how much was left out; `of` is its length if some is gone."""
     whole = text.encode(errors="replace")
-    if len(whole) <= max_bytes:
+    length = len(whole) if of is None else of
+    if length <= max_bytes:
         return text
     kept = whole[:max_bytes].decode(errors="ignore")
-    return f"{kept}\n[{len(whole) - max_bytes:,} of {len(whole):,} bytes were left out]"
+    return f"{kept}\n[{length - max_bytes:,} of {length:,} bytes were left out]"
 
 
-def failure(text: str, max_bytes: int = MAX_BYTES) -> ToolResult:
+def failure(text: str) -> ToolResult:
     """A failed call, in words that tell the model what to mend."""
-    return ToolResult("", (Text(cut(text, max_bytes)),), is_error=True)
+    return ToolResult("", (Text(cut(text, MAX_BYTES)),), is_error=True)

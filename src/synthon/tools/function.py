@@ -88,7 +88,7 @@ class FunctionTool(Generic[P, T]):
                 return result
         row = await self._performed(given)
         if said := failed(row):
-            return failure(said, self.max_bytes)
+            return failure(said)
         return ToolResult("", contents(self._value(row), self.max_bytes))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from synthon.core.errors import MissingExtra
+from synthon.core.identity import to_json
 from synthon.tools.contents import cut
-from synthon.tools.sandboxes import OUTPUT_BYTES, Ran, contents_of, plain
+from synthon.tools.sandboxes import OUTPUT_BYTES, VALUE_BYTES, Ran, contents_of, plain
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,12 @@ class monty:  # noqa: N801 - users call it as a function
         self, library: Any, code: str, files: Mapping[str, bytes], inputs: Mapping[str, object], timeout_s: float
     ) -> Ran:
         printed: list[str] = []
-        room = [OUTPUT_BYTES]
+        length = [0]
 
         def take(_stream: str, text: str) -> None:
-            if room[0] > 0:
+            if length[0] < OUTPUT_BYTES:
                 printed.append(text)
-                room[0] -= len(text.encode(errors="replace"))
+            length[0] += len(text.encode(errors="replace"))
 
         memory = self.memory_mb << 20
         limits = {"max_feed_duration_secs": timeout_s, "max_total_sleep_secs": timeout_s, "max_memory": memory}
@@ -74,7 +76,10 @@ class monty:  # noqa: N801 - users call it as a function
                     value, error = None, failed
         said = "" if error is None else str(error)
         timed_out = getattr(error, "timed_out", False) or said.startswith("TimeoutError: ")
-        return Ran(plain(value), cut("".join(printed), OUTPUT_BYTES), said, timed_out)
+        stdout, text = cut("".join(printed), OUTPUT_BYTES, of=length[0]), to_json(value)
+        if len(text) > VALUE_BYTES:
+            return Ran(None, stdout, f"The value of the code is longer than {VALUE_BYTES:,} bytes.")
+        return Ran(json.loads(text), stdout, said, timed_out)
 
 
 def _library() -> Any:

@@ -20,9 +20,9 @@ from typing import cast
 from synthon.core.errors import MissingExtra, UserError
 from synthon.tools._filter import seccomp
 from synthon.tools.contents import cut
-from synthon.tools.sandboxes import OUTPUT_BYTES, Ran, contents_of, plain
+from synthon.tools.sandboxes import OUTPUT_BYTES, VALUE_BYTES, Ran, contents_of, plain
 
-_VALUE_BYTES = 1_000_000
+_FLOOD_BYTES = OUTPUT_BYTES + VALUE_BYTES
 _CONFINED = Path(__file__).with_name("_confined.py")
 
 
@@ -72,6 +72,8 @@ class bubblewrap:  # noqa: N801 - users call it as a function
             )
             raise UserError(msg)
         stdout = cut("".join(parts[:1]), OUTPUT_BYTES)
+        if status is None and len(said) > _FLOOD_BYTES:
+            return Ran(None, stdout, f"Stopped, since it wrote more than {_FLOOD_BYTES:,} bytes.")
         if status is None:
             return Ran(None, stdout, f"Stopped after {timeout_s:g} s.", timed_out=True)
         return _reported(stdout, parts[1:], status)
@@ -140,8 +142,8 @@ async def _output(command: list[str], job: bytes, timeout_s: float) -> tuple[byt
                 given.close()
             while piece := await told.read(1 << 16):
                 said += piece
-                if len(said) > OUTPUT_BYTES + _VALUE_BYTES:
-                    return bytes(said), -1
+                if len(said) > _FLOOD_BYTES:
+                    return bytes(said), None
             return bytes(said), await process.wait()
     except TimeoutError:
         return bytes(said), None
@@ -152,9 +154,9 @@ async def _output(command: list[str], job: bytes, timeout_s: float) -> tuple[byt
 
 
 def _reported(stdout: str, report: list[str], status: int) -> Ran:
-    """The report after the second mark; code that ends its process or prints too much gives none, or a forged one."""
+    """The report after the second mark; code that ends its process gives none, or a forged one."""
     with suppress(ValueError, RecursionError, LookupError):
         found = json.loads(report[0])
         if isinstance(found, dict):
             return Ran(plain(found.get("value")), stdout, str(found.get("error", "")))
-    return Ran(None, stdout, f"The code ended its process (status {status}), or its output was too long.")
+    return Ran(None, stdout, f"The code ended its process (status {status}).")

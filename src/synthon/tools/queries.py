@@ -86,12 +86,17 @@ def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
 
     def answer(query: str, rows: int, timeout_s: float) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
         with lock:
+            names: list[str] = []
             end = time.monotonic() + timeout_s
             connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
             try:
+                found: list[Sequence[object]] = []
                 cursor = connection.execute(query)
-                found = [row for row, _ in zip(cursor, range(rows), strict=False)]
-                names = [name for name, *_ in cursor.get_description()] if found else []
+                for row in cursor:
+                    names = [name for name, *_ in cursor.get_description()]
+                    found.append(row)
+                    if len(found) == rows:
+                        break
                 cursor.close(force=True)
             except apsw.InterruptError as error:
                 raise TimeoutError(f"The query was stopped after {timeout_s:g} s.") from error

@@ -62,7 +62,7 @@ class RemoteTool:
             timeout_s=self.timeout_s,
         )
         if said := failed(row):
-            return failure(clean(said), self.max_bytes)
+            return failure(clean(said))
         found = json.loads(value_of(row))
         if not isinstance(found, list) or len(found) != 2:  # noqa: PLR2004 - a person settled it with another value
             return ToolResult("", contents(found, self.max_bytes))
@@ -116,12 +116,11 @@ async def mcp_tools(
             except BaseException as error:
                 raised = error
                 raise
-    except BaseExceptionGroup as group:  # what the client's task groups make of any exception
+    except (BaseExceptionGroup, OSError, mcp.MCPError) as broken:  # the client's task groups make groups of errors
         if raised is not None:
             raise raised from None
-        raise UserError(
-            f"The MCP server {origin!r} cannot be reached: {_first(group)!r}. Start it, or mend it."
-        ) from group
+        msg = f"The MCP server {origin!r} cannot be reached: {_first(broken)!r}. Look whether it starts and answers."
+        raise UserError(msg) from broken
 
 
 def _first(error: BaseException) -> BaseException:

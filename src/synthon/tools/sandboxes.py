@@ -12,6 +12,7 @@ from synthon.core.identity import to_json
 from synthon.core.values import JSON
 
 OUTPUT_BYTES = 100_000
+VALUE_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

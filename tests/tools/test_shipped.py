@@ -1,0 +1,495 @@
+"""The tools that come with the house: arithmetic, dates, code, SQL, files, pages, passages."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import json
+import os
+import sqlite3
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import duckdb
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+import synthon as sy
+from synthon.tools import (
+    FunctionTool,
+    calculator,
+    calendar,
+    effects_of,
+    http_get,
+    python,
+    search,
+    sql,
+    workspace,
+)
+from tests.tools.confining import sandbox_of
+from tests.tools.words import text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PNG = base64.b64decode("iVBORw0KGgo=")
+today, days_between, date_after = calendar
+
+
+# ------------------------------------------------------------------------------------------------- arithmetic
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("0.1 + 0.2", "0.3"),
+        ("(12.5 + 3) * 4 ** 2 / 7", "35.428571428571428571428571428571428571428571428571"),
+        ("2^10", "1024"),
+        ("7 × 6 ÷ 2", "21"),
+        ("-7 // 2", "-4"),
+        ("-7 % 3", "2"),
+        ("2 ** 100", "1267650600228229401496703205376"),
+        ("sqrt(2) ** 2 - 2 < 1", None),
+        ("round(sqrt(2), 3) + round(1.5)", "3.414"),
+        ("floor(-1.5) + ceil(1.2) + abs(-3) + max(1, 2) + min(3, 4)", "8"),
+        ("round(sin(pi / 2), 12)", "1"),
+        ("round(ln(e) + log10(1000) + exp(0), 20)", "5"),
+        ("+3", "3"),
+        ("1e3", "1000"),
+        ("-0", "0"),
+        ("10 ** 60", "1E+60"),
+    ],
+)
+async def test_a_calculation_is_exact(expression: str, value: str | None) -> None:
+    result = await calculator.call({"expression": expression})
+    assert (text(result) if not result.is_error else None) == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "1 / 0",
+        "10 ** 10 ** 10",
+        "9 ** 9 ** 9 ** 9",
+        "sqrt(-1)",
+        "1 +",
+        "",
+        "__import__('os')",
+        "x",
+        "'a' * 3",
+        "True + 1",
+        "[1][0]",
+        "max()",
+        "sqrt(1, 2, 3)",
+        "max(1, key=2)",
+        "sin(10 ** 400)",
+        "(" * 150 + "1" + ")" * 150 + " +",
+        "1" * 501,
+        "-" * 490 + "1" + " and 1",
+        "(1).real",
+        "1j",
+    ],
+)
+async def test_what_is_no_calculation_is_told_to_the_model(expression: str) -> None:
+    result = await calculator.call({"expression": expression})
+    assert result.is_error
+    assert text(result).startswith("ValueError: ")
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9).filter(bool))
+async def test_whole_numbers_calculate_as_pythons(a: int, b: int) -> None:
+    found = await calculator(f"({a}) // ({b}) * ({b}) + ({a}) % ({b})")
+    assert Decimal(found) == a
+    assert Decimal(await calculator(f"({a}) % ({b})")) == a % b
+
+
+# ------------------------------------------------------------------------------------------------------ dates
+
+
+async def test_dates() -> None:
+    assert (await today()).startswith(dt.datetime.now(dt.UTC).date().isoformat()[:8])
+    assert await days_between(dt.date(2024, 1, 1), dt.date(2025, 1, 1)) == 366
+    assert text(await days_between.call({"first": "2024-03-01", "last": "2024-02-28"})) == "-2"
+    assert text(await date_after.call({"date": "2024-01-31", "months": 1})) == "2024-02-29, Thursday"
+    assert await date_after(dt.date(2024, 2, 29), years=1, days=1) == "2025-03-01, Saturday"
+    assert await date_after(dt.date(2024, 1, 15), months=-13, weeks=1) == "2022-12-22, Thursday"
+    assert (await date_after.call({"date": "31.1.2024"})).is_error
+    assert (await date_after.call({"date": "2024-01-31", "years": 9_000})).is_error
+
+
+async def test_a_resumed_run_has_the_day_it_had() -> None:
+    journal = sy.MemoryJournal()
+
+    async def program() -> str:
+        return await today()
+
+    first = await sy.run(program, run_id="r", journal=journal)
+    assert await sy.run(program, run_id="r", journal=journal, policy="replay_only") == first
+
+
+# ------------------------------------------------------------------------------------------------------- code
+
+
+@pytest.mark.parametrize("name", ["monty", "bubblewrap"])
+async def test_code_as_a_tool(name: str) -> None:
+    run = python(sandbox_of(name))
+    assert effects_of(run) == {"exec"}
+    assert await run("print('so')\n6 * 7") == "so\n42"
+    assert (await run("x = 1")).startswith("It ran and printed nothing.")
+    failed = await run.call({"code": "print('so far')\n1 / 0"})
+    assert failed.is_error
+    assert "so far\n" in text(failed)
+    assert "ZeroDivisionError" in text(failed)
+
+
+# -------------------------------------------------------------------------------------------------------- SQL
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as made:
+        made.execute("CREATE TABLE item (name TEXT, price REAL, picture BLOB)")
+        made.executemany("INSERT INTO item VALUES (?, ?, ?)", [(f"n{n}", n, b"\xff") for n in range(150)])
+    made.close()
+    return path
+
+
+@pytest.fixture
+def quack(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.duckdb"
+    with duckdb.connect(str(path)) as made:
+        made.execute("CREATE TABLE item AS SELECT 'n' || i AS name, i AS price FROM range(150) t(i)")
+    return path
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+async def test_a_query_of_sqlite(shop: Path) -> None:
+    query = sql(shop)
+    assert effects_of(query) == {"read"}
+    assert "CREATE TABLE item (name TEXT, price REAL, picture BLOB)" in query.description
+    one = json.loads(await query("SELECT name, price, picture FROM item WHERE price = 3"))
+    assert one == {"columns": ["name", "price", "picture"], "rows": [["n3", 3.0, "x'ff'"]]}
+    many = await query("SELECT name FROM item")
+    assert many.endswith("\n[there are more rows; 100 are shown]")
+    assert json.loads(await query("SELECT name FROM item WHERE price < 0"))["rows"] == []
+    assert json.loads(await query("PRAGMA table_info(item)"))["rows"][0][1] == "name"
+    wrong = await query.call({"query": "SELECT colour FROM item"})
+    assert wrong.is_error
+    assert "no such column: colour" in text(wrong)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "INSERT INTO item VALUES ('x', 1, NULL)",
+        "DELETE FROM item",
+        "DROP TABLE item",
+        "CREATE TABLE x (y)",
+        "CREATE TEMP TABLE x (y)",
+        "ATTACH 'OUT' AS other",
+        "VACUUM INTO 'OUT'",
+        "PRAGMA writable_schema = 1",
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA temp_store_directory = '/'",
+        "SELECT load_extension('OUT')",
+        "SELECT readfile('/etc/passwd')",
+        "SELECT writefile('OUT', 'x')",
+        "SELECT randomblob(100000000)",
+        "SELECT 1; DELETE FROM item",
+        "CREATE VIRTUAL TABLE x USING fts5(y)",
+        "SELECT edit('x')",
+    ],
+)
+async def test_a_query_of_sqlite_changes_nothing_and_reaches_nothing_else(attempt: str, shop: Path) -> None:
+    before = contents_of(shop.parent)
+    result = await sql(shop).call({"query": attempt.replace("OUT", str(shop.parent / "out.db"))})
+    assert result.is_error
+    assert contents_of(shop.parent) == before
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "ATTACH 'OUT' AS other",
+        "VACUUM INTO 'OUT'",
+        "PRAGMA writable_schema = 1",
+        "SELECT load_extension('OUT')",
+        "CREATE VIRTUAL TABLE x USING fts5(y)",
+    ],
+)
+async def test_one_that_may_write_writes_its_own_database_only(attempt: str, shop: Path) -> None:
+    query = sql(shop, write=True)
+    assert effects_of(query) == {"read", "write"}
+    out = shop.parent / "out.db"
+    assert (await query.call({"query": attempt.replace("OUT", str(out))})).is_error
+    assert not out.exists()
+    await query("DELETE FROM item WHERE price > 1")
+    assert json.loads(await query("SELECT count(*) FROM item"))["rows"] == [[2]]
+    connection = apsw.Connection(str(shop))
+    assert connection.execute("SELECT count(*) FROM item").get == 2
+    connection.close()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+async def test_a_query_that_never_ends_is_stopped(engine: Any) -> None:
+    query = sql(":memory:", engine=engine, timeout_s=0.3)
+    endless = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r"
+    result = await query.call({"query": endless})
+    assert text(result) == "TimeoutError: The query was stopped after 0.3 s."
+    assert json.loads(await query("SELECT 1 AS one")) == {"columns": ["one"], "rows": [[1]]}
+
+
+async def test_a_query_of_duckdb(quack: Path) -> None:
+    query = sql(quack, engine="duckdb")
+    assert "CREATE TABLE item" in query.description
+    assert json.loads(await query("SELECT sum(price) AS total FROM item")) == {"columns": ["total"], "rows": [[11175]]}
+    assert (await query("FROM item")).endswith("[there are more rows; 100 are shown]")
+    assert json.loads(await query("SELECT DATE '2024-02-29' AS day"))["rows"] == [["2024-02-29"]]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "INSERT INTO item VALUES ('x', 1)",
+        "COPY item TO 'OUT'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "ATTACH 'OUT' AS other",
+        "SET enable_external_access = true",
+        "SET lock_configuration = false",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "EXPORT DATABASE 'OUT'",
+        "SELECT * FROM glob('/*')",
+    ],
+)
+async def test_a_query_of_duckdb_changes_nothing_and_reaches_nothing_else(attempt: str, quack: Path) -> None:
+    out = quack.parent / "out"
+    result = await sql(quack, engine="duckdb").call({"query": attempt.replace("OUT", str(out))})
+    assert result.is_error, text(result)
+    assert not out.exists()
+
+
+async def test_a_database_that_is_not_there_is_the_users_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(sy.UserError, match="no database at"):
+        sql(tmp_path / "none.db")
+    monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
+    with pytest.raises(sy.MissingExtra, match=r"pip install 'synthon\[duckdb\]'"):
+        sql(":memory:", engine="duckdb")
+
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def files(folder: Path, **options: Any) -> dict[str, FunctionTool[..., Any]]:
+    return {tool.name: tool for tool in workspace(folder, **options)}
+
+
+async def test_files_of_a_workspace(tmp_path: Path) -> None:
+    tools = files(tmp_path)
+    assert text(await tools["list_files"].call({})) == "The workspace is empty."
+    assert await tools["write_file"](path="a/b/note.txt", text="hé") == "3 bytes are written to a/b/note.txt."
+    await tools["append_file"](path="a/b/note.txt", text="!")
+    await tools["append_file"](path="new.txt", text="n")
+    assert await tools["read_file"](path="a/b/note.txt") == "hé!"
+    assert (tmp_path / "a/b/note.txt").read_text(encoding="utf-8") == "hé!"
+    await tools["write_file"](path="a/b/note.txt", text="x")
+    assert await tools["list_files"]() == "a/b/note.txt (1)\nnew.txt (1)"
+    assert await tools["delete_file"](path="new.txt") == "new.txt is deleted."
+    assert await tools["delete_file"](path="new.txt") == "There is no new.txt."
+    assert not (tmp_path / "new.txt").exists()
+    (tmp_path / "p.png").write_bytes(PNG)
+    assert (await tools["read_file"].call({"path": "p.png"})).content == (sy.Image("iVBORw0KGgo=", "image/png"),)
+    assert effects_of(tools["write_file"]) == {"write"}
+    assert (await tools["read_file"].call({"path": "none"})).is_error
+
+
+async def test_a_workspace_that_is_only_read_has_no_tool_that_writes(tmp_path: Path) -> None:
+    assert set(files(tmp_path, write=False)) == {"list_files", "read_file"}
+    with pytest.raises(sy.UserError, match="no folder"):
+        workspace(tmp_path / "none")
+
+
+async def test_no_path_leads_out_of_a_workspace(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    (inside / "real").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "secret.txt").write_text("secret", encoding="utf-8")
+    (inside / "link.txt").symlink_to(outside / "secret.txt")
+    (inside / "dir").symlink_to(outside)
+    (inside / "up").symlink_to("..")
+    (inside / "real/loop").symlink_to(inside)
+    (inside / "dangling").symlink_to(outside / "new.txt")
+    os.mkfifo(inside / "pipe")
+    tools = files(inside)
+    paths = [
+        *("../out/secret.txt", str(outside / "secret.txt"), "link.txt", "dir/secret.txt", "up/out/secret.txt", "dir"),
+        *("real/../../out/secret.txt", "real/loop/link.txt", "dangling", "pipe", "", ".", "..", "/", "real", "a\0b"),
+        *("./../out/secret.txt", "real/./../../out/secret.txt", "x" * 5_000, "dir/new/deep.txt", "//etc/passwd"),
+    ]
+    for path in paths:
+        for name, extra in (("read_file", {}), ("write_file", {"text": "x"}), ("append_file", {"text": "x"})):
+            result = await tools[name].call({"path": path, **extra})
+            assert result.is_error, (name, path)
+            assert "secret" not in text(result).replace("secret.txt", "")
+        if path not in {"link.txt", "dangling", "pipe", "dir"}:  # a link itself may go, what it leads to may not
+            assert (await tools["delete_file"].call({"path": path})).is_error or path.startswith("x"), path
+    assert text(await tools["list_files"].call({})) == "The workspace is empty."
+    await tools["delete_file"](path="link.txt")
+    await tools["delete_file"](path="dir")
+    assert sorted(path.name for path in outside.iterdir()) == ["secret.txt"]
+    assert (outside / "secret.txt").read_text(encoding="utf-8") == "secret"
+
+
+async def test_a_workspace_has_a_size(tmp_path: Path) -> None:
+    tools = files(tmp_path, max_bytes=10, max_total_bytes=25)
+    await tools["write_file"](path="a", text="x" * 10)
+    for name, wanted in (("write_file", "x" * 11), ("append_file", "x")):
+        result = await tools[name].call({"path": "a", "text": wanted})
+        assert "would hold more than 10 bytes" in text(result)
+    await tools["write_file"](path="b", text="x" * 10)
+    assert "The workspace would hold more than 25" in text(
+        await tools["write_file"].call({"path": "c", "text": "x" * 6})
+    )
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "x" * 10
+    (tmp_path / "long").write_text("x" * 11, encoding="utf-8")
+    assert "holds more than 10 bytes" in text(await tools["read_file"].call({"path": "long"}))
+    for number in range(501):
+        (tmp_path / f"n{number:03}").touch()
+    assert (await tools["list_files"]()).endswith("\n[4 more]")
+
+
+# ------------------------------------------------------------------------------------------------------ pages
+
+
+@asynccontextmanager
+async def site() -> AsyncIterator[int]:
+    """A site on loopback; its port."""
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        match request.path:
+            case "/picture":
+                return web.Response(body=PNG, content_type="image/png")
+            case "/long":
+                return web.Response(text="é" * 2_000)
+            case "/endless":
+                reply = web.StreamResponse()
+                await reply.prepare(request)
+                while True:
+                    await reply.write(b"x" * 65536)
+            case "/slow":
+                await asyncio.sleep(30)
+            case "/away":
+                raise web.HTTPFound(request.query["to"])
+            case "/round":
+                raise web.HTTPFound("/round")
+            case "/missing":
+                raise web.HTTPNotFound(text="no such page")
+        return web.Response(text=f"hello {request.headers.get('Cookie', '')}", headers={"Set-Cookie": "a=b"})
+
+    app = web.Application()
+    app.router.add_get("/{any:.*}", page)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    server = web.TCPSite(runner, "127.0.0.1", 0)
+    await server.start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_page_of_a_listed_host() -> None:
+    async with site() as port:
+        get = http_get([f"127.0.0.1:{port}"], max_bytes=1_001, timeout_s=5)
+        assert effects_of(get) == {"read", "egress"}
+        assert f"127.0.0.1:{port}" in get.description
+        assert await get(f"http://127.0.0.1:{port}/") == "hello "
+        assert await get(f"http://127.0.0.1:{port}/away?to=/") == "hello "  # and its cookie is not sent back
+        assert await get(f"http://127.0.0.1:{port}/picture") == sy.Image("iVBORw0KGgo=", "image/png")
+        assert (await get(f"http://127.0.0.1:{port}/long")) == f"{'é' * 500}�\n[cut after 1,001 bytes]"
+        assert str(await get(f"http://127.0.0.1:{port}/endless")).startswith("xxx")
+        missing = await get.call({"url": f"http://127.0.0.1:{port}/missing"})
+        assert "answered 404 Not Found: no such page" in text(missing)
+        around = await get.call({"url": f"http://127.0.0.1:{port}/round"})
+        assert "redirected more than 5 times" in text(around)
+
+
+async def test_a_slow_page_is_given_up() -> None:
+    async with site() as port:
+        get = http_get([f"127.0.0.1:{port}"], timeout_s=0.3)
+        assert "No answer within 0.3 s." in text(await get.call({"url": f"http://127.0.0.1:{port}/slow"}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/",
+        "http://127.0.0.1/",
+        "http://127.0.0.1:PORT@example.org/",
+        "http://user:x@127.0.0.1:PORT/",
+        "http://localhost:PORT/",
+        "http://0.0.0.0:PORT/",
+        "http://[::1]:PORT/",
+        "http://[::ffff:127.0.0.1]:PORT/",
+        "http://2130706433:PORT/",
+        "http://0x7f000001:PORT/",
+        "http://127.1:PORT/",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1:PORT/",
+        "//127.0.0.1:PORT/",
+        "not an address",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1:PORT/away?to=http://localhost:PORT/",
+        "http://127.0.0.1:PORT/away?to=file:///etc/passwd",
+        "http://127.0.0.1:PORT/away?to=//example.org/",
+        "http://private.localhost:PORT/",
+        "http://localhost.:PORT/",
+    ],
+)
+async def test_a_host_that_is_not_listed_is_not_asked_even_by_a_redirect(url: str) -> None:
+    async with site() as port:
+        get = http_get([f"127.0.0.1:{port}", "listed.example"], timeout_s=5)
+        result = await get.call({"url": url.replace("PORT", str(port))})
+        assert result.is_error
+        assert "hello" not in text(result)
+        assert "is not on the list" in text(result) or "cannot be fetched" in text(result), text(result)
+
+
+async def test_a_listed_name_that_leads_to_a_private_address_is_not_asked_unless_that_is_listed_too() -> None:
+    async with site() as port:
+        get = http_get([f"localhost:{port}", f"*.localhost:{port}"])
+        result = await get.call({"url": f"http://localhost:{port}/"})
+        assert "has no public address" in text(result)
+        get = http_get([f"LOCALHOST:{port}", f"127.0.0.1:{port}"])
+        assert await get(f"http://localhost:{port}/") == "hello "
+
+
+# --------------------------------------------------------------------------------------------------- passages
+
+
+class Shelf:
+    """A retriever of a test's own."""
+
+    async def search(self, query: str, *, k: int, where: object = None) -> list[sy.Passage]:
+        found = [sy.Passage("Bern is a city.", "a.md"), sy.Passage("So is Basel.", title="Cities"), sy.Passage("x")]
+        return found[:k] if query == "city" else []
+
+
+async def test_search_tells_passages_with_numbers() -> None:
+    find = search(Shelf(), k=3, name="manual", description="Search the manual.")
+    assert (find.name, find.description) == ("manual", "Search the manual.")
+    assert await find("city") == "[1] (a.md) Bern is a city.\n\n[2] (Cities) So is Basel.\n\n[3] x"
+    assert await find("none") == "Nothing was found. Try other words."
