@@ -7,12 +7,14 @@ import datetime as dt
 import json
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, Field
 
 import synthon as sy
+from synthon.journal import doubts, settle
 from synthon.tools import FunctionTool, call_all, effects_of
 from tests.tools.words import call, text
 
@@ -414,3 +416,60 @@ async def test_a_program_is_a_tool_whose_own_calls_are_its_rows() -> None:
     assert await sy.run(program, run_id="r", journal=journal) == ["HOME 1", "HERE 1"]
     assert await sy.run(program, run_id="r", journal=journal) == ["HOME 1", "HERE 1"]
     assert calls == ["home", "here"]
+
+
+async def test_a_tool_killed_in_the_middle_is_sent_again_under_its_key_or_settled_by_a_person() -> None:
+    keys, alive = list[str](), [False]
+
+    @sy.tool(effects={"egress"})
+    async def pay(francs: int, *, key: sy.IdempotencyKey = "") -> str:
+        """Pay."""
+        keys.append(key)
+        if not alive[0]:
+            raise KeyboardInterrupt  # as near to a kill as one process comes
+        return f"paid {francs}"
+
+    @sy.tool
+    async def post(letter: str) -> str:
+        """Post."""
+        if not alive[0]:
+            raise KeyboardInterrupt
+        return letter
+
+    for tool, argument in ((pay, 3), (post, "abc")):
+        journal, alive[0] = sy.MemoryJournal(), False
+        program = partial(tool, argument)  # type: ignore[arg-type]  # one or the other
+        with pytest.raises(KeyboardInterrupt):
+            await sy.run(program, run_id="r", journal=journal)
+        alive[0] = True
+        if tool is pay:
+            assert await sy.run(program, run_id="r", journal=journal) == "paid 3"
+            assert keys[0] == keys[1]
+            continue
+        with pytest.raises(sy.Uncertain, match="'post' acted on"):
+            await sy.run(program, run_id="r", journal=journal)
+        (doubt,) = doubts(journal, "r")
+        await settle(journal, "r", doubt.key, '"by hand"')
+        assert await sy.run(program, run_id="r", journal=journal) == "by hand"
+
+
+async def test_a_doubtful_call_of_ones_own_tool_is_settled_with_any_value() -> None:
+    class Dying(Own):
+        async def call(self, arguments: object) -> sy.ToolResult:
+            raise KeyboardInterrupt
+
+    journal = sy.MemoryJournal()
+
+    async def program() -> list[sy.ToolResult]:
+        return await call_all([Dying()], [call("own", {}, "x")])
+
+    with pytest.raises(KeyboardInterrupt):
+        await sy.run(program, run_id="r", journal=journal)
+    (doubt,) = doubts(journal, "r")
+    await settle(journal, "r", doubt.key, '{"sent": 1}')
+    assert await sy.run(program, run_id="r", journal=journal) == [sy.ToolResult("x", (sy.Text('{"sent":1}'),))]
+
+
+async def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(sy.UserError, match="Two tools have the same name"):
+        await call_all([weather, weather], [])

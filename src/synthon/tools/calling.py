@@ -45,6 +45,8 @@ async def call_all(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> list[Too
 
 
 async def _side_by_side(named: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[ToolResult]:
+    if len(calls) == 1:  # in the caller's own task
+        return [await _answered(named, calls[0])]
     found = await asyncio.gather(*(_answered(named, call) for call in calls), return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException):
