@@ -1,10 +1,9 @@
 """An MCP server of somebody else's: `python stranger.py` on stdio, `python stranger.py PORT` over HTTP."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import mcp_types as types
 from mcp.server.mcpserver import Image, MCPServer
@@ -41,6 +40,21 @@ def picture() -> Image:
 def broken() -> str:
     """Break."""
     raise RuntimeError("no \x1b[31mluck")
+
+
+@server.tool()
+def parts() -> list[types.ContentBlock]:
+    """Answer in parts."""
+    note = types.TextResourceContents(uri="notes://x", text="inside\x07")
+    drawn = types.BlobResourceContents(uri="notes://y", blob="iVBORw==", mime_type="image/png")
+    link = types.ResourceLink(name="z", uri="notes://z")
+    return [types.EmbeddedResource(resource=note), types.EmbeddedResource(resource=drawn), link]
+
+
+@server.tool()
+def choose(choice: Literal[tuple(f"choice {number}" for number in range(2_000))]) -> str:  # type: ignore[valid-type]  # made
+    """Choose."""
+    return str(choice)
 
 
 @server.resource("notes://today", description="What is on today.")

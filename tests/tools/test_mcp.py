@@ -54,13 +54,17 @@ async def test_the_tools_and_resources_of_a_server_on_stdio(tmp_path: Path) -> N
     notes = tmp_path / "notes.txt"
     async with sy.mcp_tools(COMMAND, env={"NOTES": str(notes)}) as listed:
         tools = by_name(listed)
-        assert set(tools) == {"add", "note", "odd_name_", "picture", "broken", "read_resource"}
+        assert set(tools) == {"add", "note", "odd_name_", "picture", "broken", "parts", "choose", "read_resource"}
         assert json.loads(tools["add"].parameters)["required"] == ["a", "b"]
         asked = [call("add", {"a": 2, "b": 3}), call("note", {"text": "milk"}), call("picture", {})]
         added, noted, drawn = await call_all(listed, asked)
         assert (text(added), text(noted)) == ("5", "noted milk")
         assert drawn.content == (sy.Image("iVBORw==", "image/png"),)
         assert notes.read_text(encoding="utf-8") == "milk\n"
+        note, image, link = (await tools["parts"].call({})).content
+        assert (note, image) == (sy.Text("inside"), sy.Image("iVBORw==", "image/png"))
+        assert link == sy.Text("[resource_link: notes://z]")
+        assert tools["choose"].parameters == '{"type":"object"}'  # 40 KB of schema are no description
         wrong = await tools["add"].call({"a": "x"})
         assert wrong.is_error
         read = tools["read_resource"]

@@ -108,3 +108,23 @@ class Own:
 
 own: sy.Model = Own()
 retried: sy.Model = sy.Retrying(sy.Fallback(sy.Journaled(own), small), tries=2)
+
+
+@sy.tool
+def double(number: int) -> int:
+    """Double a number."""
+    return 2 * number
+
+
+@sy.tool(effects={"read"}, timeout_s=3)
+async def look(place: str, *, key: sy.IdempotencyKey = "") -> list[str]:
+    """Look at a place."""
+    return [place]
+
+
+async def tools() -> None:
+    assert_type(await double(1), int)
+    assert_type(await look("here"), list[str])
+    await look(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    delegate: sy.Tool = sy.tool(support)
+    assert_type(delegate.name, str)

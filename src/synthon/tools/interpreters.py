@@ -43,7 +43,7 @@ class monty:  # noqa: N801 - users call it as a function
         files: Mapping[str, str | bytes] | None = None,
         timeout_s: float = 10.0,
     ) -> Ran:
-        """See `Sandbox`; sleeping counts apart, so that a run may take twice its time."""
+        """See `Sandbox`. Sleeping counts apart, so a run may take twice its time; cancelled, it goes on to its end."""
         found = contents_of(files), {name: plain(value) for name, value in (inputs or {}).items()}
         return await asyncio.to_thread(self._run, _library(), code, *found, timeout_s)
 

@@ -32,7 +32,7 @@ class bubblewrap:  # noqa: N801 - users call it as a function
 
     It sees `/usr` and the interpreter's own folder, read only, and a working folder in memory; no network, no /proc,
     no environment, no other process, and it may start threads but no process. Needs the Debian package `bubblewrap`
-    and user namespaces; some 50 ms a run.
+    and user namespaces; a run takes as long as an interpreter to start.
 
     Attributes:
         memory_mb: of its address space, and again of its files.
