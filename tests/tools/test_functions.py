@@ -406,7 +406,8 @@ async def test_a_program_is_a_tool_whose_own_calls_are_its_rows() -> None:
         return f"{await look(place)} {depth}"
 
     agent = sy.tool(research)
-    assert (agent.name, agent.description) == ("research", "Find out about a place.")
+    assert (agent.name, agent.description, agent.timeout_s) == ("research", "Find out about a place.", None)
+    assert sy.tool(timeout_s=3)(research).timeout_s == 3
     assert list(json.loads(agent.parameters)["properties"]) == ["place"]
 
     async def program() -> list[str]:

@@ -133,7 +133,7 @@ async def test_what_goes_wrong_in_the_block_is_raised_as_it_is() -> None:
 
 async def test_a_server_that_is_not_there_is_the_users_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(sy.UserError, match=r"'http://127\.0\.0\.1:9/mcp' cannot be reached"):
-        async with sy.mcp_tools("http://127.0.0.1:9/mcp?key=secret"):
+        async with sy.mcp_tools("http://me:secret@127.0.0.1:9/mcp?key=secret"):
             pass
     with pytest.raises(sy.UserError, match="cannot be reached"):
         async with sy.mcp_tools(["/nowhere/at/all"]):

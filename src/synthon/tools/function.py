@@ -40,7 +40,8 @@ class FunctionTool(Generic[P, T]):
         parameters: JSON schema of its arguments, as text.
         arguments: the types behind that schema.
         effects: what it does to the world; none means that its arguments alone decide its value.
-        timeout_s: a call that takes longer is a failure; a function in a thread goes on behind it.
+        timeout_s: a call that takes longer is a failure; a function in a thread goes on behind it. Steps and programs
+            have all the time they want.
         max_bytes: of text that a model is shown of its value.
         honours_key: whether two calls with the same idempotency key act once.
     """
@@ -187,5 +188,7 @@ def _made(fn: Callable[..., Any], options: Mapping[str, Any], depth: int = 1) ->
     scope = dict(frame.f_locals) if frame.f_locals is not frame.f_globals else {}
     found = arguments_of(plain, scope, name)
     own = {option: value for option, value in options.items() if option in {"timeout_s", "max_bytes"}}
+    if plain is not fn:
+        own.setdefault("timeout_s", None)
     honours_key = bool(options.get("honours_key") or found.key)
     return FunctionTool(fn, name, description, found.schema, found, effects, honours_key=honours_key, **own)

@@ -100,7 +100,7 @@ async def mcp_tools(
     except ImportError as error:
         msg = "sy.mcp_tools needs 'mcp', which is not installed. Run: pip install 'synthon[mcp]'"
         raise MissingExtra(msg) from error
-    origin = server.partition("?")[0] if isinstance(server, str) else " ".join(server)
+    origin = re.sub(r"(?<=//)[^/@]*@|\?.*", "", server) if isinstance(server, str) else " ".join(server)
     raised: BaseException | None = None
     try:
         async with AsyncExitStack() as stack:
