@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
-from synthon.core.errors import BudgetExceeded, JournalError, Suspended, Uncertain, UserError
-from synthon.core.identity import adapter, to_json
-from synthon.core.recording import recorded
-from synthon.core.running import described
-from synthon.core.values import Text, ToolResult
-from synthon.journal.effects import effect
+from synthon.core.errors import UserError
+from synthon.core.values import ToolResult
+from synthon.tools.acting import Effect
+from synthon.tools.calling import journaled
 
-Effect = Literal["read", "write", "egress", "exec"]
 Act = Callable[[Mapping[str, object]], Awaitable[ToolResult]]
-#: What a tool does not answer for.
-RUNS_OWN = (UserError, BudgetExceeded, Suspended, Uncertain, JournalError)
 
 
 @dataclass(frozen=True)
@@ -44,23 +38,7 @@ class ForeignTool:
             UserError, BudgetExceeded, Suspended, JournalError: what concerns the run and not the tool.
             Uncertain: an earlier life of the run started this call, and nobody knows how it ended.
         """
-
-        async def act(_key: str = "") -> str:
-            try:
-                result = await self.act(arguments)
-            except RUNS_OWN:
-                raise
-            except Exception as error:  # noqa: BLE001 - the edge of a tool: what it raises is its answer
-                result = ToolResult("", (Text(described(error)),), is_error=True)
-            return to_json(result, again=True)
-
-        given = json.loads(to_json(arguments, again=True))
-        if self.effects & {"write", "egress"}:
-            row = await effect(self.name, given, act, honours_key=False)
-        else:
-            row = await recorded(self.name, given, act, kind="tool", repeats=bool(self.effects))
-        found: ToolResult = adapter(ToolResult).validate_json(row)
-        return found
+        return await journaled(self.name, arguments, self.act, self.effects)
 
 
 def effects_from(given: Collection[Effect] | None, declared: object, name: str) -> frozenset[Effect]:

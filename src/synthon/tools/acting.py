@@ -19,7 +19,8 @@ from synthon.journal.effects import effect
 Effect = Literal["read", "write", "egress", "exec"]
 Act = Callable[[str], Awaitable[object]]
 UNDECLARED: frozenset[Effect] = frozenset({"write"})
-_RUNS_OWN = (UserError, BudgetExceeded, Suspended, Uncertain, JournalError)
+RUNS_OWN = (UserError, BudgetExceeded, Suspended, Uncertain, JournalError)
+"""What a tool does not answer for."""
 
 
 def effects_of(tool: Tool) -> frozenset[Effect]:
@@ -76,7 +77,7 @@ async def outcome(act: Act, key: str, effects: AbstractSet[Effect], timeout_s: f
     try:
         async with deadline:
             value = await act(key)
-    except _RUNS_OWN:
+    except RUNS_OWN:
         raise
     except Exception as error:  # noqa: BLE001 - the edge of a tool: what it raises is its answer
         if not (isinstance(error, TimeoutError) and deadline.expired()):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from synthon.core.errors import UserError
-from synthon.core.identity import adapter
+from synthon.core.identity import adapter, to_json
 from synthon.core.protocols import Tool
 from synthon.core.running import span
 from synthon.core.values import ToolCall, ToolResult
-from synthon.tools.acting import effects_of, failed, is_ordered, performed, value_of
+from synthon.tools.acting import Effect, effects_of, failed, is_ordered, performed, value_of
 from synthon.tools.contents import MAX_BYTES, contents, failure
 
 
@@ -74,10 +75,21 @@ async def call_tool(tool: Tool, arguments: Mapping[str, object]) -> ToolResult:
     if getattr(tool, "journals", False):
         return await tool.call(arguments)
 
-    async def act(_key: str) -> object:
-        return await tool.call(arguments)
+    return await journaled(tool.name, arguments, tool.call, effects_of(tool))
 
-    row = await performed(tool.name, arguments, act, effects=effects_of(tool))
+
+async def journaled(
+    name: str,
+    arguments: Mapping[str, object],
+    call: Callable[[Mapping[str, object]], Awaitable[ToolResult]],
+    effects: AbstractSet[Effect],
+) -> ToolResult:
+    """What `call` answers to these arguments, as a row of the journal, see `performed`; it honours no key."""
+
+    async def act(_key: str) -> object:
+        return await call(arguments)
+
+    row = await performed(name, json.loads(to_json(arguments, again=True)), act, effects=effects)
     if said := failed(row):
         return failure(said)
     try:

@@ -12,7 +12,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from synthon.bridges.acting import Effect, ForeignTool, effects_from
+from synthon.bridges.acting import ForeignTool, effects_from
 from synthon.bridges.langchain.quiet import quiet
 from synthon.bridges.langchain.reading import content_from
 from synthon.bridges.langchain.sending import content_to
@@ -21,6 +21,7 @@ from synthon.core.identity import dumps, to_json
 from synthon.core.portal import sync
 from synthon.core.protocols import Tool
 from synthon.core.values import Text, ToolResult
+from synthon.tools.acting import Effect
 
 
 def tool(tool: BaseTool, *, effects: Collection[Effect] | None = None) -> ForeignTool:

@@ -9,7 +9,7 @@ from typing import Any
 from llama_index.core.tools import BaseTool, FunctionTool, ToolOutput
 from llama_index.core.tools.calling import acall_tool
 
-from synthon.bridges.acting import RUNS_OWN, Effect, ForeignTool, effects_from
+from synthon.bridges.acting import ForeignTool, effects_from
 from synthon.bridges.llamaindex.reading import parts_from
 from synthon.bridges.llamaindex.sending import SchemaMetadata, block_to
 from synthon.core.errors import UserError
@@ -17,6 +17,7 @@ from synthon.core.identity import dumps
 from synthon.core.portal import sync
 from synthon.core.protocols import Tool
 from synthon.core.values import Image, Text, ToolResult
+from synthon.tools.acting import RUNS_OWN, Effect
 
 
 def tool(tool: BaseTool, *, effects: Collection[Effect] | None = None) -> ForeignTool:
