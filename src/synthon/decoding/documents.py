@@ -26,7 +26,10 @@ SINGLES = (
     "items", "additionalItems", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames",
     "unevaluatedItems", "unevaluatedProperties", "contentSchema",
 )  # fmt: skip
+_WITH_PARTS = frozenset({*LISTS, *MAPS, *SINGLES})
 _ABOUT_THE_SAME = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"})
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_MORE_THAN_ONE = _ABOUT_THE_SAME.union(_REFERENCES)  # without these a value is held against one schema
 _DRAFTS = {
     "draft-04/": 4, "draft-06/": 6, "draft-07/": 7, "draft/2019-09/": 2019, "draft/2020-12/": 2020, "": 2020,
 }  # fmt: skip
@@ -48,10 +51,11 @@ class Document:
         self.draft = _draft(self.root)
         self._resources: dict[str, str] = {"": ""}  # place of a resource to its address
         self._places: dict[str, str] = {"": ""}  # address, or address#anchor, to a place
-        self._learn(self.root, "", "")
+        combined: list[tuple[str, Node]] = []
+        self._learn(self.root, "", "", combined)
         self._sizes: dict[str, int] = {}
         self.unresolved: list[tuple[str, str]] = []  # place and reference, of those that point outside
-        for place, node in list(self._schemas(self.root, "")):
+        for place, node in combined:
             self._look_up(node, place)
             if self._size(node, place, ()) > MAX_AT_ONCE:
                 msg = f"The schema holds one value against over {MAX_AT_ONCE:,} schemas at {place!r}."
@@ -96,10 +100,12 @@ class Document:
             found = found[int(name)] if isinstance(found, list) else found[name]  # type: ignore[index]  # what is no part raises
         return found
 
-    def _learn(self, node: Json, place: str, base: str) -> None:
-        """Remember every address and anchor below."""
+    def _learn(self, node: Json, place: str, base: str, combined: list[tuple[str, Node]]) -> None:
+        """Remember every address and anchor below, and which schemas hold a value against others too."""
         if not isinstance(node, dict):
             return
+        if not _MORE_THAN_ONE.isdisjoint(node):
+            combined.append((place, node))
         own = node.get("id" if self.draft <= 4 else "$id")  # noqa: PLR2004 - the draft that called it `id`
         if isinstance(own, str) and not (self.draft <= _NO_SIBLINGS and "$ref" in node):
             address, _, anchor = urljoin(base, own).partition("#")
@@ -115,17 +121,11 @@ class Document:
             if isinstance(node.get(name), str):
                 self._places[f"{base}#{node[name]}"] = place
         for _, step, inner in parts(node):
-            self._learn(inner, place + step, base)
-
-    def _schemas(self, node: Json, place: str) -> Iterator[tuple[str, Node]]:
-        if isinstance(node, dict):
-            yield place, node
-            for _, step, inner in parts(node):
-                yield from self._schemas(inner, place + step)
+            self._learn(inner, place + step, base, combined)
 
     def _size(self, node: Json, place: str, chain: tuple[str, ...]) -> int:
         """Schemas that a value is held against at a place."""
-        if not isinstance(node, dict):
+        if not isinstance(node, dict) or _MORE_THAN_ONE.isdisjoint(node):
             return 1
         if place in self._sizes:
             return self._sizes[place]
@@ -139,7 +139,7 @@ class Document:
         for keyword, step, inner in parts(node):
             if keyword in _ABOUT_THE_SAME:
                 size += self._size(inner, place + step, chain)
-        for name in ("$ref", "$dynamicRef", "$recursiveRef"):
+        for name in _REFERENCES:
             found = self.resolve(str(node[name]), place) if name in node else None
             if found and not (name != "$ref" and found[0] in chain):
                 size += self._size(found[1], found[0], chain)
@@ -150,9 +150,11 @@ class Document:
 def parts(node: Mapping[str, Json]) -> Iterator[tuple[str, str, Json]]:
     """The schemas right inside a schema: keyword, the step to it as a JSON pointer, and itself."""
     for keyword, value in node.items():
+        if keyword not in _WITH_PARTS:
+            continue
         if keyword in MAPS and isinstance(value, dict):
             for name, inner in value.items():
-                yield keyword, f"/{escaped(keyword)}/{escaped(name)}", inner
+                yield keyword, f"/{keyword}/{escaped(name)}", inner
         elif keyword in LISTS and isinstance(value, list):
             for index, inner in enumerate(value):
                 yield keyword, f"/{keyword}/{index}", inner
@@ -167,7 +169,7 @@ def _is_known(reference: str) -> bool:
 
 def escaped(name: str) -> str:
     """A name as a step of a JSON pointer."""
-    return name.replace("~", "~0").replace("/", "~1")
+    return name.replace("~", "~0").replace("/", "~1") if "/" in name or "~" in name else name
 
 
 def _draft(root: Json) -> int:
@@ -204,7 +206,8 @@ def _read(text: str) -> Node | bool:
         raise UserError(f"The schema is no JSON: {error}. Pass JSON text, or use `sy.schema(...)`.") from error
     if not isinstance(found, dict | bool):
         raise UserError(f"A JSON schema is an object or a boolean, not {text[:80]!r}. Pass one of these.")
-    nodes, depth = measured(found)
+    is_small = len(text) <= MAX_NODES and text.count("[") + text.count("{") < MAX_DEPTH
+    nodes, depth = (0, 0) if is_small else measured(found)
     if nodes > MAX_NODES or depth > MAX_DEPTH:
         what = f"has over {MAX_NODES:,} values" if nodes > MAX_NODES else f"is nested deeper than {MAX_DEPTH}"
         raise SchemaTooLarge(f"The schema {what}. Split it, or use `$ref` to name its parts.")

@@ -66,8 +66,13 @@ class Loosened:
         while waiting:
             place, node = waiting.pop()
             definitions[self._names[place]] = self._schema(node, place)
-        self.levels = sum(measured(schema)[1] for schema in (root, *definitions.values()))
+        self._written = (root, *definitions.values())
         self.schema: Json = {"$defs": definitions, **root} if isinstance(root, dict) else root
+
+    @property
+    def levels(self) -> int:
+        """How deep the parts are, each inside the one that refers to it."""
+        return sum(measured(schema)[1] for schema in self._written)
 
     def _note(self, keyword: str, place: str, how: How = "enforced", reason: str = "") -> None:
         self.rows.append(Soundness(keyword, place, how, reason))

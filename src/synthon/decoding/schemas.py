@@ -123,11 +123,12 @@ class _Compilation:
     def _tried(self, dropped: Dropped, until: float | None = None) -> tuple[Loosened, LLMatcher, str]:
         """The schema without what is dropped, its masks, and why they cannot be used (empty if they can)."""
         loosened = Loosened(self._document, dropped, knows_format)
-        if loosened.levels > MAX_LEVELS:
+        schema = loosened.schema if isinstance(loosened.schema, dict) else {"allOf": [loosened.schema]}
+        text = json.dumps(schema)
+        if len(text) > MAX_LEVELS and loosened.levels > MAX_LEVELS:  # a level is at least a character
             msg = f"The parts of the schema, one inside the other, are up to {loosened.levels:,} levels deep."
             raise SchemaTooLarge(f"{msg} Up to {MAX_LEVELS:,} are compiled: use fewer `$ref`.")
-        schema = loosened.schema if isinstance(loosened.schema, dict) else {"allOf": [loosened.schema]}
-        grammar = llguidance().LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=self._layout)
+        grammar = llguidance().LLMatcher.grammar_from_json_schema(text, overrides=self._layout)
         return loosened, *matcher(grammar, self._tokenizer, until or self._until)
 
 
