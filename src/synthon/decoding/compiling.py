@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, TypeAlias
 
 from synthon.core.constraints import Constraint, Grammar, Schema, Soundness, Textual
@@ -10,6 +12,7 @@ from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
 from synthon.core.light import dataclass
 from synthon.decoding import counting, predicates, schemas
 from synthon.decoding.libraries import llguidance
+from synthon.decoding.loosening import Said
 from synthon.decoding.matcher import GrammarMatcher, Matcher
 from synthon.decoding.schemas import SECONDS
 from synthon.decoding.validation import unmet_schema
@@ -29,7 +32,12 @@ class Compiled:
     """A constraint ready for one vocabulary."""
 
     beginning: Beginning
-    soundness: tuple[Soundness, ...]
+    said: Sequence[Said]
+
+    @property
+    def soundness(self) -> tuple[Soundness, ...]:
+        """What becomes of each part of it."""
+        return tuple(starmap(Soundness, self.said))
 
     def matcher(self) -> Matcher:
         """A matcher at the beginning of a text."""
@@ -53,16 +61,16 @@ def _compiled(constraint: Constraint, vocabulary: Vocabulary) -> Compiled:
         if plan.engine is None:
             (row, *_) = plan.rows
             raise Unsupported(f"The schema's {row.keyword!r} at {row.place!r} is not supported: {row.reason}.")
-        return Compiled(GrammarMatcher(plan.engine, vocabulary), plan.rows)
+        return Compiled(GrammarMatcher(plan.engine, vocabulary), plan.said)
     if isinstance(constraint, Grammar):
-        return Compiled(_followed(_lark(constraint.lark), vocabulary), _whole(constraint))
+        return Compiled(_followed(_lark(constraint.lark), vocabulary), _said(constraint))
     predicates.refuse_impossible(constraint)
     if predicates.counts(constraint):
-        return Compiled(counting.counted(predicates.alternatives(constraint), vocabulary), _whole(constraint))
+        return Compiled(counting.counted(predicates.alternatives(constraint), vocabulary), _said(constraint))
     made, error = _made(_lark(predicates.lark(constraint)), vocabulary)
     if error:  # llguidance has no fuel for some small compositions; our own automata have
-        return Compiled(counting.counted(predicates.alternatives(constraint), vocabulary), _whole(constraint))
-    return Compiled(GrammarMatcher(made, vocabulary, is_plain=True), _whole(constraint))
+        return Compiled(counting.counted(predicates.alternatives(constraint), vocabulary), _said(constraint))
+    return Compiled(GrammarMatcher(made, vocabulary, is_plain=True), _said(constraint))
 
 
 def _followed(grammar: str, vocabulary: Vocabulary) -> GrammarMatcher:
@@ -104,7 +112,11 @@ def soundness(constraint: Constraint) -> tuple[Soundness, ...]:
 
 
 def _whole(constraint: Grammar | Textual) -> tuple[Soundness, ...]:
-    return (Soundness(type(constraint).__name__.lower()),)
+    return tuple(starmap(Soundness, _said(constraint)))
+
+
+def _said(constraint: Grammar | Textual) -> tuple[Said]:
+    return ((type(constraint).__name__.lower(), "", "enforced", ""),)
 
 
 def unmet(constraint: Constraint, text: str) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
-from synthon.core.constraints import How, Soundness
+from synthon.core.constraints import How
 from synthon.decoding.documents import Document, Json, Node, escaped, measured
 from synthon.decoding.ecma import masked
 
@@ -21,6 +21,7 @@ _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _OBJECTS = ("properties", "patternProperties", "additionalProperties")
 _ARRAYS = ("prefixItems", "items", "additionalItems")
+_ELSEWHERE = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 _NAMES_TWICE = "the values are masked, but a name that the schema does not list may come twice"
 _AFTER = {
     "not": "a mask cannot say what must not be",
@@ -37,11 +38,15 @@ _AFTER = {
     "contentEncoding": "a mask does not decode", "contentMediaType": "a mask does not decode",
 }  # fmt: skip
 _OLD_ONLY = {"dependencies": 7, "contentEncoding": 7, "contentMediaType": 7, "$recursiveRef": 2019}
+_KEYWORDS = frozenset({
+    *_AS_IS, *_COUNTS, *_BOUNDS, *_AFTER, *_ELSEWHERE, "minProperties", "maxProperties", "multipleOf", "pattern", "format",
+})  # fmt: skip
 _FORMATS = {
     "date": "a mask does not know leap years", "date-time": "a mask knows neither leap years nor leap seconds",
     "time": "a mask does not know leap seconds",
     "duration": "", "email": "", "hostname": "", "ipv4": "", "ipv6": "", "uuid": "", "uri": "",
 }  # fmt: skip
+Said: TypeAlias = "tuple[str, str, How, str]"  # the fields of a `Soundness`, which few ever ask for
 Dropped: TypeAlias = "dict[tuple[str, str], str]"
 Knows: TypeAlias = "Callable[[str, int], bool]"
 
@@ -56,7 +61,7 @@ class Loosened:
 
     def __init__(self, document: Document, dropped: Dropped, knows: Knows) -> None:
         self._document, self._dropped, self._knows = document, dropped, knows
-        self.rows: list[Soundness] = []
+        self.said: list[Said] = []
         self.kept: list[tuple[str, str]] = []
         self._names: dict[str, str] = {}
         waiting: list[tuple[str, Json]] = []
@@ -75,21 +80,26 @@ class Loosened:
         return sum(measured(schema)[1] for schema in self._written)
 
     def _note(self, keyword: str, place: str, how: How = "enforced", reason: str = "") -> None:
-        self.rows.append(Soundness(keyword, place, how, reason))
+        self.said.append((keyword, place, how, reason))
 
     def _schema(self, node: Json, place: str) -> Json:
         if not isinstance(node, dict):
             return node
         node = self._document.plain(node)
         found: Node = {}
-        here = [keyword for keyword in node if keyword in _OBJECTS][:1]
+        has_object = False
         for keyword in node:  # names are written in the order in which keywords bring them up
-            if keyword in here:
-                found |= self._object(node, place)
-            elif keyword not in _OBJECTS and keyword not in _ARRAYS:
+            if keyword in _KEYWORDS:
                 self._keyword(keyword, node, place, found)
-        if not here:
-            self._object(node, place)
+            elif keyword in _OBJECTS and not has_object:
+                found |= self._object(node, place)
+                has_object = True
+        if not has_object and _may_be(node, "object"):
+            self._note("additionalProperties", place, "checked", _NAMES_TWICE)
+        if node.keys().isdisjoint(_ARRAYS):
+            if _may_be(node, "array"):
+                self._note("items", place, "checked", _NAMES_TWICE)
+            return found
         return found | self._array(node, place)
 
     def _keyword(self, keyword: str, node: Node, place: str, found: Node) -> None:
@@ -101,15 +111,20 @@ class Loosened:
                 self._note(keyword, place, "checked", _AFTER[keyword])
         elif keyword in {"minProperties", "maxProperties"}:
             self._take(keyword, place, found, whole(value), "a mask counts a name that comes twice for two")
-        elif keyword in _AS_IS | _COUNTS:
-            self._take(keyword, place, found, whole(value) if keyword in _COUNTS else value)
+        elif keyword in _AS_IS:
+            self._take(keyword, place, found, value)
+        elif keyword in _COUNTS:
+            self._take(keyword, place, found, whole(value))
         elif keyword in _BOUNDS or keyword == "multipleOf":
             self._number(keyword, node, place, found)
         elif keyword in {"allOf", "anyOf", "oneOf"}:
             self._combination(keyword, cast("list[Json]", value), place, found)
-        elif keyword in {"$ref", "pattern", "format"}:
-            write = {"$ref": self._reference, "pattern": self._pattern, "format": self._format}[keyword]
-            write(str(value), place, found)
+        elif keyword == "$ref":
+            self._reference(str(value), place, found)
+        elif keyword == "pattern":
+            self._pattern(str(value), place, found)
+        else:
+            self._format(str(value), place, found)
 
     def _take(self, keyword: str, place: str, found: Node, value: Json, reason: str = "") -> None:
         found[keyword] = value
@@ -329,13 +344,14 @@ def _same(left: Json, right: Json) -> bool:
     return left == right and isinstance(left, bool) == isinstance(right, bool)
 
 
-def _may_be(node: Node, kind: str) -> bool:
+def _may_be(node: Node, kind: Literal["array", "object"]) -> bool:
     """Whether a value may have this type and the schema does not say elsewhere what it looks like."""
-    if any(keyword in node for keyword in ("$ref", "allOf", "anyOf", "oneOf")) and "type" not in node:
+    said = node.get("type")
+    if "enum" in node or "const" in node or (said is None and not _ELSEWHERE.isdisjoint(node)):
         return False
-    return kind in _types(node) and _values(node) is None
+    return said == kind if isinstance(said, str) else kind in cast("list[str]", said or _ALL)
 
 
 _ALL = ("array", "boolean", "integer", "null", "number", "object", "string")
 
-__all__ = ["Dropped", "Loosened", "whole"]
+__all__ = ["Dropped", "Loosened", "Said", "whole"]

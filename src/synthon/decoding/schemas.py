@@ -8,8 +8,9 @@ import functools
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import starmap
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -18,7 +19,7 @@ from synthon.core.errors import SchemaTooLarge, UserError
 from synthon.core.light import dataclass
 from synthon.decoding.documents import Document, document_of
 from synthon.decoding.libraries import llguidance
-from synthon.decoding.loosening import Dropped, Loosened
+from synthon.decoding.loosening import Dropped, Loosened, Said
 from synthon.decoding.validation import knows_format, validator
 
 if TYPE_CHECKING:
@@ -66,10 +67,15 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A schema's masks, None if a part is refused, and what becomes of each keyword."""
+    """A schema's masks, None if a part is refused, and what there is to say about its keywords."""
 
     engine: LLMatcher | None
-    rows: tuple[Soundness, ...]
+    said: Sequence[Said]
+
+    @property
+    def rows(self) -> tuple[Soundness, ...]:
+        """What becomes of each keyword."""
+        return tuple(starmap(Soundness, self.said))
 
 
 def plan(constraint: Schema, tokenizer: LLTokenizer) -> Plan:
@@ -82,7 +88,7 @@ def plan(constraint: Schema, tokenizer: LLTokenizer) -> Plan:
     document = document_of(constraint.json)
     if document.unresolved:
         why = "{!r} is not in the schema, and nothing is ever fetched; put it under `$defs`"
-        return Plan(None, tuple(Soundness("$ref", p, "unsupported", why.format(r)) for p, r in document.unresolved))
+        return Plan(None, [("$ref", place, "unsupported", why.format(to)) for place, to in document.unresolved])
     validator(constraint.json)
     return _Compilation(document, constraint.layout, tokenizer).plan()
 
@@ -103,7 +109,7 @@ class _Compilation:
                     if not self._tried(fewer, self._until - SECONDS / 2)[2]:
                         dropped = fewer
             loosened, engine, _ = self._tried(dropped)
-        return Plan(engine, tuple(loosened.rows))
+        return Plan(engine, loosened.said)
 
     def _enough_dropped(self, loosened: Loosened, error: str) -> Dropped:
         dropped: Dropped = {}
