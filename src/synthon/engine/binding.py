@@ -86,7 +86,7 @@ class Weights:
         self._c, _ = _load()
         _said.clear()
         parameters = self._c.llama_model_default_params()
-        # repacked weights round a prompt by the length of its pieces (6 of 8 rows of Qwen 0.5B), and are no faster here
+        # repacked weights round a prompt by the length of its pieces (seen with Qwen 0.5B), and are no faster here
         parameters.use_extra_bufts = False
         self.native = self._c.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.native:
@@ -180,8 +180,7 @@ class Streams:
 
     Each sequence's keys and values lie in a stream of their own from cell 0 on, and one call computes equally many
     tokens of each, so that what a sequence gives never depends on its neighbours: with one cache for all
-    (`kv_unified`) 103 of 104 rows of logits moved, by up to 1.4, and a token cost 4 times as much once 7,000 tokens
-    of others lay in it.
+    (`kv_unified`) they do, and a token costs more the more tokens of others lie in it.
 
     Args:
         cells: tokens a sequence may hold.

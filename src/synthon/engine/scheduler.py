@@ -131,7 +131,7 @@ class Scheduler:
     def step(self) -> None:
         """Do what can be done now: drop who left, admit who waits, compute once round."""
         for job in [job for job in self._jobs if job.is_stopped]:
-            self._end(job, _stopped())
+            self._end(job, closed())
         self._admit()
         self._generate()
         self._read()
@@ -230,7 +230,7 @@ class Scheduler:
             for piece in pieces:
                 streams.cut(piece.stream, piece.start)
             for job in list({id(job): job for job in jobs}.values()):
-                self._end(job, _stopped() if isinstance(error, Aborted) else error)
+                self._end(job, closed() if isinstance(error, Aborted) else error)
             return None
 
     def _advance(self, job: Job, answer: Opened | list[FloatArray] | None) -> None:
@@ -275,5 +275,6 @@ def _rows(job: Job, count: int) -> Literal["none", "last"]:
     return "last" if count == len(job.left) else "none"
 
 
-def _stopped() -> ProviderError:
+def closed() -> ProviderError:
+    """What whoever waits gets when the engine ends before the answer."""
     return ProviderError("The local engine was closed before it had answered. Ask again: that loads the model anew.")

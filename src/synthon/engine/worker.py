@@ -11,10 +11,9 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
-from synthon.core.errors import ProviderError
 from synthon.engine.binding import Weights, rounds_alike
 from synthon.engine.prefixes import Prefixes
-from synthon.engine.scheduler import Job, Scheduler, flag
+from synthon.engine.scheduler import Job, Scheduler, closed, flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +66,7 @@ class Engine:
         job = Job(work)
         with _lock:
             if self._is_closed:
-                raise _closed()
+                raise closed()
             self._waiting.append(job)
             self._jobs.put(job)
         try:
@@ -136,15 +135,11 @@ class Engine:
 
     def _refuse(self, scheduler: Scheduler | None) -> None:
         if scheduler is not None:
-            scheduler.fail_all(_closed())
+            scheduler.fail_all(closed())
         while not self._jobs.empty():
             job = self._jobs.get()
             if job is not None and job.result.set_running_or_notify_cancel():
-                job.result.set_exception(_closed())
-
-
-def _closed() -> ProviderError:
-    return ProviderError("The local engine was closed before it had answered. Ask again: that loads the model anew.")
+                job.result.set_exception(closed())
 
 
 _engines: dict[Settings, Engine] = {}
