@@ -17,6 +17,8 @@ MAX_BRANCHES = 64  # of a `oneOf` that are compared with each other
 _EXACT = 2**53  # whole numbers that a double holds
 _SLOW_FACTOR = 100_000  # a larger `multipleOf` makes too large an automaton
 _AS_IS = frozenset({"type", "enum", "const", "required"})
+_COSTLY = frozenset({"pattern", "patternProperties", "multipleOf", "minProperties", "maxProperties"})
+_FEW = 100
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _OBJECTS = ("properties", "patternProperties", "additionalProperties")
@@ -54,6 +56,8 @@ Knows: TypeAlias = "Callable[[str, int], bool]"
 class Loosened:
     """What is left of a schema for a mask, and what became of each keyword.
 
+    It `is_simple` if each of its parts is compiled once and at once: nothing is combined or counted far.
+
     Args:
         dropped: (place, keyword) to take out besides, with the reason.
         knows: whether a format is one that the validator asserts in a draft.
@@ -63,6 +67,7 @@ class Loosened:
         self._document, self._dropped, self._knows = document, dropped, knows
         self.said: list[Said] = []
         self.kept: list[tuple[str, str]] = []
+        self.is_simple = True
         self._names: dict[str, str] = {}
         waiting: list[tuple[str, Json]] = []
         self._waiting = waiting
@@ -99,8 +104,11 @@ class Loosened:
         if node.keys().isdisjoint(_ARRAYS):
             if _may_be(node, "array"):
                 self._note("items", place, "checked", _NAMES_TWICE)
-            return found
-        return found | self._array(node, place)
+        else:
+            found |= self._array(node, place)
+        if len(found) > 1 and not _ELSEWHERE.isdisjoint(found):  # what stands side by side is multiplied out
+            self.is_simple = False
+        return found
 
     def _keyword(self, keyword: str, node: Node, place: str, found: Node) -> None:
         value = node[keyword]
@@ -115,6 +123,7 @@ class Loosened:
             self._take(keyword, place, found, value)
         elif keyword in _COUNTS:
             self._take(keyword, place, found, whole(value))
+            self.is_simple &= cast("float", value) <= _FEW
         elif keyword in _BOUNDS or keyword == "multipleOf":
             self._number(keyword, node, place, found)
         elif keyword in {"allOf", "anyOf", "oneOf"}:
@@ -129,6 +138,7 @@ class Loosened:
     def _take(self, keyword: str, place: str, found: Node, value: Json, reason: str = "") -> None:
         found[keyword] = value
         self.kept.append((place, keyword))
+        self.is_simple &= keyword not in _COSTLY
         self._note(keyword, place, "checked" if reason else "enforced", reason)
 
     def _number(self, keyword: str, node: Node, place: str, found: Node) -> None:
@@ -137,6 +147,7 @@ class Loosened:
             self._note(keyword, place)
             return
         number = cast("float", value)
+        self.is_simple &= not number % 1
         if abs(number) > (_SLOW_FACTOR if keyword == "multipleOf" else _EXACT):
             self._note(keyword, place, "checked", "the number is too large for a mask")
             return
@@ -161,6 +172,7 @@ class Loosened:
             self._also(found, {"anyOf": written})
             return
         self.kept.append((place, keyword))
+        self.is_simple &= keyword != "allOf"
         self._note(keyword, place)
         self._also(found, {keyword: written})
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SECONDS = 2.0  # for one compilation
 # llguidance follows references by calling itself: 8 MB end at about 2,000 levels, and with them the process.
 MAX_LEVELS = 12_000
+_SHORT = 8_000  # characters, which are 300 levels at most
 _STACK = 256 << 20  # bytes; only what is used is taken
 _STARTING = threading.Lock()
 _LATE_S = 30.0  # llguidance's own limits end what was given up well before
@@ -130,23 +131,26 @@ class _Compilation:
         """The schema without what is dropped, its masks, and why they cannot be used (empty if they can)."""
         loosened = Loosened(self._document, dropped, knows_format)
         schema = loosened.schema if isinstance(loosened.schema, dict) else {"allOf": [loosened.schema]}
-        text = json.dumps(schema)
+        text = json.dumps({**schema, "x-guidance": self._layout})
         if len(text) > MAX_LEVELS and loosened.levels > MAX_LEVELS:  # a level is at least a character
             msg = f"The parts of the schema, one inside the other, are up to {loosened.levels:,} levels deep."
             raise SchemaTooLarge(f"{msg} Up to {MAX_LEVELS:,} are compiled: use fewer `$ref`.")
-        grammar = llguidance().LLMatcher.grammar_from_json_schema(text, overrides=self._layout)
-        return loosened, *matcher(grammar, self._tokenizer, until or self._until)
+        grammar = llguidance().LLMatcher.grammar_from_json_schema(text)
+        is_quick = loosened.is_simple and len(text) <= _SHORT
+        return loosened, *matcher(grammar, self._tokenizer, until or self._until, is_quick=is_quick)
 
 
-def matcher(grammar: str, tokenizer: LLTokenizer, until: float) -> tuple[LLMatcher, str]:
+def matcher(grammar: str, tokenizer: LLTokenizer, until: float, *, is_quick: bool = False) -> tuple[LLMatcher, str]:
     """A grammar compiled for a vocabulary, and why it cannot be used (empty if it can).
+
+    What surely `is_quick` is compiled here and now, as the way to another thread and core takes a sixth of its time.
 
     Raises:
         SchemaTooLarge: the time is up; what was begun is given up and ends within llguidance's own limits.
     """
     library = llguidance()
     make = functools.partial(library.LLMatcher, tokenizer, grammar, log_level=0, limits=_limits())
-    found: LLMatcher = within(until, make)
+    found: LLMatcher = make() if is_quick else within(until, make)
     return found, found.get_error().partition("\n<")[0] if found.is_error() else ""
 
 

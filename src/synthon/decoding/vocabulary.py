@@ -59,7 +59,10 @@ class Vocabulary:
         """The tokens as llguidance wants them."""
         library = llguidance()
         shown = library.TokenizerWrapper(_Shown(self.tokens, self.eos, self.control | self.ends, self._tokenize))
-        made: LLTokenizer = library.LLTokenizer(shown, eos_token=[self.eos, *sorted(self.ends - {self.eos})])
+        # the first of its slices is white space in any number, which no layout of ours has: a mask never uses it
+        slices = library.LLTokenizer.general_slices()[1:]
+        ends = [self.eos, *sorted(self.ends - {self.eos})]
+        made: LLTokenizer = library.LLTokenizer(shown, eos_token=ends, slices=slices)
         return made
 
     def kept(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
