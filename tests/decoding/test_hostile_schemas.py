@@ -61,6 +61,17 @@ ENDURED: dict[str, dict[str, Any]] = {
             for n in range(10)
         ]
     },
+    "doubling choices": links(lambda next_: {"anyOf": [next_, {"properties": {"a": next_, "b": next_}}]}, {}, 11),
+    "many objects with other names": {
+        "properties": {f"a{n}": {"properties": {f"b{n}{m}": {} for m in range(4)}} for n in range(60)}
+    },
+    "counted formats": {
+        "properties": {
+            f"{name}{n}": {"type": "string", "format": name, "minLength": 80 + n, "maxLength": 100}
+            for name in ("uri", "email", "ipv6", "duration", "hostname", "ipv4", "date-time", "uuid")
+            for n in range(9)
+        }
+    },
     "a product of divisors": {"allOf": [{"type": "integer", "multipleOf": p} for p in (7919, 7907, 7901, 7883)]},
     "a pattern that backtracks": {"type": "string", "pattern": "^(?=a)(a+)+(a|aa)+$"},
     "a recursive allOf": {

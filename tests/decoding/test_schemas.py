@@ -13,7 +13,10 @@ from synthon.core.constraints import Schema
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.output import schema
 from synthon.decoding import compiled, soundness, unmet
-from tests.decoding.writing import VOCABULARY, can_write, drawn, start
+from synthon.decoding.documents import document_of
+from synthon.decoding.loosening import Loosened
+from synthon.decoding.validation import knows_format
+from tests.decoding.writing import VOCABULARY, can_write, drawn, start, takes
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 
@@ -378,3 +381,32 @@ def test_masks_let_every_right_value_through(shape: Any, candidates: list[Any]) 
         could = can_write(matcher, value)
         assert could or not does_fit, value
         assert does_fit or not (could and is_enforced), value
+
+
+def test_a_listed_name_in_escapes_passes_the_mask_which_says_so_and_is_checked() -> None:
+    shape = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    text = '{"\\u0061":"x"}'
+    assert takes(start(schema(shape)), text)
+    assert any("in escapes" in row.reason for row in soundness(schema(shape)) if row.how == "checked")
+    assert "at /a" in unmet(schema(shape), text)
+
+
+AT_ONCE: dict[str, tuple[dict[str, Any], bool]] = {
+    "an object": ({"properties": {"a": {"type": "string", "maxLength": 9}, "b": {"enum": [1, None]}}}, True),
+    "a list of a reference": ({"items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"type": "null"}}}, True),
+    "one of several": ({"anyOf": [{"type": "integer", "minimum": 3}, {"type": "string"}]}, True),
+    "a long count": ({"type": "string", "maxLength": 101}, False),
+    "a pattern": ({"type": "string", "pattern": "^a+$"}, False),
+    "a divisor": ({"type": "integer", "multipleOf": 7}, False),
+    "a fraction": ({"type": "number", "minimum": 0.1}, False),
+    "a conjunction": ({"allOf": [{"type": "string"}]}, False),
+    "what stands beside a reference": ({"$ref": "#/$defs/a", "maxLength": 1, "$defs": {"a": {}}}, False),
+    "what stands beside a choice": ({"properties": {"a": {}}, "oneOf": [{"required": ["a"]}]}, False),
+    "a counted format": ({"type": "string", "format": "uri", "maxLength": 90}, False),
+}
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_only_what_is_surely_quick_is_compiled_at_once(name: str) -> None:
+    shape, is_simple = AT_ONCE[name]
+    assert Loosened(document_of(json.dumps(shape)), {}, knows_format).is_simple == is_simple
