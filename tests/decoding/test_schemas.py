@@ -53,6 +53,7 @@ ENFORCED: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "allOf": ({"allOf": [{"type": "integer"}, {"minimum": 3}]}, 3, 2),
     "oneOf": ({"oneOf": [{"type": "null"}, {"type": "integer"}]}, 1, "x"),
     "$ref": ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}, None, 1),
+    "not": ({"not": {"type": ["string", "number"]}}, None, 1),
 }
 
 
@@ -66,8 +67,39 @@ def test_an_enforced_keyword_is_held_by_the_mask(keyword: str) -> None:
     assert unmet(schema(shape), json.dumps(wrong)) != ""
 
 
+NOT: list[tuple[Any, dict[str, Any], Any, Any]] = [
+    ({"required": ["a"]}, {"properties": {"a": {}, "b": {}}}, {"b": 1}, {"a": 1}),
+    ({"required": ["a"]}, {}, {}, []),  # what is no object has no name that could be lacking
+    ({"minItems": 2}, {}, [1], [1, 2]),
+    ({"maxItems": 1}, {"type": ["array", "null"]}, [1, 2], None),
+    ({"minLength": 1}, {"type": "string"}, "", "a"),
+    ({"maxLength": 1}, {}, "ab", "a"),
+    (False, {"type": "string"}, "a", 1),
+]
+
+
+@pytest.mark.parametrize(("refused", "rest", "right", "wrong"), NOT)
+def test_the_opposite_of_something_simple_is_held_by_the_mask(
+    refused: Any, rest: dict[str, Any], right: Any, wrong: Any
+) -> None:
+    shape = {**rest, "not": refused}
+    assert how(shape, "not") == {"enforced"}
+    assert writes(shape, right)
+    assert not writes(shape, wrong)
+
+
+@pytest.mark.parametrize("refused", [{"type": "integer"}, {"required": ["a", "b"]}, {"type": "string", "minLength": 1}])
+def test_the_opposite_of_anything_else_is_checked(refused: dict[str, Any]) -> None:
+    assert how({"not": refused}, "not") == {"checked"}
+
+
+def test_a_schema_that_refuses_everything_says_so() -> None:
+    with pytest.raises(UserError, match="No JSON fits"):
+        compiled(schema({"not": {}}), VOCABULARY)
+
+
 CHECKED: dict[str, tuple[dict[str, Any], Any, Any]] = {
-    "not": ({"not": {"type": "string"}}, 1, "x"),
+    "not": ({"not": {"enum": ["x"]}}, 1, "x"),
     "if": ({"if": {"type": "integer"}, "then": {"minimum": 3}}, 3, 2),
     "contains": ({"type": "array", "contains": {"const": 1}}, [1], [2]),
     "uniqueItems": ({"type": "array", "uniqueItems": True}, [1, 2], [1, 1]),
@@ -312,6 +344,7 @@ LEAVES: list[dict[str, Any]] = [
     {"type": "integer", "minimum": 0, "maximum": 12}, {"type": "integer", "multipleOf": 3, "minimum": 0},
     {"type": "number", "exclusiveMinimum": 0, "maximum": 5}, {"enum": ["a", 1, None, [1]]}, {"const": "ab"},
     {"minLength": 2, "minimum": 3}, {"type": "string", "not": {"const": "a"}}, {"type": ["string", "integer"]},
+    {"not": {"type": "string"}}, {"not": {"required": ["a"]}}, {"type": "array", "not": {"minItems": 1}},
 ]  # fmt: skip
 
 
@@ -333,7 +366,8 @@ def shapes() -> st.SearchStrategy[Any]:
             st.builds(lambda i, rest: {"type": "array", "prefixItems": i, "items": rest}, some, inner),
             st.builds(lambda i: {"type": "array", "items": i, "uniqueItems": True}, inner),
             some.map(lambda branches: {"anyOf": branches}), some.map(lambda branches: {"oneOf": branches}),
-            some.map(lambda branches: {"allOf": branches}),
+            some.map(lambda branches: {"allOf": branches}), inner.map(lambda refused: {"not": refused}),
+            st.builds(lambda p, name: {"properties": p, "not": {"required": [name]}}, properties, NAMES),
             st.builds(lambda c, t, e: {"if": c, "then": t, "else": e}, inner, inner, inner),
         )  # fmt: skip
 

@@ -241,15 +241,4 @@ def document_of(text: str) -> Document:
     return Document(text)
 
 
-__all__ = [
-    "MAX_CHAIN",
-    "MAX_DEPTH",
-    "MAX_NODES",
-    "Document",
-    "Json",
-    "Node",
-    "document_of",
-    "escaped",
-    "measured",
-    "parts",
-]
+__all__ = ["Document", "Json", "Node", "document_of", "escaped", "measured"]

@@ -26,7 +26,7 @@ _ARRAYS = ("prefixItems", "items", "additionalItems")
 _ELSEWHERE = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 _NAMES_TWICE = "the values are masked, but a name that is not listed may come twice, and a listed one in escapes"
 _AFTER = {
-    "not": "a mask cannot say what must not be",
+    "not": "a mask cannot say what must not be, but for a type, a required name, or a bound",
     "if": "a mask cannot look back at what was chosen",
     "contains": "a mask does not count", "minContains": "a mask does not count", "maxContains": "a mask does not count",
     "uniqueItems": "a mask does not compare items",
@@ -38,6 +38,10 @@ _AFTER = {
     "unevaluatedProperties": "a mask does not know what other keywords saw",
     "$dynamicRef": "where it points to is known while a value is read", "$recursiveRef": "same as `$dynamicRef`",
     "contentEncoding": "a mask does not decode", "contentMediaType": "a mask does not decode",
+}  # fmt: skip
+_BEYOND = {
+    "minItems": ("array", "maxItems", -1), "maxItems": ("array", "minItems", 1),
+    "minLength": ("string", "maxLength", -1), "maxLength": ("string", "minLength", 1),
 }  # fmt: skip
 _OLD_ONLY = {"dependencies": 7, "contentEncoding": 7, "contentMediaType": 7, "$recursiveRef": 2019}
 _KEYWORDS = frozenset({
@@ -107,10 +111,9 @@ class Loosened:
                 self._note("items", place, "checked", _NAMES_TWICE)
         else:
             found |= self._array(node, place)
-        if len(found) > 1 and not _ELSEWHERE.isdisjoint(found):  # what stands side by side is multiplied out
-            self.is_simple = False
-        if "format" in found and not _COUNTS.isdisjoint(found):  # 72 such strings take over a second
-            self.is_simple = False
+        # what stands beside a combination is multiplied out; 72 counted formats take over a second
+        is_combined = len(found) > 1 and not _ELSEWHERE.isdisjoint(found)
+        self.is_simple &= not is_combined and not ("format" in found and not _COUNTS.isdisjoint(found))
         return found
 
     def _keyword(self, keyword: str, node: Node, place: str, found: Node) -> None:
@@ -118,8 +121,7 @@ class Loosened:
         if (place, keyword) in self._dropped:
             self._note(keyword, place, "checked", self._dropped[place, keyword])
         elif keyword in _AFTER:
-            if _says_something(keyword, node) and self._document.draft <= _OLD_ONLY.get(keyword, 9_999):
-                self._note(keyword, place, "checked", _AFTER[keyword])
+            self._after(keyword, node, place, found)
         elif keyword in {"minProperties", "maxProperties"}:
             self._take(keyword, place, found, whole(value), "a mask counts a name that comes twice for two")
         elif keyword in _AS_IS or keyword in _COUNTS:
@@ -136,11 +138,22 @@ class Loosened:
         else:
             self._format(str(value), place, found)
 
+    def _after(self, keyword: str, node: Node, place: str, found: Node) -> None:
+        opposite = _opposite(node[keyword]) if keyword == "not" else None
+        if opposite is not None:
+            self._keep(keyword, place)
+            self._also(found, {"allOf": [opposite]})
+        elif _says_something(keyword, node) and self._document.draft <= _OLD_ONLY.get(keyword, 9_999):
+            self._note(keyword, place, "checked", _AFTER[keyword])
+
+    def _keep(self, keyword: str, place: str, reason: str = "") -> None:
+        self.kept.append((place, keyword))
+        self._note(keyword, place, "checked" if reason else "enforced", reason)
+
     def _take(self, keyword: str, place: str, found: Node, value: Json, reason: str = "") -> None:
         found[keyword] = value
-        self.kept.append((place, keyword))
         self.is_simple &= keyword not in _COSTLY
-        self._note(keyword, place, "checked" if reason else "enforced", reason)
+        self._keep(keyword, place, reason)
 
     def _number(self, keyword: str, node: Node, place: str, found: Node) -> None:
         value = node[keyword]
@@ -168,13 +181,11 @@ class Loosened:
             is_disjoint = len(branches) <= MAX_BRANCHES and all(
                 self._are_disjoint(left, right, place) for left, right in itertools.combinations(branches, 2)
             )
-            self._note("oneOf", place, *(() if is_disjoint else ("checked", "more than one branch may fit")))
-            self.kept.append((place, "oneOf"))
+            self._keep("oneOf", place, "" if is_disjoint else "more than one branch may fit")
             self._also(found, {"anyOf": written})
             return
-        self.kept.append((place, keyword))
         self.is_simple &= keyword != "allOf"
-        self._note(keyword, place)
+        self._keep(keyword, place)
         self._also(found, {keyword: written})
 
     def _also(self, found: Node, more: Node) -> None:
@@ -315,6 +326,24 @@ def _says_something(keyword: str, node: Node) -> bool:
     if keyword in {"uniqueItems", "not"}:
         return value is not False
     return keyword.startswith(("contains", "$")) or value not in (True, {})
+
+
+def _opposite(node: Json) -> Json:
+    """A schema of exactly the values that do not fit a simple one; None where masks know none."""
+    if not node or node is True:
+        return node is False
+    assert isinstance(node, dict)  # noqa: S101 - the schema was found valid
+    ((keyword, value), *others) = node.items()
+    if keyword == "required" and isinstance(value, list) and len(value) == 1 and not others:
+        return {"type": "object", "properties": {str(value[0]): False}}
+    if keyword in _BEYOND and not others:
+        kind, bound, by = _BEYOND[keyword]
+        return {"type": kind, bound: cast("int", whole(value)) + by} if value or by > 0 else False
+    refused = {str(kind) for kind in (value if isinstance(value, list) else [value])}
+    if keyword != "type" or others or ("integer" in refused and "number" not in refused):
+        return None
+    rest: list[Json] = [kind for kind in _ALL if kind not in {*refused, "integer"}]
+    return {"type": rest} if rest else False
 
 
 def whole(value: Json) -> Json:

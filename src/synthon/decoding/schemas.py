@@ -41,7 +41,7 @@ _LAYOUTS: dict[Layout, dict[str, object]] = {
 }
 # What llguidance cannot always combine; taken out in this order until it can.
 _STAGES = (
-    ("patternProperties",),
+    ("patternProperties", "not"),
     ("minProperties", "maxProperties"),
     ("multipleOf",),
     ("pattern", "format"),
