@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import synthon as sy
-from synthon.strategies.voting import _Votes
+from synthon.strategies.voting import Votes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ async def test_a_vote_stops_as_soon_as_the_majority_cannot_change() -> None:
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=12))
 def test_stopping_early_never_changes_the_winner(ballots: list[int]) -> None:
-    votes: _Votes[int] = _Votes(len(ballots))
+    votes: Votes[int] = Votes(len(ballots))
     cast = 0
     while votes.open:
         for ballot in ballots[cast : cast + votes.open]:

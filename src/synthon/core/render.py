@@ -11,10 +11,11 @@ from synthon.core.values import Image, Message, Part, Passage, Text
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A worked example of a step: its inputs by name, and the output it should give."""
+    """A worked example of a step: its inputs by name, the output it should give, and the reasoning that led there."""
 
     inputs: Mapping[str, object]
     output: object
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)

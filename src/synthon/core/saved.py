@@ -26,9 +26,7 @@ def encoded(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, Demo) for item in value):
-        return {
-            "demos": [{"inputs": json.loads(to_json(d.inputs)), "output": json.loads(to_json(d.output))} for d in value]
-        }
+        return {"demos": [_demo(demo) for demo in value]}
     if isinstance(value, list | tuple):
         return [encoded(item) for item in value]
     if isinstance(value, Constraint):
@@ -36,6 +34,11 @@ def encoded(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): encoded(item) for key, item in value.items()}
     return {"name": str(getattr(value, "name", None) or repr(value))}
+
+
+def _demo(demo: Demo) -> dict[str, object]:
+    shape = {"inputs": json.loads(to_json(demo.inputs)), "output": json.loads(to_json(demo.output))}
+    return shape | ({"thought": demo.thought} if demo.thought else {})
 
 
 def dumped(parts: Parts, settings: Mapping[Setting, object]) -> dict[str, object]:
@@ -59,7 +62,7 @@ def _found(parts: Parts, name: str, value: object) -> object:
     if not isinstance(value, dict):
         return value
     if "demos" in value:
-        return tuple(Demo(demo["inputs"], demo["output"]) for demo in value["demos"])
+        return tuple(Demo(**demo) for demo in value["demos"])
     if set(value) == {"constraint"}:
         return _constraint(value["constraint"])
     if set(value) != {"name"}:

@@ -12,7 +12,7 @@ from synthon.core.errors import UserError
 from synthon.core.settings import current
 from synthon.models.decoders import Decoder
 from synthon.models.decoders import best_of as likeliest_of
-from synthon.strategies.thinking import After, predict
+from synthon.strategies.thinking import After, named, predict
 
 if TYPE_CHECKING:
     from synthon.core.step import Step, Strategy
@@ -33,11 +33,11 @@ class BestOf:
     @property
     def name(self) -> str:
         """How saved programs name it."""
-        return f"best_of({self.n}, {getattr(self.scorer, '__name__', getattr(self.scorer, 'name', self.scorer))})"
+        return f"best_of({self.n!r}, {named(self.scorer)})"
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]:
         """The step, answered by the best of its samples."""
-        asked = self.of(step.using(temperature=self.temperature))
+        asked = current(self.of)(step.using(temperature=current(self.temperature)))
 
         async def chosen(*args: P.args, **kwargs: P.kwargs) -> T:
             n = current(self.n)
@@ -45,7 +45,7 @@ class BestOf:
                 raise UserError(f"The best of {n} answers is none. Pass `n` of at least 1.")
             answers = await asyncio.gather(*(asked(*args, **kwargs) for _ in range(n)))
             inputs = step.bound(*args, **kwargs)
-            scores = await asyncio.gather(*(_called(self.scorer, answer, inputs) for answer in answers))
+            scores = await asyncio.gather(*(called(self.scorer, inputs, answer) for answer in answers))
             return answers[max(range(n), key=lambda place: cast("float", scores[place]))]
 
         return chosen
@@ -94,16 +94,16 @@ class refine:  # noqa: N801 - users call it as a function
     @property
     def name(self) -> str:
         """How saved programs name it."""
-        return f"refine({getattr(self.critic, '__name__', getattr(self.critic, 'name', self.critic))}, {self.rounds})"
+        return f"refine({named(self.critic)}, {self.rounds!r})"
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]:
         """The step, criticised and asked again."""
 
         async def refined(*args: P.args, **kwargs: P.kwargs) -> T:
             inputs = step.bound(*args, **kwargs)
-            answer = await self.of(step)(*args, **kwargs)
+            answer = await current(self.of)(step)(*args, **kwargs)
             for _ in range(current(self.rounds)):
-                criticism = await _called(self.critic, answer, inputs)
+                criticism = await called(self.critic, inputs, answer)
                 if not criticism:
                     break
                 again = After(step.render, "Answer.", step.output.written(answer), f"{criticism}\nAnswer again.")
@@ -113,9 +113,8 @@ class refine:  # noqa: N801 - users call it as a function
         return refined
 
 
-async def _called(function: Callable[..., object], answer: object, inputs: dict[str, object]) -> object:
-    """A user's function or step, given the answer first and of the inputs those it names."""
-    fn = getattr(function, "fn", function)
-    wanted = list(inspect.signature(fn).parameters)[1:]
-    found = function(answer, **{name: inputs[name] for name in wanted if name in inputs})
+async def called(function: Callable[..., object], inputs: dict[str, object], *first: object) -> object:
+    """A user's function or step, given `first` by place and of the inputs those it names."""
+    wanted = list(inspect.signature(getattr(function, "fn", function)).parameters)[len(first) :]
+    found = function(*first, **{name: inputs[name] for name in wanted if name in inputs})
     return await found if inspect.isawaitable(found) else found

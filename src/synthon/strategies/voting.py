@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, cast
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
 from synthon.core.settings import current
-from synthon.strategies.thinking import chain_of_thought, predict
+from synthon.strategies.thinking import chain_of_thought, named, predict
 
 if TYPE_CHECKING:
     from synthon.core.step import Step, Strategy
@@ -22,7 +22,7 @@ T = TypeVar("T")
 _TEMPERATURE = 0.7  # the papers'
 
 
-class _Votes(Generic[T]):
+class Votes(Generic[T]):
     """Answers counted by their JSON; the first of equals leads."""
 
     def __init__(self, most: int) -> None:
@@ -76,11 +76,11 @@ class self_consistency:  # noqa: N801 - users call it as a function
     @property
     def name(self) -> str:
         """How saved programs name it."""
-        return f"self_consistency({self.n}, of={getattr(self.of, 'name', self.of)})"
+        return f"self_consistency({self.n!r}, of={named(self.of)})"
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]:
         """The step, answered by vote."""
-        asked = self.of(step.using(temperature=self.temperature))
+        asked = current(self.of)(step.using(temperature=current(self.temperature)))
 
         async def voted(*args: P.args, **kwargs: P.kwargs) -> T:
             return (await _vote(lambda: asked(*args, **kwargs), current(self.n), early_stop=self.early_stop))[0]
@@ -108,11 +108,12 @@ class uncertainty_routed:  # noqa: N801 - same
     @property
     def name(self) -> str:
         """How saved programs name it."""
-        return f"uncertainty_routed({self.n}, {self.threshold}, of={getattr(self.of, 'name', self.of)})"
+        return f"uncertainty_routed({self.n!r}, {self.threshold!r}, of={named(self.of)})"
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]:
         """The step, answered by a clear majority or greedily."""
-        sampled, greedy = self.of(step.using(temperature=self.temperature)), self.of(step.using(temperature=0.0))
+        of, temperature = current(self.of), current(self.temperature)
+        sampled, greedy = of(step.using(temperature=temperature)), of(step.using(temperature=0.0))
 
         async def routed(*args: P.args, **kwargs: P.kwargs) -> T:
             answer, share = await _vote(lambda: sampled(*args, **kwargs), current(self.n), early_stop=False)
@@ -124,7 +125,7 @@ class uncertainty_routed:  # noqa: N801 - same
 async def _vote(ask: Callable[[], Awaitable[T]], n: int, *, early_stop: bool) -> tuple[T, float]:
     if n < 1:
         raise UserError(f"A vote of {n} answers decides nothing. Pass `n` of at least 1.")
-    votes: _Votes[T] = _Votes(n)
+    votes: Votes[T] = Votes(n)
     while votes.open if early_stop else votes.left:
         for answer in await asyncio.gather(*(ask() for _ in range(votes.open if early_stop else votes.left))):
             votes.cast(answer)
@@ -152,21 +153,19 @@ class shuffled_ensemble:  # noqa: N801 - same
     @property
     def name(self) -> str:
         """How saved programs name it."""
-        return f"shuffled_ensemble({self.choices!r}, {self.n}, of={getattr(self.of, 'name', self.of)})"
+        return f"shuffled_ensemble({self.choices!r}, {self.n!r}, of={named(self.of)})"
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]:
         """The step, answered by vote over orders."""
-        asked = cast("Callable[..., Awaitable[T]]", self.of(step))
+        asked = cast("Callable[..., Awaitable[T]]", current(self.of)(step))
 
         async def voted(*args: P.args, **kwargs: P.kwargs) -> T:
             inputs = step.bound(*args, **kwargs)
-            given = list(cast("Sequence[object]", inputs[self.choices]))
-            orders = [
-                random.Random(f"{self.seed}:{vote}").sample(range(len(given)), len(given)) for vote in range(self.n)
-            ]
+            given, n = list(cast("Sequence[object]", inputs[self.choices])), current(self.n)
+            orders = [random.Random(f"{self.seed}:{vote}").sample(range(len(given)), len(given)) for vote in range(n)]
             orders[0] = list(range(len(given)))
             shuffled = [inputs | {self.choices: [given[place] for place in order]} for order in orders]
-            votes: _Votes[T] = _Votes(self.n)
+            votes: Votes[T] = Votes(n)
             answers = await asyncio.gather(*(asked(**each) for each in shuffled))
             for answer, order in zip(answers, orders, strict=True):
                 votes.cast(_mapped(answer, order))
