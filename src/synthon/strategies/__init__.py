@@ -1,15 +1,49 @@
 """General ways to spend more calls for a better answer."""
 
-from synthon.strategies.choosing import best_of, refine
-from synthon.strategies.thinking import chain_of_thought, predict
-from synthon.strategies.voting import self_consistency, shuffled_ensemble, uncertainty_routed
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from synthon.strategies.choosing import best_of, refine
+    from synthon.strategies.debating import debate
+    from synthon.strategies.demonstrating import reasoned
+    from synthon.strategies.dividing import map_reduce
+    from synthon.strategies.hopping import multi_hop
+    from synthon.strategies.thinking import chain_of_thought, predict
+    from synthon.strategies.voting import self_consistency, shuffled_ensemble, uncertainty_routed
 
 __all__ = [
     "best_of",
     "chain_of_thought",
+    "debate",
+    "map_reduce",
+    "multi_hop",
     "predict",
+    "reasoned",
     "refine",
     "self_consistency",
     "shuffled_ensemble",
     "uncertainty_routed",
 ]
+_FILES = {
+    "choosing": ("best_of", "refine"),
+    "debating": ("debate",),
+    "demonstrating": ("reasoned",),
+    "dividing": ("map_reduce",),
+    "hopping": ("multi_hop",),
+    "thinking": ("chain_of_thought", "predict"),
+    "voting": ("self_consistency", "shuffled_ensemble", "uncertainty_routed"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """A name from the file it stands in, loaded when it is first used (PEP 562)."""
+    file = next((file for file, names in _FILES.items() if name in names), None)
+    if file is None:
+        msg = f"module 'synthon.strategies' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value: object = getattr(importlib.import_module(f"synthon.strategies.{file}"), name)
+    globals()[name] = value
+    return value

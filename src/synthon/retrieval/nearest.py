@@ -1,0 +1,100 @@
+"""Find the worked examples nearest to a question."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from synthon.core.identity import digest, dumps, to_json
+from synthon.core.recording import recorded
+from synthon.core.render import shown
+from synthon.models.embedders import embedder as packaged_embedder
+
+if TYPE_CHECKING:
+    from synthon.core.protocols import Embedder, FloatArray
+    from synthon.core.render import Demo
+
+
+class Examples:
+    """Worked examples and the embedder that finds the nearest; made by `nearest`, chosen from by `sy.knn`."""
+
+    def __init__(self, examples: Sequence[Demo], embedder: Embedder | None) -> None:
+        self.examples = tuple(examples)
+        self._embedder = embedder
+        self._vectors: FloatArray | None = None
+        self._embedding: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[FloatArray]] = WeakKeyDictionary()
+
+    @property
+    def name(self) -> str:
+        """How saved programs name it: by what it holds."""
+        rows = [
+            [json.loads(to_json(demo.inputs)), json.loads(to_json(demo.output)), demo.thought] for demo in self.examples
+        ]
+        return f"nearest({digest(dumps(rows))[:16]})"
+
+    async def nearest(self, inputs: Mapping[str, object], k: int) -> Sequence[Demo]:
+        """At most `k` examples, the nearest last, next to the question; of equals the first counts as nearer.
+
+        An example whose inputs are the question's own is left out: it would tell the answer.
+        """
+        asked = _text(inputs)
+        embedder = self._embedder = self._embedder or packaged_embedder()
+
+        async def act() -> str:
+            return json.dumps(await self._order(embedder, asked, k))
+
+        arguments = {"examples": self.name, "embedder": embedder.identity, "inputs": asked, "k": k}
+        places: list[int] = json.loads(await recorded("nearest", arguments, act, kind="search"))
+        return [self.examples[place] for place in reversed(places)]
+
+    async def _order(self, embedder: Embedder, asked: str, k: int) -> list[int]:
+        texts = [_text(demo.inputs) for demo in self.examples]
+        if not texts:
+            return []
+        vectors = await self._embedded(embedder, texts)
+        question = np.asarray((await embedder.embed([asked]))[0], np.float32)
+        order = np.argsort(-np.round(vectors @ question, 6), kind="stable")
+        return [int(place) for place in order if texts[place] != asked][:k]
+
+    async def _embedded(self, embedder: Embedder, texts: Sequence[str]) -> FloatArray:
+        """The examples' vectors; those who ask at once wait for one embedding."""
+        if self._vectors is None:
+            loop = asyncio.get_running_loop()
+            task = self._embedding.get(loop)
+            if task is None or (task.done() and (task.cancelled() or task.exception())):
+                task = self._embedding[loop] = loop.create_task(_rows(embedder, texts))
+            self._vectors = await asyncio.shield(task)
+        return self._vectors
+
+
+def nearest(examples: Sequence[Demo], *, embedder: Embedder | None = None) -> Examples:
+    """A selector of the examples whose inputs mean most nearly the same (KATE, Liu 2021, arXiv:2101.06804).
+
+    Pass it as `sy.knn(4, selector=sy.nearest(examples))`. The examples are embedded at the first question, together;
+    each question is one more text. A choice is a journaled call.
+
+    Args:
+        examples: what is chosen from.
+        embedder: None takes the packaged MiniLM.
+
+    Raises:
+        MissingExtra: the packaged embedder is not on this machine.
+    """
+    return Examples(examples, embedder)
+
+
+async def _rows(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
+    return np.asarray(await embedder.embed(texts), np.float32)
+
+
+def _text(inputs: Mapping[str, object]) -> str:
+    """An example's inputs as one text, without their names: these are the same in all."""
+    return "\n".join(shown(value) for value in inputs.values())
+
+
+__all__ = ["Examples", "nearest"]
