@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from synthon.retrieval import Index, nearest
     from synthon.runs import Thread, ask_person
     from synthon.strategies import (
+        Calls,
         best_of,
         chain_of_thought,
         debate,
         map_reduce,
         multi_hop,
+        next_calls,
         predict,
         reasoned,
         refine,
@@ -54,6 +56,7 @@ __all__ = [
     "BudgetExceeded",
     "Budgeted",
     "CallRecord",
+    "Calls",
     "Capability",
     "Check",
     "CheckFailed",
@@ -176,6 +179,7 @@ __all__ = [
     "monty",
     "multi_hop",
     "nearest",
+    "next_calls",
     "now",
     "one_of",
     "openai",
@@ -204,6 +208,7 @@ __all__ = [
 ]
 _LATER = {
     "Budgeted": "models",
+    "Calls": "strategies",
     "Decoder": "models",
     "Fail": "guards",
     "Fallback": "models",
@@ -241,6 +246,7 @@ _LATER = {
     "monty": "tools",
     "multi_hop": "strategies",
     "nearest": "retrieval",
+    "next_calls": "strategies",
     "openai": "models",
     "openai_embedder": "models",
     "predict": "strategies",

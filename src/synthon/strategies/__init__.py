@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from synthon.strategies.calling import Calls, next_calls
     from synthon.strategies.choosing import best_of, refine
     from synthon.strategies.debating import debate
     from synthon.strategies.demonstrating import reasoned
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from synthon.strategies.voting import self_consistency, shuffled_ensemble, uncertainty_routed
 
 __all__ = [
+    "Calls",
     "best_of",
     "chain_of_thought",
     "debate",
     "map_reduce",
     "multi_hop",
+    "next_calls",
     "predict",
     "reasoned",
     "refine",
@@ -28,6 +31,7 @@ __all__ = [
     "uncertainty_routed",
 ]
 _FILES = {
+    "calling": ("Calls", "next_calls"),
     "choosing": ("best_of", "refine"),
     "debating": ("debate",),
     "demonstrating": ("reasoned",),

@@ -1,0 +1,214 @@
+"""What a model wants next: calls or an answer, natively, masked, or in plain JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+import synthon as sy
+from tests.strategies.scripted import Scripted, said
+
+WEATHER = sy.ToolSpec(
+    "weather",
+    "The weather in a city.",
+    '{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city"]}',
+)
+TREE = sy.ToolSpec(
+    "plant",
+    "Plant a tree.",
+    json.dumps(
+        {
+            "type": "object",
+            "properties": {"root": {"$ref": "#/$defs/node"}},
+            "required": ["root"],
+            "$defs": {
+                "node": {
+                    "type": "object",
+                    "properties": {
+                        "name": {"type": "string"},
+                        "kids": {"type": "array", "items": {"$ref": "#/$defs/node"}},
+                    },
+                    "required": ["name"],
+                }
+            },
+        }
+    ),
+)
+NUMBER = sy.schema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+ASKED = sy.Request((sy.Message("system", "Help."), sy.Message("user", "Rain in Bern?")), temperature=0.0)
+
+
+def typed(constraint: sy.Schema = NUMBER) -> sy.Request:
+    return sy.Request(ASKED.messages, temperature=0.0, constraint=constraint)
+
+
+async def test_a_call_in_json_is_read_with_its_thought_and_told_its_result() -> None:
+    model = Scripted('{"thought": "look", "tool": "weather", "arguments": {"city": "Bern"}}')
+    shape = sy.schema({"type": "string", "maxLength": 20})
+    found = await sy.next_calls(model, ASKED, [WEATHER], thought=shape)
+    assert [(call.name, call.arguments) for call in found.calls] == [("weather", '{"city":"Bern"}')]
+    assert (found.answer, found.thought, found.native) == (None, "look", False)
+    assert found.turn.role == "assistant"
+    assert "- weather: The weather in a city." in said(model.seen[0])
+    assert model.seen[0].messages[0].text.startswith("Help.\n\n")
+    result = sy.ToolResult(found.calls[0].id, (sy.Text("wet"),))
+    assert found.results([result], "Hurry.") == [sy.Message("user", "weather gave: wet\nHurry.")]
+    broken = sy.ToolResult(found.calls[0].id, (sy.Text("no line"),), is_error=True)
+    assert found.results([broken]) == [sy.Message("user", "weather failed: no line")]
+    seen = sy.ToolResult(found.calls[0].id, (sy.Text("see"), sy.Image(data="aGk=")))
+    assert [part.kind for part in found.results([seen])[0].content if not isinstance(part, str)] == ["text", "image"]
+
+
+async def test_tools_are_told_where_there_is_no_system_turn_too() -> None:
+    model = Scripted('{"answer": "a"}')
+    await sy.next_calls(model, sy.Request((sy.Message("user", "Rain?"),)), [WEATHER])
+    assert [message.role for message in model.seen[0].messages] == ["system", "user"]
+
+
+async def test_an_answer_says_that_no_tool_fits() -> None:
+    found = await sy.next_calls(Scripted('{"answer": "I cannot know."}'), ASKED, [WEATHER])
+    assert (found.calls, found.answer) == ((), "I cannot know.")
+    found = await sy.next_calls(Scripted('{"answer": {"n": 4}}'), typed(), [WEATHER])
+    assert found.answer == '{"n":4}'
+
+
+async def test_several_calls_come_only_where_they_are_wanted() -> None:
+    wanted = [{"tool": "weather", "arguments": {"city": city}} for city in ("Bern", "Rome")]
+    several = json.dumps({"calls": wanted})
+    found = await sy.next_calls(Scripted(several), ASKED, [WEATHER], parallel=True)
+    assert [json.loads(call.arguments)["city"] for call in found.calls] == ["Bern", "Rome"]
+    assert len({call.id for call in found.calls}) == 2
+    with pytest.raises(sy.OutputError, match="asked for a call or an answer and said"):
+        await sy.next_calls(Scripted(several), ASKED, [WEATHER], retries=0)
+
+
+async def test_what_is_neither_a_call_nor_an_answer_is_sent_back_with_what_is_wrong() -> None:
+    model = Scripted(
+        "Let me look.",
+        '{"tool": "wether", "arguments": {"city": "Bern"}}',
+        '{"tool": "weather", "arguments": {"city": 3}}',
+        'Sure: {"tool": "weather", "arguments": {"city": "Bern"}}',
+    )
+    found = await sy.next_calls(model, ASKED, [WEATHER], retries=3)
+    assert found.calls[0].arguments == '{"city":"Bern"}'
+    assert "it holds no JSON object" in model.seen[1].messages[-1].text
+    assert "there is no tool 'wether', there are ['weather']" in model.seen[2].messages[-1].text
+    assert "the arguments of 'weather': " in model.seen[3].messages[-1].text
+
+
+async def test_a_model_with_tools_is_asked_natively_and_gives_a_typed_answer_as_a_call() -> None:
+    call = sy.ToolCall("1", "weather", '{"city":"Bern"}')
+    other = sy.ToolCall("2", "weather", '{"city":"Rome"}')
+    model = Scripted(sy.Completion("Looking.", tool_calls=(call, other)), able=("chat", "tools"))
+    found = await sy.next_calls(model, ASKED, [WEATHER], thought=sy.schema(str))
+    assert (found.calls, found.thought, found.native) == ((call,), "Looking.", True)
+    assert [tool.name for tool in model.seen[0].tools] == ["weather"]
+    assert "First say in a few words what you think" in said(model.seen[0])
+    assert isinstance(found.turn.content, tuple)
+    assert found.turn.content[-1] == call
+    result = sy.ToolResult("1", (sy.Text("wet"),))
+    assert [message.role for message in found.results([result], "Hurry.")] == ["tool", "user"]
+    both = Scripted(sy.Completion("", tool_calls=(call, other)), able=("chat", "tools"))
+    assert (await sy.next_calls(both, ASKED, [WEATHER], parallel=True)).calls == (call, other)
+
+    finish = sy.Completion("", tool_calls=(sy.ToolCall("3", "final_answer", '{"n":4}'),))
+    model = Scripted(
+        "four",
+        sy.Completion("", tool_calls=(sy.ToolCall("3", "final_answer", '{"n":"x"}'),)),
+        finish,
+        able=("chat", "tools"),
+    )
+    found = await sy.next_calls(model, typed(), [WEATHER])
+    assert (found.calls, found.answer) == ((), '{"n":4}')
+    assert [tool.name for tool in model.seen[0].tools] == ["weather", "final_answer"]
+    assert model.seen[0].constraint is None
+    assert "call final_answer with what fits its schema" in model.seen[1].messages[-1].text
+    plain = Scripted("No tool fits.", able=("chat", "tools"))
+    assert (await sy.next_calls(plain, ASKED, [WEATHER])).answer == "No tool fits."
+
+
+async def test_native_calls_are_given_up_for_json_on_request_and_without_tools() -> None:
+    model = Scripted('{"answer": "a"}', '{"answer": "b"}', able=("chat", "tools"))
+    assert (await sy.next_calls(model, ASKED, [WEATHER], native=False)).answer == "a"
+    assert (await sy.next_calls(model, ASKED, [])).answer == "b"
+    assert not model.seen[0].tools
+    assert "tool" not in said(model.seen[1])
+
+
+async def test_the_mask_holds_names_arguments_and_answers_and_follows_references() -> None:
+    model = Scripted('{"tool":"plant","arguments":{"root":{"name":"oak"}}}', able=("chat", "schema"))
+    found = await sy.next_calls(model, typed(), [WEATHER, TREE])
+    assert found.calls[0].name == "plant"
+    constraint = model.seen[0].constraint
+    assert isinstance(constraint, sy.Schema)
+    valid = jsonschema_rs.validator_for(json.loads(constraint.json)).is_valid
+    assert valid({"tool": "plant", "arguments": {"root": {"name": "oak", "kids": [{"name": "elm"}]}}})
+    assert not valid({"tool": "plant", "arguments": {"root": {"name": "oak", "kids": [{"name": 3}]}}})
+    assert not valid({"tool": "weather", "arguments": {"root": {"name": "oak"}}})
+    assert not valid({"tool": "weather", "arguments": {"city": "Bern", "more": 1}})
+    assert valid({"answer": {"n": 3}})
+    assert not valid({"answer": "3"})
+
+
+async def test_a_model_may_be_made_to_call() -> None:
+    model = Scripted('{"answer": "no"}', '{"tool": "weather", "arguments": {"city": "Bern"}}', able=("chat", "schema"))
+    assert (await sy.next_calls(model, ASKED, [WEATHER], answers=False)).calls
+    constraint = model.seen[0].constraint
+    assert isinstance(constraint, sy.Schema)
+    assert "answer" not in json.loads(constraint.json)["properties"]
+    assert '{"answer"' not in model.seen[0].messages[0].text
+    call = sy.ToolCall("1", "weather", "{}")
+    native = Scripted("no", sy.Completion("", tool_calls=(call,)), able=("chat", "tools"))
+    assert (await sy.next_calls(native, typed(), [WEATHER], answers=False)).calls == (call,)
+    assert [tool.name for tool in native.seen[0].tools] == ["weather"]
+    assert "no tool was called; call one" in native.seen[1].messages[-1].text
+
+
+async def test_what_could_not_end_within_the_tokens_is_asked_again_under_bounds() -> None:
+    cut = sy.Completion('{"answer":"aaaaaaa', finish="length")
+    model = Scripted(cut, '{"answer":"a"}', able=("chat", "schema"))
+    lists = sy.schema(
+        {
+            "type": "object",
+            "properties": {
+                "all": {"type": "array", "items": {"type": "string"}},
+                "kind": {"enum": ["x"], "type": "string"},
+            },
+        }
+    )
+    asked = sy.Request(ASKED.messages, max_tokens=200, constraint=lists)
+    model.answers[1] = '{"answer":{"all":["a"]}}'
+    assert (await sy.next_calls(model, asked, [WEATHER])).answer == '{"all":["a"]}'
+    first, second = (
+        json.loads(request.constraint.json) for request in model.seen if isinstance(request.constraint, sy.Schema)
+    )
+    assert "maxItems" not in json.dumps(first)
+    answer = second["$defs"]["answer"]["properties"]
+    assert answer["all"] == {"type": "array", "items": {"type": "string", "maxLength": 50}, "maxItems": 8}
+    weather = second["$defs"]["tool0"]["properties"]
+    assert weather["days"] == {"minimum": -(10**9), "maximum": 10**9, "type": "integer"}
+    assert answer["kind"] == {"enum": ["x"], "type": "string"}
+
+
+async def test_two_tools_of_one_name_and_an_answer_without_schema_are_refused() -> None:
+    with pytest.raises(sy.UserError, match="Give each tool a name of its own"):
+        await sy.next_calls(Scripted(), ASKED, [WEATHER, WEATHER])
+    with pytest.raises(sy.UserError, match=r"an answer the shape of a sy\.schema"):
+        await sy.next_calls(Scripted(), sy.Request(ASKED.messages, constraint=sy.regex("a")), [WEATHER])
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_the_embedded_model_writes_well_formed_calls_only(parallel: bool) -> None:  # noqa: FBT001 - pytest fills it in
+    model: Any = sy.local()
+    asked = [sy.Message("user", f"What is the weather in {city} for 3 days?") for city in ("Bern", "Rome", "Paris")]
+    for message in asked:
+        request = sy.Request((message,), temperature=0.0, max_tokens=96)
+        found = await sy.next_calls(model, request, [WEATHER, TREE], parallel=parallel)
+        for call in found.calls:
+            spec = {"weather": WEATHER, "plant": TREE}[call.name]
+            assert jsonschema_rs.is_valid(json.loads(spec.parameters), json.loads(call.arguments))
+        assert found.calls or found.answer is not None
