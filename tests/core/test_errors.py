@@ -47,6 +47,8 @@ def test_errors_carry_what_failed() -> None:
     assert (guard.guard, guard.evidence) == ("keys", "sk-")
     tool = sy.ToolFailed("broken", tool="weather")
     assert (str(tool), tool.tool) == ("broken", "weather")
+    loop = sy.LoopDetected("again", period=2)
+    assert (str(loop), loop.period) == ("again", 2)
     budget = sy.BudgetExceeded("over", spent="1 calls", limit="calls=1")
     assert (budget.spent, budget.limit) == ("1 calls", "calls=1")
 

@@ -12,6 +12,7 @@ SynthonError
 ├── CheckFailed               a step's check still fails after its retries (check, output)
 ├── GuardBlocked              a guard stopped a value (guard, evidence)
 ├── ToolFailed                a tool that a program called failed (tool)
+├── LoopDetected              an agent repeats itself (period)
 ├── BudgetExceeded            a limit is reached (spent, limit)
 ├── JournalError              the journal could not read or keep a row
 ├── SchemaTooLarge            a constraint is too costly to compile
@@ -141,6 +142,18 @@ class ToolFailed(SynthonError):
     def __init__(self, message: str, *, tool: str) -> None:
         super().__init__(message)
         self.tool = tool
+
+
+class LoopDetected(SynthonError):
+    """An agent makes the same calls with the same results again and again.
+
+    Args:
+        period: steps in the circle.
+    """
+
+    def __init__(self, message: str, *, period: int) -> None:
+        super().__init__(message)
+        self.period = period
 
 
 class BudgetExceeded(SynthonError):

@@ -6,17 +6,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from synthon.strategies.acting import agent, react
     from synthon.strategies.calling import Calls, next_calls
     from synthon.strategies.choosing import best_of, refine
     from synthon.strategies.debating import debate
     from synthon.strategies.demonstrating import reasoned
     from synthon.strategies.dividing import map_reduce
     from synthon.strategies.hopping import multi_hop
+    from synthon.strategies.remembering import Memory
     from synthon.strategies.thinking import chain_of_thought, predict
     from synthon.strategies.voting import self_consistency, shuffled_ensemble, uncertainty_routed
 
 __all__ = [
     "Calls",
+    "Memory",
+    "agent",
     "best_of",
     "chain_of_thought",
     "debate",
@@ -24,6 +28,7 @@ __all__ = [
     "multi_hop",
     "next_calls",
     "predict",
+    "react",
     "reasoned",
     "refine",
     "self_consistency",
@@ -31,12 +36,14 @@ __all__ = [
     "uncertainty_routed",
 ]
 _FILES = {
+    "acting": ("agent", "react"),
     "calling": ("Calls", "next_calls"),
     "choosing": ("best_of", "refine"),
     "debating": ("debate",),
     "demonstrating": ("reasoned",),
     "dividing": ("map_reduce",),
     "hopping": ("multi_hop",),
+    "remembering": ("Memory",),
     "thinking": ("chain_of_thought", "predict"),
     "voting": ("self_consistency", "shuffled_ensemble", "uncertainty_routed"),
 }
