@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from synthon.strategies.demonstrating import reasoned
     from synthon.strategies.dividing import map_reduce
     from synthon.strategies.hopping import multi_hop
+    from synthon.strategies.programming import program_of_thought
     from synthon.strategies.remembering import Memory
+    from synthon.strategies.testing import generate_and_test
     from synthon.strategies.thinking import chain_of_thought, predict
     from synthon.strategies.voting import self_consistency, shuffled_ensemble, uncertainty_routed
 
@@ -24,10 +26,12 @@ __all__ = [
     "best_of",
     "chain_of_thought",
     "debate",
+    "generate_and_test",
     "map_reduce",
     "multi_hop",
     "next_calls",
     "predict",
+    "program_of_thought",
     "react",
     "reasoned",
     "refine",
@@ -43,7 +47,9 @@ _FILES = {
     "demonstrating": ("reasoned",),
     "dividing": ("map_reduce",),
     "hopping": ("multi_hop",),
+    "programming": ("program_of_thought",),
     "remembering": ("Memory",),
+    "testing": ("generate_and_test",),
     "thinking": ("chain_of_thought", "predict"),
     "voting": ("self_consistency", "shuffled_ensemble", "uncertainty_routed"),
 }
