@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [
-    "guardrails_rail",
-    "langchain_bridge",
-    "llamaindex_bridge",
-    "lmql_query",
-    "outlines_types",
-    "sglang_fork",
+    *("alphacode", "autogpt", "babyagi", "chain_of_thought", "chains", "guardrails_rail", "langchain_bridge"),
+    *("llamaindex_bridge", "lmql_query", "medprompt", "outlines_types", "self_consistency", "sglang_fork"),
 ]
 
 
@@ -268,3 +264,82 @@ def test_a_bridge_without_its_library_says_what_to_install(name: str, library: s
     path = str(ROOT / "examples" / f"{name}_bridge.py")
     done = subprocess.run([sys.executable, "-c", code, path], check=False, capture_output=True, text=True)
     assert done.stdout.endswith(f"Run: pip install 'synthon[{name}]'\n"), done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------- strategies
+
+
+@pytest.mark.engine
+async def test_a_chain_of_thought_answers_in_type_and_counts_what_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    chain = example("chain_of_thought")
+    found = await chain.main()
+    assert [each.question for each in found] == list(chain.KEY)
+    assert all(isinstance(each.direct, int) and isinstance(each.reasoned, int) and each.thought for each in found)
+    right = sum(each.reasoned == chain.KEY[each.question] for each in found)
+    assert f"reasoned: {right} of {len(found)} right" in capsys.readouterr().out
+
+
+@pytest.mark.engine
+async def test_a_vote_that_stops_early_has_the_winner_of_all_votes() -> None:
+    voting = example("self_consistency")
+    found = await voting.main()
+    assert len(found) == len(voting.KEY) * len(voting.STRATEGIES)
+    for review in voting.KEY:
+        of = {each.strategy: each for each in found if each.review == review}
+        assert {each.answer for each in of.values()} <= {"positive", "negative"}
+        assert of["self-consistency"].answer == of["all votes"].answer
+        assert of["self-consistency"].calls <= of["all votes"].calls == 2 * voting.VOTES
+        assert of[f"CoT@{voting.VOTES}"].calls in {2 * voting.VOTES, 2 * voting.VOTES + 2}
+
+
+@pytest.mark.engine
+async def test_medprompt_shows_only_reasonings_that_the_model_follows_to_the_right_answer() -> None:
+    climbing = example("medprompt")
+    ladder = await climbing.main()
+    assert list(ladder.right) == ["bare", "+ nearest", "+ reasoning", "+ shuffling"]
+    assert all(0 <= right <= len(climbing.TEST) for right in ladder.right.values())
+    outputs = {json.dumps(demo.inputs): demo.output for demo in climbing.TRAIN}
+    for demo in ladder.made.kept:
+        assert outputs[json.dumps(demo.inputs)] == demo.output
+        assert demo.thought
+        assert await climbing.CHAIN.answering(ladder.made.bare, demo.thought)(**demo.inputs) == demo.output
+
+
+@pytest.mark.engine
+async def test_alphacodes_pick_holds_the_given_tests_and_its_samples_are_of_the_grammar() -> None:
+    coding = example("alphacode")
+    for solved in await coding.main():
+        assert re.fullmatch(r"return [-+*()a-z12, ]+\n", solved.pick)
+        assert await coding.passes(solved.pick, solved.problem.tests) or solved.share == 0
+        assert solved.is_right == await coding.passes(solved.pick, solved.problem.hidden)
+        assert 0 <= solved.share <= 1
+
+
+@pytest.mark.engine
+async def test_autogpt_does_what_the_person_let_go_and_nothing_else() -> None:
+    outcome, shop, person = await example("autogpt").main()
+    assert outcome.ended in {"finished", "steps or budget", "stopped"}
+    assert len(person.asked) == 2
+    assert len(shop.done) == 1
+    assert all(re.search(r'next command: (count|order) \{"fruit":"(apples|pears)"', asked) for asked in person.asked)
+
+
+@pytest.mark.engine
+async def test_babyagi_works_a_queue_off_without_doubles() -> None:
+    working = example("babyagi")
+    outcome = await working.main()
+    tasks = [*(each.task for each in outcome.done), *outcome.left]
+    assert outcome.done[0].task == working.FIRST
+    assert len(tasks) == len({task.casefold() for task in tasks})
+    assert len(tasks) <= 1 + 2 * len(outcome.done)
+    assert outcome.stopped in {"empty", "reached"}
+    assert (len(outcome.done) == 2) == (outcome.stopped == "reached")
+
+
+@pytest.mark.engine
+async def test_a_chain_takes_one_of_its_branches_and_streams_to_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    chain = example("chains")
+    found = await chain.main()
+    assert [each.kind in {"complaint", "question"} for each in found] == [True, True]
+    assert all(each.topic in {"delivery", "products", "payment"} and each.answer for each in found)
+    assert "the stream ends in the same: True" in capsys.readouterr().out
