@@ -4,10 +4,10 @@ import dataclasses
 import enum
 import pickle
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, ParamSpec, TypeVar
+from typing import Annotated, Literal, ParamSpec, TypeVar
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 import synthon as sy
@@ -461,3 +461,27 @@ async def test_a_type_without_a_schema_is_refused_with_the_place_of_the_step() -
 
     with pytest.raises(sy.UserError, match=r"Step 'find' \(.*test_step.py:[0-9]+\) returns"):
         await find("x")
+
+
+async def test_bounds_in_an_annotation_are_held_and_words_are_not() -> None:
+    @sy.step(retries=0)
+    async def short(text: str) -> Annotated[list[str], Field(max_length=2)]:
+        """List."""
+        ...
+
+    @sy.step
+    async def told(text: str) -> Annotated[str, "in words"]:
+        """Tell."""
+        ...
+
+    @sy.step
+    async def sorted_(text: str) -> Annotated[Literal["card", "refund"], "the intent"]:
+        """Sort."""
+        ...
+
+    assert (await short.explain("x")).messages[0].text.count('"maxItems":2') == 1
+    three = sy.FunctionModel(lambda _: '{"value": ["a", "b", "c"]}')
+    with pytest.raises(sy.OutputError, match="at most 2 items"):
+        await short.using(model=three)("x")
+    assert await told.using(model=sy.FunctionModel(lambda _: "plain"))("x") == "plain"
+    assert await sorted_.using(model=sy.FunctionModel(lambda _: "Card"))("x") == "card"

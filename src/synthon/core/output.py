@@ -7,7 +7,7 @@ import json
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic_core import from_json
 
@@ -23,7 +23,7 @@ class Output(Generic[T]):
     """How values of one type are asked for and read; made once per step, at its first call."""
 
     def __init__(self, type_: object, where: str) -> None:
-        self.type = type_
+        self.type = type_ = _bare(type_)
         self.options = _options(type_)
         self.is_text = type_ is str
         try:
@@ -186,6 +186,13 @@ def _under_value(schema: dict[str, object]) -> dict[str, object]:
     inner = {name: item for name, item in schema.items() if name != "$defs"}
     wrapped = {"type": "object", "properties": {"value": inner}, "required": ["value"], "additionalProperties": False}
     return wrapped | {"$defs": schema["$defs"]} if "$defs" in schema else wrapped
+
+
+def _bare(type_: Any) -> Any:
+    """A type without what is said about it in words only; what bounds it stays, and is held as JSON."""
+    if get_origin(type_) is not Annotated or not all(isinstance(each, str) for each in type_.__metadata__):
+        return type_
+    return type_.__origin__
 
 
 def _options(type_: object) -> dict[str, object] | None:

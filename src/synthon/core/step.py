@@ -323,7 +323,7 @@ class _Shape:
 def _shape_of(fn: Callable[..., object], scope: Mapping[str, object]) -> _Shape:
     where = f"Step {fn.__name__!r} ({_place(fn)})"
     try:
-        hints = get_type_hints(fn, localns={**getattr(fn, "__globals__", {}), **scope})
+        hints = get_type_hints(fn, localns={**getattr(fn, "__globals__", {}), **scope}, include_extras=True)
     except NameError as error:
         msg = f"{where} has an annotation that cannot be resolved: {error}. Define or import the type before the step."
         raise UserError(msg) from error
