@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [
-    *("alphacode", "autogpt", "babyagi", "chain_of_thought", "chains", "guardrails_rail", "langchain_bridge"),
-    *("llamaindex_bridge", "lmql_query", "medprompt", "outlines_types", "self_consistency", "sglang_fork"),
+    *("alphacode", "autogpt", "babyagi", "chain_of_thought", "chains", "dspy_assertions", "guardrails_rail"),
+    *("langchain_bridge", "llamaindex_bridge", "lmql_query", "medprompt", "outlines_types", "self_consistency", "sglang_fork"),
 ]
 
 
@@ -290,6 +290,18 @@ async def test_a_vote_that_stops_early_has_the_winner_of_all_votes() -> None:
         assert of["self-consistency"].answer == of["all votes"].answer
         assert of["self-consistency"].calls <= of["all votes"].calls == 2 * voting.VOTES
         assert of[f"CoT@{voting.VOTES}"].calls in {2 * voting.VOTES, 2 * voting.VOTES + 2}
+
+
+@pytest.mark.engine
+async def test_what_an_assertion_refuses_goes_back_to_the_step_to_blame() -> None:
+    asserting = example("dspy_assertions")
+    subjects = {"prize", "garden", "opening hours"}
+    for each in await asserting.main():
+        blamed = [refusal for refusal in each.refused if refusal.check == "tells_when"]
+        assert all(refusal.failed in subjects - {"opening hours"} for refusal in blamed)
+        assert all(refusal.corrected in {"", "opening hours"} for refusal in blamed)
+        assert len(each.text) <= 80 or any(not refusal.corrected for refusal in each.refused)
+        assert 2 <= each.calls <= 8  # two steps, each sent back twice at most, whatever was read from the journal
 
 
 @pytest.mark.engine

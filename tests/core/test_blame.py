@@ -117,8 +117,9 @@ async def test_when_no_try_is_left_a_requirement_raises_and_a_suggestion_goes_on
         with pytest.raises(sy.CheckFailed, match="still fails its check 'never' after 2 retries: not good"):
             await sy.run(program, "cats", journal=journal)
     assert scripted.asked.total() == 6
-    errors = [row.error for row in journal.records if isinstance(row, sy.Span) and row.kind == "check"]
-    assert errors == ["not good"]
+    rows = [row for row in journal.records if isinstance(row, sy.Span) and row.kind == "check"]
+    assert [row.error for row in rows] == ["not good"] * 3
+    assert [json.loads(row.inputs)["failed"] for row in rows] == ["cats", "cats/1", "cats/2"]
 
 
 async def test_a_suggestion_without_blame_asks_again_and_then_goes_on() -> None:

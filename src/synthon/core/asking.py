@@ -224,9 +224,10 @@ class Asking:
         """
         if check.blame is not None:
             self.withdraw()
-            await blame(self.step, check, message, current_run())
+            self.failures += await blame(self.step, check, message, current_run())
             self.tries_left[id(check)] = 0
-        self._note(check.name, message)
+        else:
+            self._note(check.name, message)
         if check.level == "suggest" and self.tries_left[id(check)] == 0:
             self._keep([failure for failure in self.failures if failure.check == check.name])
             self.failures = [failure for failure in self.failures if failure.check != check.name]

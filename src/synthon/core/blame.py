@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
 
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, to_json
@@ -121,26 +121,26 @@ def answering(step: Step[Any, Any], inputs: Mapping[str, object], run: Run) -> I
         _amended.reset(token)
 
 
-async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | None) -> None:
-    """Have the blamed call answer again and the program start anew; returns only when no try is left.
+async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | None) -> list[Amendment]:
+    """Have the blamed call answer again and the program start anew; when no try is left, all that it failed by.
 
     Raises:
         UserError: no such call, several of them, or the world was acted upon since.
         CancelledError: the program starts again.
     """
     alive, retake, made = _blamed(step, check, run)
-    key = id(check), made.place
+    key, failure = (id(check), made.place), Amendment(made.text, message, check.name)
     if retake.tries[key] >= check.retries:
-        return
+        return [*_untold(check, retake, made), failure]
     listener = sink.get()
     if listener is not None and not listener.retractable:
         raise UserError("A program that streams to a listener that cannot take back cannot start again. Await it.")
     retake.tries[key] += 1
-    retake.amended[made.place].append(Amendment(made.text, message, check.name))
+    retake.amended[made.place].append(failure)
     retake.asked = True  # from here on new calls of this run are parked
     life = retake.life
     await alive.quiet()
-    await _ended(alive, retake, life)
+    return await _ended(alive, retake, life)
 
 
 def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
@@ -149,9 +149,13 @@ def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
     made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
     if retake is None or made is None:
         return []
+    return [(each, made.text) for each in _untold(check, retake, made)]
+
+
+def _untold(check: Check, retake: Retake, made: Made) -> list[Amendment]:
     found = [each for each in retake.amended[made.place] if each.check == check.name and each not in retake.told]
     retake.told.update(found)
-    return [(each, made.text) for each in found]
+    return found
 
 
 def _find(fn: Function, retake: Retake) -> Made | None:
@@ -188,7 +192,7 @@ def _blamed(step: Step[Any, Any], check: Check, run: Run | None) -> tuple[Run, R
     return run, retake, found
 
 
-async def parked(run: Run, retake: Retake) -> None:
+async def parked(run: Run, retake: Retake) -> NoReturn:
     """Hold a call of a program that is about to start again; never returns."""
     life = retake.life
     while retake.life is life and not retake.cancels:  # noqa: ASYNC110 - over several loops
@@ -196,7 +200,7 @@ async def parked(run: Run, retake: Retake) -> None:
     await _ended(run, retake, life)
 
 
-async def _ended(run: Run, retake: Retake, life: object) -> None:
+async def _ended(run: Run, retake: Retake, life: object) -> NoReturn:
     """Cancel the program until this life of it ends: it may have caught the last one."""
     owner = cast("asyncio.Task[object]", run.owner)
 
