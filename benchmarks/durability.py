@@ -15,8 +15,8 @@ twice, as a StateGraph with a node a call and in the functional API with a task 
 
 Measured, a kill: model calls that had ended and were made again (mean and most); in all: acts that the receiver never
 saw (lost), or saw again as new (twice); the share of runs that ended in the result of the uninterrupted one (same).
-`process` is a new process that imports, runs the agent uninterrupted and ends; `step` is a further call of a longer run
-of it, with everything the library does until the run's end; `fsyncs` counts the system calls fsync and fdatasync of a
+`process` is a new process that imports, runs the agent uninterrupted and ends; `step` is a further call of a run of 220
+calls, with everything the library does until the run's end; `fsyncs` counts the system calls fsync and fdatasync of a
 step, where strace is installed. Libraries take turns; intervals there are the lowest and highest round.
 """
 
@@ -52,14 +52,13 @@ ACTS, CALLS = 6, 20
 POINTS = 14 * 2 + ACTS * 3
 KEPT_AFTER_S = 0.25
 ROUNDS, FULL_ROUNDS = 7, 15
-LAPS = 6  # of the longer run
+LAPS = 11  # of the longer run
 FULL_REPEATS = 5
 
 
 class Lived(NamedTuple):
-    """How one life ended."""
+    """What one life took."""
 
-    killed: bool
     wall_s: float
     cpu_s: float
 
@@ -108,7 +107,7 @@ class Agents:
         if told["status"] != (signal.SIGKILL if kill_at else 0):
             msg = f"{self.process.args!r} ended with {told['status']} on {job!r}; see its message above."
             raise RuntimeError(msg)
-        return Lived(bool(kill_at), told["wall_s"], told["cpu_s"])
+        return Lived(told["wall_s"], told["cpu_s"])
 
     def close(self) -> float:
         """Let it end; returns the CPU seconds of all its lives and itself."""
@@ -212,14 +211,14 @@ def summed(endings: Sequence[Ending], *, ours: bool) -> dict[str, Measure]:
 def cost_measures(folder: Path, rounds: int) -> dict[str, Measure]:
     """CPU and wall clock of a whole process and of one further step, by library; nothing else runs meanwhile."""
     found: dict[str, list[float]] = {}
+    steps = CALLS * (LAPS - 1)
     for number in range(rounds + 1):
         for library in LIBRARIES:
-            short = uninterrupted(library, folder / f"{library}-{number}-short", 1)
-            long = uninterrupted(library, folder / f"{library}-{number}-long", LAPS)
-            steps = CALLS * (LAPS - 1)
+            whole, short = uninterrupted(library, folder / f"{library}-{number}-short", 1)
+            _, long = uninterrupted(library, folder / f"{library}-{number}-long", LAPS)
             if number:  # the first fills the disk's cache
-                found.setdefault(f"process.{library}.cpu_s", []).append(short.cpu_s)
-                found.setdefault(f"process.{library}.wall_s", []).append(short.wall_s)
+                found.setdefault(f"process.{library}.cpu_s", []).append(whole.cpu_s)
+                found.setdefault(f"process.{library}.wall_s", []).append(whole.wall_s)
                 found.setdefault(f"step.{library}.cpu_ms", []).append((long.cpu_s - short.cpu_s) / steps * 1e3)
                 found.setdefault(f"step.{library}.wall_ms", []).append((long.wall_s - short.wall_s) / steps * 1e3)
     return {
@@ -228,14 +227,14 @@ def cost_measures(folder: Path, rounds: int) -> dict[str, Measure]:
     }
 
 
-def uninterrupted(library: str, folder: Path, laps: int) -> Lived:
-    """A process that imports, runs the agent once and ends."""
+def uninterrupted(library: str, folder: Path, laps: int) -> tuple[Lived, Lived]:
+    """A process that imports, runs the agent once and ends: the whole of it, and the run alone."""
     folder.mkdir()
     start = time.perf_counter()
     agents = Agents(library)
-    agents.live(folder, laps=laps)
+    run = agents.live(folder, laps=laps)
     cpu_s = agents.close()
-    return Lived(killed=False, wall_s=time.perf_counter() - start, cpu_s=cpu_s)
+    return Lived(wall_s=time.perf_counter() - start, cpu_s=cpu_s), run
 
 
 def fsync_measures(folder: Path) -> dict[str, Measure]:
