@@ -9,6 +9,7 @@ import pytest
 
 import synthon as sy
 from synthon.core.recording import recorded
+from synthon.core.running import budgeted
 from synthon.journal import effect
 
 Level = Literal["require", "suggest"]
@@ -362,6 +363,45 @@ async def test_blame_over_an_act_on_the_world_is_refused_and_over_a_read_is_not(
         await sy.run(program, "cats", acts=True, journal=sy.MemoryJournal())
     assert len(sent) == 1
     assert await sy.run(program, "cats", acts=False, journal=sy.MemoryJournal()) == "cats/1!"
+
+
+async def test_an_act_under_a_budget_or_in_a_run_of_its_own_counts_too() -> None:
+    query, reply = pieces()
+    sent: list[str] = []
+
+    async def act(key: str) -> str:
+        sent.append(key)
+        return "1"
+
+    @sy.program
+    async def send(text: str) -> str:
+        return await effect("send", text, act, honours_key=True)
+
+    @sy.program
+    async def system(text: str, *, apart: bool) -> str:
+        asked = await query(text)
+        if apart:
+            await sy.run(send, asked)
+        else:
+            with budgeted(sy.Budget(calls=9)):
+                await send(asked)
+        return await reply(f"{asked}!")
+
+    for apart in (False, True):
+        with pytest.raises(sy.UserError, match="a tool has acted on the world since that call"):
+            await sy.run(system.using(model=Scripted().model), "cats", apart=apart, journal=sy.MemoryJournal())
+    assert len(sent) == 2
+
+
+async def test_steps_under_a_budget_of_their_own_may_blame() -> None:
+    query, reply = pieces()
+
+    @sy.program
+    async def system(text: str) -> str:
+        with budgeted(sy.Budget(calls=9)):
+            return await reply(f"{await query(text)}!")
+
+    assert await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal()) == "cats/1!"
 
 
 async def test_a_stream_that_cannot_take_back_is_refused() -> None:

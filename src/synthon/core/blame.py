@@ -79,7 +79,7 @@ class Retake:
         self.made.clear()
         self.numbers.clear()
         run.samples.clear()
-        run.acts = 0
+        run.past.acts = 0
         journal = run.journal
         if run.budgets and journal is not None:  # what was paid for is read from the journal now, and free
             keys = [Key(run.scope, each) for each in run.touched]
@@ -104,10 +104,10 @@ def amendments(output: Output[Any]) -> list[Amendment]:
 @contextmanager
 def answering(step: Step[Any, Any], inputs: Mapping[str, object], run: Run) -> Iterator[Callable[[Any], None]]:
     """A call of a step that a check may blame, with what it is to mend; takes the value when it stands."""
-    retake = run.retake = run.retake or Retake()
+    retake = run.past.retake = run.past.retake or Retake()
     name = digest(f"{step.fn.__module__}:{step.fn.__qualname__} {to_json(inputs)}")
     place = Place(name, next(retake.numbers[name]))
-    life, acts = retake.life, run.acts
+    life, acts = retake.life, run.past.acts
 
     def take(value: Any) -> None:
         made = Made(place, life, acts, step.output.written(value))
@@ -145,7 +145,7 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
 
 def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
     """What this check had found wrong with the call it blames, and what that answers now; each is told once."""
-    retake = None if run is None else run.retake
+    retake = None if run is None else run.past.retake
     made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
     if retake is None or made is None:
         return []
@@ -176,14 +176,14 @@ def _blamed(step: Step[Any, Any], check: Check, run: Run | None) -> tuple[Run, R
             "from there. Call the steps inside a @sy.program, under another policy than 'off' and 'read_only'."
         )
         raise UserError(msg)
-    retake = run.retake or Retake()
+    retake = run.past.retake or Retake()
     found = _find(blamed.fn, retake)
     if found is None:
         made = retake.made.get(blamed.fn, [])
         problem = f"was called {len(made)} times, by other tasks" if made else "was not called before in this run"
         msg = f"{where}, which {problem}. Call it, once, in the task that calls {step.name!r}, before it."
         raise UserError(msg)
-    if run.acts != found.acts:
+    if run.past.acts != found.acts:
         msg = (
             f"{where}, but a tool has acted on the world since that call, and would act again. Check before the tool "
             "acts, or without blame."

@@ -61,7 +61,7 @@ class Program(Generic[P, T]):
                             with span(self.name, "program", inputs) as whole:
                                 opened.result = whole.output = result = await self.fn(*args, **kwargs)
                         except asyncio.CancelledError:
-                            if opened.run.retake is None or not opened.run.retake.begins(opened.run):
+                            if opened.run.past.retake is None or not opened.run.past.retake.begins(opened.run):
                                 raise
                         else:
                             return result

@@ -69,8 +69,9 @@ class Entry:
             Exception: what the call in flight raised.
         """
         run = self.run
-        if run.retake is not None and run.retake.asked:
-            await parked(run, run.retake)
+        retake = run.past.retake
+        if retake is not None and retake.asked:
+            await parked(run, retake)
         place = (id(run.journal), self.key)
         while (row := self.read()) is None:
             loop = asyncio.get_running_loop()

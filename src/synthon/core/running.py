@@ -59,18 +59,38 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
     os.register_at_fork(after_in_child=_ids.renew)
 
 
+class Past:
+    """What a run and its copies under more budgets share: its acts on the world, and how it starts again.
+
+    An act of a run is one of the run that it was started in, too.
+    """
+
+    __slots__ = ("above", "acts", "retake")
+
+    def __init__(self) -> None:
+        self.above: Past | None = None
+        self.acts = 0
+        self.retake: Retake | None = None
+
+    def acted(self) -> None:
+        """Count an act on the world."""
+        self.acts += 1
+        if self.above is not None:
+            self.above.acted()
+
+
 class Run:
     """One run: its journal, policy, budgets, and the numbers of its equal requests.
 
     `scope` is where its rows lie: its own id, or empty under `cache`, where runs share rows. `known` are the
     digests that earlier lives of the run recorded, `touched` those this life asked for, `written` those it wrote.
-    `flying` are its calls in flight, `acts` counts its acts on the world. `owner` is the task that runs its program,
-    with the number of `cancelling` requests it had before, and `retake` how that starts again from its top.
+    `flying` are its calls in flight. `owner` is the task that runs its program, with the number of `cancelling`
+    requests it had before.
     """
 
     __slots__ = (
-        "acts", "budgets", "cancelling", "flying", "id", "journal", "known", "owner", "policy", "retake", "samples",
-        "scope", "touched", "written",
+        "budgets", "cancelling", "flying", "id", "journal", "known", "owner", "past", "policy", "samples", "scope",
+        "touched", "written",
     )  # fmt: skip
 
     def __init__(
@@ -86,9 +106,9 @@ class Run:
         self.touched: set[str] = set()
         self.written: set[str] = set()
         self.flying: set[object] = set()
-        self.acts = self.cancelling = 0
+        self.cancelling = 0
         self.owner: asyncio.Task[object] | None = None
-        self.retake: Retake | None = None
+        self.past = Past()
 
     async def quiet(self) -> None:
         """Return when none of its calls is in flight, on any loop, but those that this code is part of."""
@@ -201,6 +221,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             journal = above.journal if above is not None and above.journal is not None else Defaults.journal()
         id_ = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
         self.run = Run(id_, journal, policy, _under(above, budget))
+        self.run.past.above = None if above is None else above.past
         self.program, self.arguments, self.start, self.source = program, arguments, time.time(), source
         self.result: object = None
         journal = self.run.journal
@@ -286,7 +307,7 @@ async def run(
             try:
                 opened.result = result = await bound()
             except asyncio.CancelledError:
-                if opened.run.retake is None or not opened.run.retake.begins(opened.run):
+                if opened.run.past.retake is None or not opened.run.past.retake.begins(opened.run):
                     raise
             else:
                 return result
