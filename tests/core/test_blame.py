@@ -276,6 +276,21 @@ async def test_a_stream_takes_back_what_the_first_pass_said() -> None:
     assert sorted(filter(None, said.values())) == ["cats/1", "cats/1!"]
 
 
+async def test_what_a_suggestion_let_pass_stays_in_the_stream() -> None:
+    query, reply = pieces(level="suggest")
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(await query(text))
+
+    said: dict[str, str] = {}
+    async with system.using(model=Scripted().model).stream("cats") as stream:
+        async for delta in stream:
+            said[delta.span] = "" if delta.reset else said.get(delta.span, "") + delta.text
+        assert await stream.result() == "cats/1"
+    assert list(said.values())[-1] == "cats/1"
+
+
 async def test_a_resumed_run_blames_as_it_did() -> None:
     query, reply = pieces()
     scripted, journal = Scripted(), sy.MemoryJournal()

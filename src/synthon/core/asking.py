@@ -223,7 +223,6 @@ class Asking:
             CancelledError: another step is to blame, and the program starts again.
         """
         if check.blame is not None:
-            self.withdraw()
             self.failures += await blame(self.step, check, message, current_run())
             self.tries_left[id(check)] = 0
         else:
