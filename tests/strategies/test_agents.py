@@ -206,6 +206,18 @@ async def test_a_check_on_the_answer_sends_the_agent_on_with_what_it_did() -> No
     assert said(model.seen[3]).index("read gave: 17") < said(model.seen[3]).index("too little")
 
 
+async def test_each_answer_that_failed_is_heard_once() -> None:
+    model = Scripted(ends({"total": 1}), ends({"total": 2}), ends({"total": 42}))
+    step = solver(model, World().tools())
+
+    @step.check(retries=2)
+    def enough(output: Total) -> str | None:
+        return None if output.total > 10 else f"{output.total} is too little"
+
+    assert (await step("Sum a and b")).total == 42
+    assert said(model.seen[2]).count("1 is too little") == said(model.seen[2]).count("2 is too little") == 1
+
+
 async def test_a_person_may_refuse_a_call_with_words_for_the_model() -> None:
     asked: list[tuple[str, str]] = []
 

@@ -98,11 +98,12 @@ class _Work:
     left: int
     asked: tuple[Message, ...] = ()
     turns: list[list[Message]] = field(default_factory=list)
+    heard: int = 0
     recalled: str | None = None
 
     async def answer(self, model: Model, request: Request) -> Completion:
-        self.turns += [[message] for message in request.messages[len(self.asked) :]] if self.asked else []
-        self.asked = self.asked or request.messages
+        self.turns += [[message] for message in request.messages[self.heard :]] if self.asked else []
+        self.asked, self.heard = self.asked or request.messages, len(request.messages)
         circles = Circles(self.of.patience)
         while self.left:
             self.left -= 1
