@@ -122,6 +122,17 @@ async def test_a_replay_never_acts() -> None:
     assert world.acts == []
 
 
+async def test_reading_only_serves_acts_that_are_done_and_does_the_others_without_a_row() -> None:
+    world, journal = World(), sy.MemoryJournal()
+    first = await sy.run(letter(world, honours_key=False), run_id="r", journal=journal)
+    rows = len(journal.records)
+    assert await sy.run(letter(world, honours_key=False), run_id="r", journal=journal, policy="read_only") == first
+    assert len(world.acts) == 2
+    await sy.run(letter(world, honours_key=False), run_id="other", journal=journal, policy="read_only")
+    assert len(world.acts) == 4
+    assert len(journal.records) == rows
+
+
 @pytest.mark.parametrize("policy", ["off", "read_only"])
 async def test_where_nothing_is_kept_each_act_has_a_key_of_its_own(policy: sy.Policy) -> None:
     world = World()
