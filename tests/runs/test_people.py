@@ -195,6 +195,23 @@ async def test_a_record_says_where_its_program_is_defined(monkeypatch: pytest.Mo
     assert (await source(inner)).endswith("__main__.py:inner")
 
 
+@sy.program
+async def total(unit: str, *numbers: int, sign: str = "") -> str:
+    said = await sy.ask_person("Sure?")
+    return f"{sign}{sum(numbers)} {unit}, {said}"
+
+
+async def test_a_row_of_a_batch_is_resumed_by_its_id_with_all_its_arguments() -> None:
+    journal = sy.MemoryJournal()
+    await sy.run_many(total, [("francs", 1, 2, 3), {"unit": "m", "sign": "-"}], run_id="batch", journal=journal)
+    for run, result in (("batch/0", "6 francs, yes"), ("batch/1", "-0 m, yes")):
+        await answer(journal, run, "yes")
+        kept = journal.run(run)
+        assert kept is not None
+        assert kept.source == f"{__name__}:total"
+        assert await resume(journal, run, program=total) == result
+
+
 async def test_a_script_that_is_no_python_or_fails_is_refused(tmp_path: Path) -> None:
     journal = sy.MemoryJournal()
     await suspended(journal, sy.Journaled(Counting()))

@@ -315,13 +315,19 @@ async def run(
 
 def name_of(program: object) -> str:
     """What a row calls a step, a program, or any other function."""
-    while isinstance(program, partial):
-        program = program.func
+    program = _unbound(program)
     return str(getattr(program, "name", None) or getattr(program, "__qualname__", None) or type(program).__name__)
 
 
+def _unbound(program: object) -> object:
+    while isinstance(program, partial):
+        program = program.func
+    return program
+
+
 def source_of(program: object) -> str:
-    """Where a program is defined, see `RunRecord`."""
+    """Where a program is defined, see `RunRecord`; arguments bound to it are the run's."""
+    program = _unbound(program)
     fn = getattr(program, "fn", program)
     name, module = getattr(fn, "__qualname__", ""), getattr(fn, "__module__", "")
     if not name.isidentifier():

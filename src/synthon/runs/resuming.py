@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
@@ -110,9 +111,11 @@ def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[
     except ValueError as error:
         raise JournalError(f"The arguments of run {record.id!r} are no JSON. Restore the journal.") from error
     fn: Any = getattr(program, "fn", program)
-    hints, names = get_type_hints(fn), list(inspect.signature(fn).parameters)
+    hints, parameters = get_type_hints(fn), inspect.signature(fn).parameters.values()
     given = cast("list[object]", kept.pop("args", []))
-    args = [_typed(hints.get(name), value) for name, value in zip(names, given, strict=False)]
+    names = [each.name for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}]
+    rest = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "")
+    args = [_typed(hints.get(name), value) for name, value in zip_longest(names[: len(given)], given, fillvalue=rest)]
     return args, {name: _typed(hints.get(name), value) for name, value in kept.items()}
 
 
