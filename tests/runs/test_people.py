@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, Field, computed_field
 
 import synthon as sy
 from synthon.journal import effect
@@ -210,6 +211,36 @@ async def test_a_row_of_a_batch_is_resumed_by_its_id_with_all_its_arguments() ->
         assert kept is not None
         assert kept.source == f"{__name__}:total"
         assert await resume(journal, run, program=total) == result
+
+
+class Order(BaseModel, extra="forbid"):
+    amount: int = Field(1, serialization_alias="count")
+    place: str = Field("", alias="where")
+
+    @computed_field  # type: ignore[prop-decorator] # as Pydantic's own docs have it
+    @property
+    def twice(self) -> int:
+        return 2 * self.amount
+
+
+@sy.program
+async def deliver(order: Order) -> str:
+    return f"{order.amount} to {order.place}, {await sy.ask_person('Sure?')}"
+
+
+@sy.program
+async def other(order: int) -> int:
+    return order
+
+
+async def test_a_resumed_run_gets_the_arguments_it_had_or_says_why_not() -> None:
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.Suspended):
+        await sy.run(deliver, Order(amount=5, where="Bern"), run_id="r", journal=journal)
+    await answer(journal, "r", "yes")
+    with pytest.raises(sy.UserError, match="'place': 'Bern'} is no <class 'int'> any more"):
+        await resume(journal, "r", program=other)
+    assert await resume(journal, "r", program=deliver) == "5 to Bern, yes"
 
 
 async def test_a_script_that_is_no_python_or_fails_is_refused(tmp_path: Path) -> None:

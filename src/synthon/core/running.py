@@ -246,7 +246,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             log.warning(
                 "run %s diverged: %d recorded calls were not made again, %d are new", run.id, len(gone), len(new)
             )
-        arguments = self.arguments if isinstance(self.arguments, str) else to_json(self.arguments)
+        arguments = self.arguments if isinstance(self.arguments, str) else to_json(self.arguments, again=True)
         self.arguments = arguments
         end = 0.0 if status == "running" else time.time()
         result = to_json(self.result) if status == "done" else ""

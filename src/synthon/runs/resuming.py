@@ -120,4 +120,8 @@ def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[
 
 
 def _typed(hint: object, value: object) -> object:
-    return value if hint is None else adapter(hint).validate_python(value)
+    try:
+        return value if hint is None else adapter(hint).validate_python(value, by_alias=True, by_name=True)
+    except ValueError as error:
+        msg = f"The recorded argument {value!r} is no {hint!r} any more: {error}. Resume with the program that was run."
+        raise UserError(msg) from error
