@@ -140,6 +140,28 @@ async def test_several_questions_are_answered_by_their_place() -> None:
     assert sorted(result[1:]) == ["1", "2"]
 
 
+async def test_questions_of_a_task_group_suspend_the_run_too() -> None:
+    @sy.program
+    async def asks(*, fails: bool) -> list[str]:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(sy.ask_person(text)) for text in ("a?", "b?")]
+            if fails:
+                raise ValueError("no")
+        return [task.result() for task in asked]
+
+    journal = sy.MemoryJournal()
+    for run, fails, status in (("r", False, "suspended"), ("f", True, "failed")):
+        with pytest.raises(BaseExceptionGroup):
+            await sy.run(asks, fails=fails, run_id=run, journal=journal)
+        kept = journal.run(run)
+        assert kept is not None
+        assert kept.status == status
+    first, second = questions(journal, "r")
+    await answer(journal, "r", f"to {first.text}", place=first.place)
+    await answer(journal, "r", f"to {second.text}", place=second.place)
+    assert await resume(journal, "r", program=asks) == ["to a?", "to b?"]
+
+
 async def test_a_question_asked_where_nothing_can_be_resumed_is_refused() -> None:
     with pytest.raises(sy.UserError, match="needs a run that can be resumed"):
         await sy.ask_person("Well?")

@@ -268,12 +268,20 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         _run.reset(self._token)
         if error is None:
             self._record("done")
-        elif isinstance(error, Suspended | Uncertain):
-            self._record("suspended", described(error))
+        elif (waits := _waits(error)) is not None:
+            self._record("suspended", described(waits))
         else:
             self._record("failed" if isinstance(error, Exception) else "cancelled", described(error))
         if self.run.journal is not None and self.run.policy != "read_only":
             await self.run.journal.durable()
+
+
+def _waits(error: BaseException) -> BaseException | None:
+    """What a run waits for a person with: the error, or the first of a task group whose errors are all such."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error if isinstance(error, Suspended | Uncertain) else None
+    found = [_waits(each) for each in error.exceptions]
+    return None if None in found else found[0]
 
 
 async def run(
