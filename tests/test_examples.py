@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [
     *("alphacode", "autogpt", "babyagi", "chain_of_thought", "chains", "dspy_assertions", "guardrails_rail"),
-    *("langchain_bridge", "llamaindex_bridge", "lmql_query", "medprompt", "outlines_types", "self_consistency", "sglang_fork"),
+    *(
+        "langchain_bridge",
+        "llamaindex_bridge",
+        "lmql_query",
+        "medprompt",
+        "outlines_types",
+        "self_consistency",
+        "sglang_fork",
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ AGENT = """
 from synthon.journal import effect, doubts
 import time
 
-HONOURS = sys.argv[3] == "honours"
+HONOURS, DURABLE = sys.argv[3] == "honours", sys.argv[4:] == ["durable"]
 
 def world(key, what):
     # the receiver: on disk at once, so that a kill cannot take back what it saw
@@ -58,7 +58,8 @@ async def agent(goal: str) -> list[str]:
 
 async def main():
     try:
-        print(json.dumps(await sy.run(agent.using(model=model), "go", run_id="r", journal=journal)), flush=True)
+        how = {"run_id": "r", "journal": journal, "durable": DURABLE}
+        print(json.dumps(await sy.run(agent.using(model=model), "go", **how)), flush=True)
     except sy.Uncertain:
         print(json.dumps([each.arguments for each in doubts(journal, "r")]), flush=True)
 
@@ -114,6 +115,20 @@ def test_a_killed_agent_loses_nothing_and_does_nothing_twice(
             assert seen.total() <= len(ACTS) + 1  # once more under its key, which the receiver ignores
         if said == calm:
             assert len((folder / "calls").read_text().splitlines()) == 14  # no finished call was made again
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_a_durable_run_repeats_no_call_however_soon_it_is_killed(
+    nursery: Nursery, tmp_path: Path, calm: str, part: int
+) -> None:
+    """Killed at once, where the writer would have lingered."""
+    for kill_at in range(1 + part, POINTS + 1, 6):
+        folder = tmp_path / str(kill_at)
+        folder.mkdir()
+        nursery.run(folder, AGENT, kill_at, 0.0, "honours", "durable")
+        assert nursery.killed
+        assert nursery.run(folder, AGENT, 0, 0.0, "honours", "durable") == calm
+        assert len((folder / "calls").read_text().splitlines()) == 14
 
 
 def test_kills_without_number_end_in_the_same_result(nursery: Nursery, tmp_path: Path, calm: str) -> None:

@@ -91,7 +91,7 @@ class Entry:
         run, journal = self.run, self.run.journal
         run.write(record)
         run.written.add(self.key.digest)
-        if journal is not None and run.policy == "cache":
+        if journal is not None and (run.policy == "cache" or run.durable):
             await journal.durable()
             row = journal.read(self.key) or row
         return row

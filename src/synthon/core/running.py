@@ -85,12 +85,12 @@ class Run:
     `scope` is where its rows lie: its own id, or empty under `cache`, where runs share rows. `known` are the
     digests that earlier lives of the run recorded, `touched` those this life asked for, `written` those it wrote.
     `flying` are its calls in flight. `owner` is the task that runs its program, with the number of `cancelling`
-    requests it had before.
+    requests it had before. `durable` says that a call is on disk before it returns.
     """
 
     __slots__ = (
-        "budgets", "cancelling", "flying", "id", "journal", "known", "owner", "past", "policy", "samples", "scope",
-        "touched", "written",
+        "budgets", "cancelling", "durable", "flying", "id", "journal", "known", "owner", "past", "policy", "samples",
+        "scope", "touched", "written",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +107,7 @@ class Run:
         self.written: set[str] = set()
         self.flying: set[object] = set()
         self.cancelling = 0
+        self.durable = False
         self.owner: asyncio.Task[object] | None = None
         self.past = Past()
 
@@ -213,6 +214,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         policy: Policy | None = None,
         budget: Budget | None = None,
         source: str = "",
+        durable: bool = False,
     ) -> None:
         above = _run.get()
         inherited: Policy = "fresh" if above is None or journal is not None else above.policy
@@ -222,6 +224,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         id_ = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
         self.run = Run(id_, journal, policy, _under(above, budget))
         self.run.past.above = None if above is None else above.past
+        self.run.durable = durable or (above is not None and above.durable)
         self.program, self.arguments, self.start, self.source = program, arguments, time.time(), source
         self.result: object = None
         journal = self.run.journal
@@ -291,6 +294,7 @@ async def run(
     journal: Journal | None = None,
     policy: Policy | None = None,
     budget: Budget | None = None,
+    durable: bool = False,
     **kwargs: object,
 ) -> T:
     """Run a program under a name; the same name again resumes it: what the journal holds is not called again.
@@ -298,7 +302,9 @@ async def run(
     The program starts from its top, so between calls it must be deterministic: take time and randomness from
     `sy.now` and `sy.random`. Arguments are JSON. The result is returned once all before it is on disk.
     `journal`, `policy` and `budget` default to those of the surrounding run, else to the default journal and
-    `fresh`. A resumed program that no longer makes a recorded call is reported as diverged.
+    `fresh`. With `durable` each call is on disk before its answer reaches the program, at the cost of an fsync a call;
+    without, a kill may repeat what was answered in the 30 ms before. A resumed program that no longer makes a recorded
+    call is reported as diverged.
 
     Raises:
         BudgetExceeded: a call would pass the budget.
@@ -308,7 +314,7 @@ async def run(
     inputs = {"args": bound.args, **bound.keywords}
     opening = running(
         name_of(program), inputs, run_id=run_id, journal=journal, policy=policy, budget=budget,
-        source=source_of(program),
+        source=source_of(program), durable=durable,
     )  # fmt: skip
     async with opening as opened:
         while True:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
@@ -53,7 +54,7 @@ async def resume(
     found = _imported(source) if isinstance(source, str) else source
     args, kwargs = _arguments(found, record)
     policy = cast("Policy | None", record.policy or None)
-    return await running(found, *args, run_id=run, journal=journal, policy=policy, budget=budget, **kwargs)
+    return await running(partial(found, *args, **kwargs), run_id=run, journal=journal, policy=policy, budget=budget)
 
 
 async def cancel(journal: Journal, run: str) -> None:
