@@ -310,6 +310,26 @@ async def test_a_memory_keeps_results_and_recalls_them_for_the_next_goal(tmp_pat
         )
 
 
+async def test_another_run_recalls_for_itself_under_every_policy() -> None:
+    @dataclass
+    class Notes:
+        text: str
+
+        async def search(self, query: str, *, k: int, where: sy.Filter | None = None) -> list[sy.Passage]:
+            return [sy.Passage(self.text)]
+
+    notes = Notes("old")
+
+    @sy.program
+    async def recall() -> str:
+        return await sy.Memory(notes).recall("goal")
+
+    journal = sy.MemoryJournal()
+    for run, known, text in (("a", "old", "old"), ("b", "new", "new"), ("a", "newer", "old")):
+        notes.text = known
+        assert (await sy.run(recall, run_id=run, journal=journal, policy="cache")).endswith(f"- {text}")
+
+
 async def test_an_agent_may_have_to_act_before_it_answers() -> None:
     model = Scripted(ends({"total": 1}), does("read", name="a"), ends({"total": 17}))
     assert (await solver(model, World().tools(), least=1)("Read a")).total == 17

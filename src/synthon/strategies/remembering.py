@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Memory:
     """Observations in an index, recalled by likeness to the goal; any other retriever is read only.
 
-    What was recalled is journaled, so a resumed run recalls what it did before, whatever the index learned since.
+    What was recalled is journaled, so a resumed run recalls what it did before, whatever the index learned since;
+    another run recalls for itself, under `cache` too.
 
     Attributes:
         over: an `Index`, or any retriever.
@@ -41,7 +42,9 @@ class Memory:
             found = await self.over.search(goal, k=self.k) if goal.strip() and self._holds_any else []
             return json.dumps([passage.text for passage in found])
 
-        texts: list[str] = json.loads(await recorded("recall", {"goal": goal, "k": self.k}, search, repeats=True))
+        texts: list[str] = json.loads(
+            await recorded("recall", {"goal": goal, "k": self.k}, search, repeats=True, own=True)
+        )
         return "\n".join(["You remember:", *(f"- {text}" for text in texts)]) if texts else ""
 
     @property
