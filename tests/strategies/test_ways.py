@@ -66,6 +66,16 @@ async def test_one_hop_is_one_search_and_one_call() -> None:
     assert (len(library.queries), len(model.seen)) == (1, 1)
 
 
+async def test_a_step_with_passages_of_its_own_is_refused() -> None:
+    @sy.step(model=Scripted(), strategy=sy.multi_hop(Library(**LIBRARY)))
+    async def answer(question: str, passages: list[sy.Passage]) -> str:
+        """Answer from the passages."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"step 'answer' has inputs \['passages'\] of its own"):
+        await answer("Who wrote the novel?", [])
+
+
 def numbers(request: sy.Request) -> list[int]:
     text = request.messages[1].text
     return [int(word) for word in "".join(c if c.isdigit() else " " for c in text[text.index("[") :]).split()]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from synthon.core.errors import UserError
 from synthon.core.render import shown
 from synthon.core.settings import current
 from synthon.core.values import Passage
@@ -36,6 +37,9 @@ class multi_hop:  # noqa: N801 - users call it as a function
         hops: searches, at least 1.
         k: passages of each.
         of: how the answer is made; it sees all passages and what was condensed.
+
+    Raises:
+        UserError: the step has an input named `passages` or `known`, as which it shows them.
     """
 
     retriever: Retriever
@@ -53,6 +57,12 @@ class multi_hop:  # noqa: N801 - users call it as a function
 
         async def hopped(*args: P.args, **kwargs: P.kwargs) -> T:
             inputs = step.bound(*args, **kwargs)
+            if taken := inputs.keys() & {"passages", "known"}:
+                msg = (
+                    f"multi_hop shows what it finds as 'passages' and 'known', but step {step.name!r} has inputs "
+                    f"{sorted(taken)} of its own. Leave them out, or name them otherwise."
+                )
+                raise UserError(msg)
             query = "\n".join(shown(value) for name, value in inputs.items() if name not in step.talks)
             passages: list[Passage] = []
             facts: list[str] = []
