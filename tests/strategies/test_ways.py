@@ -76,6 +76,22 @@ async def test_a_step_with_passages_of_its_own_is_refused() -> None:
         await answer("Who wrote the novel?", [])
 
 
+async def test_worked_examples_are_not_shown_what_was_found_for_the_question() -> None:
+    model = Scripted("She wrote it.", "Anna Berg")
+    demos = [sy.Demo({"question": "Who wrote the poem?"}, "Ben Carr", "He signed it.")]
+
+    @sy.step(model=model, demos=demos, strategy=sy.multi_hop(Library(**LIBRARY), 1, of=sy.chain_of_thought))
+    async def answer(question: str) -> str:
+        """Answer from the passages."""
+        ...
+
+    assert await answer("Who wrote the novel?") == "Anna Berg"
+    for request in model.seen:
+        text = said(request)
+        assert text.index("He signed it.") < text.index("written by Anna Berg")
+        assert text.count("written by Anna Berg") == 1
+
+
 def numbers(request: sy.Request) -> list[int]:
     text = request.messages[1].text
     return [int(word) for word in "".join(c if c.isdigit() else " " for c in text[text.index("[") :]).split()]

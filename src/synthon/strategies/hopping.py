@@ -89,11 +89,19 @@ def _place(passage: Passage) -> tuple[str, int, int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Among:
-    """A step's messages with passages, and what is known of earlier ones, before its inputs."""
+    """A step's messages with passages, and what is known of earlier ones, before its inputs.
+
+    A worked example has `example` as its messages, which shows it none of them.
+    """
 
     render: Render
     passages: Sequence[Passage]
     facts: Sequence[str] = ()
+
+    @property
+    def example(self) -> Render:
+        """The step's own messages."""
+        return self.render
 
     def __call__(self, rendering: Rendering) -> list[Message]:
         added: dict[str, object] = {"passages": list(self.passages)} if self.passages else {}

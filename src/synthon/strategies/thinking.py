@@ -104,10 +104,11 @@ class Reasoned:
 
     def __call__(self, rendering: Rendering) -> list[Message]:
         bare = replace(rendering, demos=(), answers=(), history=())
+        example = replace(self.after, render=getattr(self.after.render, "example", self.after.render))
         worked: list[Message] = []
         for demo, answer in zip(rendering.demos, rendering.answers, strict=True):
             if demo.thought:
-                turns = replace(self.after, said=demo.thought)(replace(bare, inputs=demo.inputs, expected=""))
+                turns = replace(example, said=demo.thought)(replace(bare, inputs=demo.inputs, expected=""))
                 worked += [*(turn for turn in turns if turn.role != "system"), Message("assistant", answer)]
         plain = [
             (demo, said) for demo, said in zip(rendering.demos, rendering.answers, strict=True) if not demo.thought
