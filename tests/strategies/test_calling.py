@@ -130,6 +130,19 @@ async def test_a_model_with_tools_is_asked_natively_and_gives_a_typed_answer_as_
     assert (await sy.next_calls(plain, ASKED, [WEATHER])).answer == "No tool fits."
 
 
+async def test_a_native_answer_that_does_not_fit_is_sent_back_and_silence_is_no_turn() -> None:
+    wrong = sy.Completion("", tool_calls=(sy.ToolCall("1", "final_answer", '{"n":"x"}'),))
+    right = sy.Completion("", tool_calls=(sy.ToolCall("2", "final_answer", '{"n":4}'),))
+    model = Scripted(wrong, sy.Completion(""), right, able=("chat", "tools"))
+    assert (await sy.next_calls(model, typed(), [WEATHER])).answer == '{"n":4}'
+    asked = len(typed().messages)
+    assert [(turn.role, turn.text[:12]) for turn in model.seen[2].messages[asked:]] == [
+        ("assistant", '{"n":"x"}'),
+        ("user", "That does no"),
+        ("user", "That does no"),
+    ]
+
+
 async def test_native_calls_are_given_up_for_json_on_request_and_without_tools() -> None:
     model = Scripted('{"answer": "a"}', '{"answer": "b"}', able=("chat", "tools"))
     assert (await sy.next_calls(model, ASKED, [WEATHER], native=False)).answer == "a"

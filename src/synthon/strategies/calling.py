@@ -103,8 +103,10 @@ async def next_calls(
             msg = f"{model.name!r} was asked for a call or an answer and said {completion.text[:200]!r}: {found}."
             raise OutputError(f"{msg} Raise max_tokens, or use a better model.", text=completion.text, reason=found)
         retries -= 1
+        said = completion.text or next((call.arguments for call in completion.tool_calls), "")
+        turn = [Message("assistant", said)] if said else []  # endpoints refuse an empty one
         again = Message("user", f"That does not fit: {found}\nAnswer again.")
-        asked = replace(asked, messages=(*asked.messages, Message("assistant", completion.text), again))
+        asked = replace(asked, messages=(*asked.messages, *turn, again))
         if completion.finish == "length" and isinstance(asked.constraint, Schema):
             asked = replace(asked, constraint=bounded(asked.constraint, request.max_tokens or 512))
 
