@@ -78,6 +78,23 @@ async def test_chain_of_thought_keeps_checks_for_the_answer_alone() -> None:
     assert len(model.seen) == 3
 
 
+async def test_a_constraint_that_is_set_holds_the_answer_and_not_the_reasoning() -> None:
+    model = Scripted("hm", "yes")
+
+    @sy.step(model=model)
+    async def answer(question: str) -> str:
+        """Answer."""
+        ...
+
+    constraint = sy.regex("yes|no", check=True)
+    able = answer.using(constraint=constraint, strategy=sy.chain_of_thought, model=sy.Journaled(model))
+    assert await able("Is it?") == "yes"
+    assert [request.messages[-1].text for request in model.seen] == [
+        "Let's think step by step. Do not answer yet.",
+        "Now answer.\nAnswer with text that matches the regular expression yes|no, and nothing else.",
+    ]
+
+
 async def test_the_majority_of_sampled_answers_stands() -> None:
     model = Scripted(total(3), total(4), total(4), total(3), total(4))
     asked = adding(model, sy.self_consistency(5, of=sy.predict, early_stop=False))

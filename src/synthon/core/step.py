@@ -244,7 +244,8 @@ class Step(Generic[P, T]):
             render: in place of the step's own.
         """
         shape = replace(self._shape, output=Output(type_, f"Step {self.name!r}"))
-        own = {"constraint": None, "guards": (), "checks": [], "blamed_by": [], "_made": [shape]}
+        settings = {**self.settings, Slot(self.fn, "constraint"): None}
+        own = {"settings": settings, "constraint": None, "guards": (), "checks": [], "blamed_by": [], "_made": [shape]}
         asked = replace(self, render=render or self.render, **own)  # type: ignore[arg-type] # each of its field's type
         return cast("Step[P, U]", asked)
 
