@@ -46,6 +46,18 @@ async def test_a_program_that_fails_is_sent_back_with_its_traceback() -> None:
         await computing(Scripted("oops(", "answer = ("), tries=2)("six times seven")
 
 
+async def test_a_program_that_says_nothing_is_no_text() -> None:
+    model = Scripted("x = 6 * 7", "answer = 6 * 7")
+
+    @sy.step(model=model, strategy=sy.program_of_thought())
+    async def compute(question: str) -> str:
+        """Work it out."""
+        ...
+
+    assert await compute("six times seven") == "42"
+    assert "It assigned nothing to `answer` and printed nothing." in said(model.seen[1])
+
+
 async def test_a_value_that_does_not_fit_or_fails_a_check_asks_for_another_program() -> None:
     model = Scripted("answer = 'much'", "answer = -42", "answer = 42")
     step = computing(model)

@@ -77,6 +77,8 @@ class _Work:
             text = python_of(completion.text)
             found = await ran(self.of.sandbox, f"{text}\nanswer" if _ASSIGNED.search(text) else text)
             wrong = found.error
+            if self.output.is_text and not wrong and found.value is None and not found.stdout.strip():
+                wrong = "It assigned nothing to `answer` and printed nothing."
             if not wrong:
                 return Completion(self._written(found.value, found.stdout), model=model.name)
             told = Message("user", f"It failed:\n{wrong}\nWrite the whole program again, mended.")
