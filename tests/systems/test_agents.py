@@ -170,6 +170,24 @@ async def test_babyagi_stops_when_it_is_told_and_when_steps_or_budget_are_used_u
     assert (spent.stopped, [each.task for each in spent.done]) == ("budget", ["plan"])
 
 
+def test_the_steps_of_babyagi_are_found_where_a_program_calls_it(tmp_path: Path) -> None:
+    @sy.step
+    async def judge(objective: str, done: list[str]) -> bool:
+        """Say whether the objective is reached."""
+        ...
+
+    async def told(objective: str, done: Any) -> bool:
+        return await judge(objective, [each.result for each in done])
+
+    inner = babyagi(memory(tmp_path), stop=told)
+
+    @sy.program
+    async def outer(objective: str) -> Outcome:
+        return await inner(objective, "plan")
+
+    assert [step.name for step in outer.parts().steps] == ["execute", "create", "prioritize", "judge"]
+
+
 async def test_babyagis_execution_may_be_an_agent_of_its_own(tmp_path: Path) -> None:
     @sy.step(model=Scripted(say=lambda request: "by hand"))
     async def by_hand(objective: str, remembered: str, task: str) -> str:

@@ -96,7 +96,7 @@ def babyagi(
         budget: of one run, on top of the run's own.
     """
 
-    @program(uses=[execute])
+    @program(uses=[execute, create, prioritize, *([stop] if stop else [])])
     async def pursue(objective: str, first_task: str, *, steps: int = knob(10, 5, 20)) -> Outcome:
         """Work the queue off."""
         queue, done = deque([first_task]), list[Done]()
