@@ -78,7 +78,7 @@ class agent:  # noqa: N801 - users call it as a function
 
         async def acted(*args: P.args, **kwargs: P.kwargs) -> T:
             asked = replace(step, render=Asked(step.render))
-            limit = None if self.budget is None else _like(self.budget)
+            limit = None if self.budget is None else like(self.budget)
             with nullcontext() if limit is None else budgeted(limit):
                 return await through(asked, _Work(self, current(self.steps)).answer, "schema")(*args, **kwargs)
 
@@ -183,6 +183,6 @@ def _cut(text: Text) -> Text:
     return replace(text, text=f"{text.text[:half]}...") if len(text.text) > half + 3 else text
 
 
-def _like(budget: Budget) -> Budget:
+def like(budget: Budget) -> Budget:
     """The same limits, nothing spent."""
     return Budget(calls=budget.calls, tokens=budget.tokens, usd=budget.usd, minutes=budget.minutes)

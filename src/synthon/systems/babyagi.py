@@ -17,6 +17,7 @@ from synthon.core.program import Program, program
 from synthon.core.running import budgeted
 from synthon.core.settings import knob
 from synthon.core.step import step
+from synthon.strategies.acting import like
 
 if TYPE_CHECKING:
     from synthon.strategies.remembering import Memory
@@ -101,7 +102,7 @@ def babyagi(
         """Work the queue off."""
         queue, done = deque([first_task]), list[Done]()
         try:
-            with nullcontext() if budget is None else budgeted(budget):
+            with nullcontext() if budget is None else budgeted(like(budget)):
                 while queue and len(done) < steps:
                     task = queue.popleft()
                     result = await execute(objective, await memory.recall(objective), task)
