@@ -206,6 +206,12 @@ async def test_a_check_on_the_answer_sends_the_agent_on_with_what_it_did() -> No
     assert said(model.seen[3]).index("read gave: 17") < said(model.seen[3]).index("too little")
 
 
+async def test_a_durable_budget_of_one_step_is_refused() -> None:
+    step = solver(Scripted(), World().tools(), budget=sy.Budget(calls=2, durable=True))
+    with pytest.raises(sy.UserError, match="durable, which only a named run can hold"):
+        await step("Wander")
+
+
 async def test_each_answer_that_failed_is_heard_once() -> None:
     model = Scripted(ends({"total": 1}), ends({"total": 2}), ends({"total": 42}))
     step = solver(model, World().tools())

@@ -185,4 +185,5 @@ def _cut(text: Text) -> Text:
 
 def like(budget: Budget) -> Budget:
     """The same limits, nothing spent."""
-    return Budget(calls=budget.calls, tokens=budget.tokens, usd=budget.usd, minutes=budget.minutes)
+    limits = {name: getattr(budget, name) for name in ("calls", "tokens", "usd", "minutes")}
+    return Budget(**limits, durable=budget.durable)
