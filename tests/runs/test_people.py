@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -172,6 +173,30 @@ async def test_a_question_asked_where_nothing_can_be_resumed_is_refused() -> Non
 
     with pytest.raises(sy.UserError, match="needs a run that can be resumed"):
         await sy.run(system, policy="off")
+
+
+async def test_pruning_keeps_what_a_suspended_run_did_in_a_run_inside_it(tmp_path: Path) -> None:
+    acts: list[str] = []
+
+    async def act(key: str) -> str:
+        acts.append(key)
+        return "1"
+
+    @sy.program
+    async def send() -> str:
+        return await effect("send", "hello", act, honours_key=False)
+
+    @sy.program
+    async def asks() -> str:
+        await sy.run(send)
+        return await sy.ask_person("Was that right?")
+
+    with sy.SQLiteJournal(tmp_path / "journal.db") as journal:
+        for _ in range(2):
+            with pytest.raises(sy.Suspended):
+                await sy.run(asks, run_id="r", journal=journal)
+            journal.prune(time.time() + 1)
+    assert len(acts) == 1
 
 
 async def test_a_cancelled_run_waits_for_nobody() -> None:

@@ -1,5 +1,6 @@
 """Conversations that outlive a run."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ async def test_a_resumed_run_reads_and_adds_its_turns_once() -> None:
     for _ in range(3):
         assert await sy.run(program, "alice", "q", run_id="r", journal=journal) == "2"
     assert len(await sy.Thread("alice", journal).messages()) == 2
+
+
+async def test_pruning_leaves_conversations_whole(tmp_path: Path) -> None:
+    with sy.SQLiteJournal(tmp_path / "journal.db") as journal:
+        talk = sy.Thread("alice", journal)
+        await talk.add(sy.Message("user", "Hello?"))
+        journal.prune(time.time() + 1)
+        await talk.add(sy.Message("assistant", "Hello."))
+        assert [turn.text for turn in await talk.messages()] == ["Hello?", "Hello."]
 
 
 async def test_turns_keep_their_parts() -> None:

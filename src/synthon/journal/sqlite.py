@@ -34,14 +34,18 @@ _READ = "SELECT completion FROM calls WHERE scope = ? AND digest = ?"
 _RUN = f"SELECT {quoted(COLUMNS['runs'])} FROM runs WHERE id = ?"  # noqa: S608 - our own names
 _SCORES = f"SELECT {quoted(COLUMNS['scores'])} FROM scores WHERE target = ? ORDER BY n"  # noqa: S608 - our own names
 _RESERVED = "SELECT run, scope, digest, calls, tokens, usd FROM reservations WHERE run = ? ORDER BY n"
-_SUSPENDED = "(SELECT id FROM runs WHERE status = 'suspended')"
+# with the runs that were started inside them, whose ids go on with a slash ("0" is the character after it)
+_SUSPENDED = (
+    "(SELECT part.id FROM runs AS whole JOIN runs AS part ON part.id = whole.id "
+    "OR (part.id > whole.id || '/' AND part.id < whole.id || '0') WHERE whole.status = 'suspended')"
+)
 _OLDEST = f'SELECT "end" FROM spans WHERE run NOT IN {_SUSPENDED} ORDER BY n LIMIT 1'  # noqa: S608 - our own names
 _PRUNE = (
     f'DELETE FROM spans WHERE "end" < ? AND run NOT IN {_SUSPENDED}',  # noqa: S608 - our own names
-    f"DELETE FROM calls WHERE at < ? AND scope NOT IN {_SUSPENDED}",  # noqa: S608 - our own names
+    f"DELETE FROM calls WHERE at < ? AND scope NOT GLOB 'thread:*' AND scope NOT IN {_SUSPENDED}",  # noqa: S608 - our own names
     f"DELETE FROM reservations WHERE run IN (SELECT id FROM runs WHERE start < ?) AND run NOT IN {_SUSPENDED}",  # noqa: S608
     "DELETE FROM scores WHERE at < ?",
-    "DELETE FROM runs WHERE start < ? AND status <> 'suspended'",
+    f"DELETE FROM runs WHERE start < ? AND id NOT IN {_SUSPENDED}",  # noqa: S608 - our own names
 )
 _USED = " UNION ALL ".join(
     f"SELECT {column} FROM {table} WHERE typeof({column}) = 'blob'"  # noqa: S608 - our own names
@@ -164,8 +168,9 @@ class SQLiteJournal:
     def prune(self, before: float) -> int:
         """Delete spans, calls, scores and runs older than `before` (seconds since the epoch); returns how many rows.
 
-        Suspended runs and datasets stay. Texts that no row needs any more go too; the file keeps its size and reuses
-        the space. Blocks for a scan of the whole file, and other writers wait meanwhile.
+        Suspended runs with the runs inside them, conversations and datasets stay. Texts that no row needs any more go
+        too; the file keeps its size and reuses the space. Blocks for a scan of the whole file, and other writers wait
+        meanwhile.
         """
         self._writer.flush()
         try:
