@@ -47,6 +47,25 @@ async def test_a_resumed_run_reads_and_adds_its_turns_once() -> None:
     assert len(await sy.Thread("alice", journal).messages()) == 2
 
 
+async def test_a_run_that_is_killed_while_it_adds_adds_each_turn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    @sy.program
+    async def note() -> None:
+        for _ in range(2):
+            await sy.Thread("alice").add(sy.Message("user", "one"), sy.Message("user", "two"))
+
+    journal = sy.MemoryJournal()
+
+    async def killed() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "durable", killed)
+        with pytest.raises(KeyboardInterrupt):
+            await sy.run(note, run_id="r", journal=journal)
+    await sy.run(note, run_id="r", journal=journal)
+    assert [turn.text for turn in await sy.Thread("alice", journal).messages()] == ["one", "two"] * 2
+
+
 async def test_pruning_leaves_conversations_whole(tmp_path: Path) -> None:
     with sy.SQLiteJournal(tmp_path / "journal.db") as journal:
         talk = sy.Thread("alice", journal)

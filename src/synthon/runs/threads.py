@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synthon.core.protocols import Journal
+    from synthon.core.values import JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,19 @@ class Thread:
         """
         home = self._home()
         turns = [to_json(message, again=True) for message in messages]
+        arguments: JSON = {"thread": self.name, "turns": [*turns]}
+        by = self._signature(dumps(arguments))
 
         async def write() -> str:
-            return json.dumps([await self._place(home, turn) for turn in turns])
+            signed = [f'{turn[:-1]},"by":"{by}.{n}"}}' for n, turn in enumerate(turns)]
+            return json.dumps([await self._place(home, turn) for turn in signed])
 
-        await recorded("sy.thread.add", {"thread": self.name, "turns": turns}, write, repeats=True, own=True)
+        await recorded("sy.thread.add", arguments, write, repeats=True, own=True)
+
+    def _signature(self, added: str) -> str:
+        """Who adds these turns, the same in every life of a run, so that what a killed one added is known again."""
+        run = current_run()
+        return new_id() if run is None else digest(f"{run.id} {added} {run.sample(f'by {added}')}")[:32]
 
     def _turns(self, home: Journal) -> Iterator[str]:
         for at in count():
@@ -80,9 +89,12 @@ class Thread:
     def _key(self, at: int) -> Key:
         return Key(f"thread:{self.name}", digest(f"{self.name} {at}"))
 
-    async def _place(self, home: Journal, turn: str) -> int:
+    async def _place(self, home: Journal, mine: str) -> int:
         """Keep one turn at the next free place; another process may have taken it meanwhile."""
-        at, mine = sum(1 for _ in self._turns(home)), f'{turn[:-1]},"by":"{new_id()}"}}'
+        turns = list(self._turns(home))
+        if mine in turns:
+            return turns.index(mine)
+        at = len(turns)
         while True:
             now, key = time.time(), self._key(at)
             request = dumps({"thread": self.name, "at": at})
