@@ -2,51 +2,13 @@
 
 import asyncio
 import json
-from collections import Counter
-from typing import Literal
 
 import pytest
 
 import synthon as sy
 from synthon.core.recording import recorded
 from synthon.core.running import budgeted
-from synthon.journal import effect
-
-Level = Literal["require", "suggest"]
-
-
-class Scripted:
-    """A model behind the journal that counts what reaches it; a turn "not X" is answered with another query."""
-
-    def __init__(self, delay_s: float = 0.0) -> None:
-        self.asked: Counter[str] = Counter()
-        self.delay_s = delay_s
-        self.model = sy.Journaled(sy.FunctionModel(self.answer, identity="scripted"))
-
-    async def answer(self, request: sy.Request) -> str:
-        told = [message.text for message in request.messages[1:]]
-        self.asked[" | ".join(told)] += 1
-        await asyncio.sleep(self.delay_s)
-        tries = sum(message.role == "assistant" for message in request.messages)
-        return f"{told[0]}/{tries}" if tries else told[0]
-
-
-def pieces(blamed_retries: int = 1, level: Level = "require") -> tuple[sy.Step[[str], str], sy.Step[[str], str]]:
-    @sy.step
-    async def query(text: str) -> str:
-        """Write a query."""
-        ...
-
-    @sy.step
-    async def reply(found: str) -> str:
-        """Reply."""
-        ...
-
-    @reply.check(retries=blamed_retries, blame=query, level=level)
-    def finds(output: str) -> str | None:
-        return None if output.endswith("/1!") else "the query found nothing"
-
-    return query, reply
+from tests.core.blaming import Level, Scripted, pieces
 
 
 async def test_the_blamed_step_answers_again_and_only_what_depends_on_it_is_computed_anew() -> None:
@@ -308,106 +270,6 @@ async def test_a_resumed_run_blames_as_it_did() -> None:
 # ---------------------------------------------------------------------------------------------- refused
 
 
-async def test_blame_of_a_step_that_was_not_called_is_refused() -> None:
-    _, reply = pieces()
-
-    @sy.program
-    async def system(text: str) -> str:
-        return await reply(text)
-
-    with pytest.raises(sy.UserError, match=r"'finds' of step 'reply' blames step 'query', which was not called before"):
-        await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal())
-
-
-async def test_blame_that_may_mean_several_calls_is_refused() -> None:
-    query, reply = pieces()
-
-    @sy.program
-    async def system(text: str) -> str:
-        found = await asyncio.gather(query(f"{text}0"), query(f"{text}1"))
-        return await reply("".join(found))
-
-    with pytest.raises(sy.UserError, match="was called 2 times, by other tasks"):
-        await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal())
-
-
-async def test_the_only_call_of_another_task_may_be_blamed() -> None:
-    query, reply = pieces()
-
-    @sy.program
-    async def system(text: str) -> str:
-        (found,) = await asyncio.gather(query(text))
-        return await reply(f"{found}!")
-
-    assert await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal()) == "cats/1!"
-
-
-@pytest.mark.parametrize("policy", ["off", "read_only"])
-async def test_blame_without_rows_to_come_back_to_is_refused(policy: sy.Policy) -> None:
-    query, reply = pieces()
-
-    @sy.program
-    async def system(text: str) -> str:
-        return await reply(await query(text))
-
-    with pytest.raises(sy.UserError, match="needs a program that runs with a journal to write to"):
-        await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal(), policy=policy)
-
-
-async def test_blame_over_an_act_on_the_world_is_refused_and_over_a_read_is_not() -> None:
-    query, reply = pieces()
-    sent: list[str] = []
-
-    async def act(key: str) -> str:
-        sent.append(key)
-        return "1"
-
-    async def look() -> str:
-        return "2"
-
-    @sy.program
-    async def system(text: str, *, acts: bool) -> str:
-        asked = await query(text)
-        if acts:
-            await effect("send", asked, act, honours_key=True)
-        await recorded("look", asked, look, kind="tool")
-        return await reply(f"{asked}!")
-
-    program = system.using(model=Scripted().model)
-    with pytest.raises(sy.UserError, match="a tool has acted on the world since that call"):
-        await sy.run(program, "cats", acts=True, journal=sy.MemoryJournal())
-    assert len(sent) == 1
-    assert await sy.run(program, "cats", acts=False, journal=sy.MemoryJournal()) == "cats/1!"
-
-
-async def test_an_act_under_a_budget_or_in_a_run_of_its_own_counts_too() -> None:
-    query, reply = pieces()
-    sent: list[str] = []
-
-    async def act(key: str) -> str:
-        sent.append(key)
-        return "1"
-
-    @sy.program
-    async def send(text: str) -> str:
-        return await effect("send", text, act, honours_key=True)
-
-    @sy.program
-    async def system(text: str, *, apart: bool) -> str:
-        asked = await query(text)
-        if apart:
-            await sy.run(send, asked)
-        else:
-            with budgeted(sy.Budget(calls=9)):
-                await send(asked)
-        return await reply(f"{asked}!")
-
-    for apart in (False, True):
-        with pytest.raises(sy.UserError, match="a tool has acted on the world since that call"):
-            await sy.run(system.using(model=Scripted().model), "cats", apart=apart, journal=sy.MemoryJournal())
-    assert len(sent) == 2
-
-
 async def test_steps_under_a_budget_of_their_own_may_blame() -> None:
     query, reply = pieces()
 
@@ -417,21 +279,6 @@ async def test_steps_under_a_budget_of_their_own_may_blame() -> None:
             return await reply(f"{await query(text)}!")
 
     assert await sy.run(system.using(model=Scripted().model), "cats", journal=sy.MemoryJournal()) == "cats/1!"
-
-
-async def test_a_stream_that_cannot_take_back_is_refused() -> None:
-    query, reply = pieces()
-
-    @sy.program
-    async def system(text: str) -> str:
-        return await reply(f"{await query(text)}!")
-
-    program = system.using(model=Scripted().model)
-    journal = sy.MemoryJournal()
-    stream = sy.Stream(lambda: sy.run(program, "cats", journal=journal), retractable=False)
-    async with stream as opened:
-        with pytest.raises(sy.UserError, match="a listener that cannot take back"):
-            await opened.result()
 
 
 async def test_a_sub_agent_inside_a_tool_may_blame() -> None:
