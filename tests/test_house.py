@@ -25,7 +25,7 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 2_900  # of code, __init__ aside: docs/decisions/0001, 0003 and 0004
+CORE_LINES = 2_950  # of code, __init__ aside: docs/decisions/0001, 0003 and 0004
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 IMPORT_MODULES = 300
 
@@ -38,7 +38,7 @@ ROOM_LINES = {
     "scale": 400,
     "optimize": 1_800,
     "evals": 1_500,
-    "strategies": 900,
+    "strategies": 950,
     "retrieval": 1_800,
     "tools": 1_100,  # docs/decisions/0005
     "guards": 1_200,
