@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import platform
 import stat
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 import synthon as sy
 from synthon.tools import Sandbox, bubblewrap, monty
 from tests.tools.confining import SANDBOXES, sandbox_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(params=SANDBOXES)
@@ -119,3 +118,27 @@ async def test_a_forged_report_is_only_the_codes_own_value() -> None:
     ran = await sandbox.run(forged.replace("REPORT", 'b\'{"value": NaN, "error": 3}\''))
     assert (ran.value, ran.error) == ("NaN", "3")
     assert not isinstance(ran.value, float) or math.isnan(ran.value)
+
+
+def processes_with(word: str) -> list[Path]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += [path] if word in path.read_text("utf-8", "replace") else []
+    return found
+
+
+async def test_a_run_cancelled_as_it_starts_leaves_no_process_and_no_open_file() -> None:
+    sandbox_of("bubblewrap")
+    sandbox, open_files = bubblewrap(memory_mb=333), len(os.listdir("/proc/self/fd"))
+    for turns in (1, 1, 2, 3, 5, 8):
+        task = asyncio.create_task(sandbox.run("while True: pass"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        async with asyncio.timeout(10):
+            while processes_with(str(333 << 20)):  # what was killed is gone at once, what was left behind never
+                await asyncio.sleep(0.01)
+    assert len(os.listdir("/proc/self/fd")) == open_files

@@ -117,22 +117,24 @@ async def _output(command: list[str], job: bytes, timeout_s: float) -> tuple[byt
     os.write(full, seccomp())
     os.close(full)
     at = command.index("--")
-    process = await asyncio.create_subprocess_exec(
-        *command[:at],
-        "--seccomp",
-        str(filter_),
-        *command[at:],
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={},  # a process shows its first environment in /proc whatever it unsets
-        cwd="/",
-        pass_fds=(filter_,),
-        start_new_session=True,
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command[:at],
+            "--seccomp",
+            str(filter_),
+            *command[at:],
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={},  # a process shows its first environment in /proc whatever it unsets
+            cwd="/",
+            pass_fds=(filter_,),
+            start_new_session=True,
+        )
     )
-    os.close(filter_)
     said = bytearray()
     try:
+        process = await asyncio.shield(starting)
         async with asyncio.timeout(timeout_s):
             given = cast("asyncio.StreamWriter", process.stdin)
             told = cast("asyncio.StreamReader", process.stdout)
@@ -148,9 +150,19 @@ async def _output(command: list[str], job: bytes, timeout_s: float) -> tuple[byt
     except TimeoutError:
         return bytes(said), None
     finally:
-        if process.returncode is None:
+        await asyncio.shield(_ended(starting, filter_))
+
+
+async def _ended(starting: asyncio.Task[asyncio.subprocess.Process], filter_: int) -> None:
+    """Kill the whole group, also of one that was cancelled as it started: bwrap killed alone leaves a child behind."""
+    try:
+        process = await starting
+    finally:
+        os.close(filter_)
+    if process.returncode is None:
+        with suppress(ProcessLookupError):  # it ended, and the loop has not heard of it
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.communicate())
+    await process.communicate()
 
 
 def _reported(stdout: str, report: list[str], status: int) -> Ran:
