@@ -69,6 +69,13 @@ async def test_output_and_value_are_bounded(sandbox: Sandbox) -> None:
     assert not ran.timed_out
 
 
+async def test_a_value_that_cannot_be_told_is_an_error_of_the_code_and_an_error_is_bounded(sandbox: Sandbox) -> None:
+    ran = await sandbox.run("10 ** 6000")
+    assert (ran.value, ran.stdout) == (None, "")
+    assert "The value of the code cannot be told: " in ran.error
+    assert len((await sandbox.run("raise ValueError('x' * 1_000_000)")).error) <= 4_000
+
+
 async def test_a_file_name_that_leads_elsewhere_is_refused(sandbox: Sandbox) -> None:
     for name in ("../x", "/etc/x", "..", "", "a/b", "a\0"):
         with pytest.raises(sy.UserError, match="plain file names"):
@@ -130,7 +137,7 @@ def processes_with(word: str) -> list[Path]:
 
 async def test_a_run_cancelled_as_it_starts_leaves_no_process_and_no_open_file() -> None:
     sandbox_of("bubblewrap")
-    sandbox, open_files = bubblewrap(memory_mb=333), len(os.listdir("/proc/self/fd"))
+    sandbox, open_files = bubblewrap(memory_mb=333), len(list(Path("/proc/self/fd").iterdir()))
     for turns in (1, 1, 2, 3, 5, 8):
         task = asyncio.create_task(sandbox.run("while True: pass"))
         for _ in range(turns):
@@ -139,6 +146,6 @@ async def test_a_run_cancelled_as_it_starts_leaves_no_process_and_no_open_file()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 10)
         async with asyncio.timeout(10):
-            while processes_with(str(333 << 20)):  # what was killed is gone at once, what was left behind never
+            while processes_with(str(333 << 20)):  # noqa: ASYNC110 - what was killed goes at once and tells nobody
                 await asyncio.sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) == open_files
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files

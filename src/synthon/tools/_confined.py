@@ -28,9 +28,16 @@ def _ran(code: str, scope: dict[str, object]) -> dict[str, object]:
         found.stack = traceback.StackSummary.from_list([at for at in found.stack if at.filename == "<code>"][-8:])
         return {"error": "".join(found.format()).strip()[-4000:]}
     try:
-        return {"value": json.loads(json.dumps(value, default=repr))}
+        return {"value": _told(value)}
+    except BaseException as error:  # noqa: BLE001 - a repr is the code's own too
+        return {"error": f"The value of the code cannot be told: {type(error).__name__}: {error}"[:4000]}
+
+
+def _told(value: object) -> object:
+    try:
+        return json.loads(json.dumps(value, default=repr))
     except (TypeError, ValueError, RecursionError):
-        return {"value": repr(value)}
+        return repr(value)
 
 
 def _main() -> None:

@@ -16,6 +16,8 @@ from synthon.core.identity import to_json
 from synthon.tools.contents import cut
 from synthon.tools.sandboxes import OUTPUT_BYTES, VALUE_BYTES, Ran, contents_of, plain
 
+_ERROR_CHARS = 4_000
+
 
 @dataclass(frozen=True)
 class monty:  # noqa: N801 - users call it as a function
@@ -76,10 +78,13 @@ class monty:  # noqa: N801 - users call it as a function
                     value, error = None, failed
         said = "" if error is None else str(error)
         timed_out = getattr(error, "timed_out", False) or said.startswith("TimeoutError: ")
-        stdout, text = cut("".join(printed), OUTPUT_BYTES, of=length[0]), to_json(value)
+        stdout, text, said = cut("".join(printed), OUTPUT_BYTES, of=length[0]), to_json(value), said[-_ERROR_CHARS:]
         if len(text) > VALUE_BYTES:
             return Ran(None, stdout, f"The value of the code is longer than {VALUE_BYTES:,} bytes.")
-        return Ran(json.loads(text), stdout, said, timed_out)
+        try:
+            return Ran(json.loads(text), stdout, said, timed_out)
+        except ValueError as unreadable:  # a number of more digits than this Python reads
+            return Ran(None, stdout, f"The value of the code cannot be told: {unreadable}")
 
 
 def _library() -> Any:
