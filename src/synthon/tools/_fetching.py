@@ -14,6 +14,7 @@ from synthon.core.values import Image
 
 _REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
+_PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp"}  # what models see
 
 
 async def fetch(url: str, listed: frozenset[str], max_bytes: int) -> str | Image:
@@ -39,7 +40,7 @@ async def _told(reply: aiohttp.ClientResponse, max_bytes: int) -> str | Image:
     while len(body) <= max_bytes and (piece := await reply.content.read(1 << 16)):
         body += piece
     is_cut = len(body) > max_bytes
-    if reply.content_type.startswith("image/") and not is_cut:
+    if reply.content_type in _PICTURES and not is_cut:
         return Image(base64.b64encode(bytes(body)).decode(), reply.content_type)
     text = bytes(body[:max_bytes]).decode(reply.charset or "utf-8", errors="replace")
     if not reply.ok:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import mimetypes
 import os
 import stat
 from collections.abc import Iterator
@@ -47,8 +46,7 @@ class _Folder:
             content = stream.read(self.max_bytes + 1)
         if len(content) > self.max_bytes:
             raise ValueError(f"{path!r} holds more than {self.max_bytes:,} bytes.")
-        picture = mimetypes.guess_type(path)[0] or ""
-        if picture.startswith("image/"):
+        if picture := _PICTURES.get(PurePosixPath(path).suffix.lower()):
             return Image(base64.b64encode(content).decode(), picture)
         return content.decode(errors="replace")
 

@@ -1,0 +1,40 @@
+"""What a page, a file, a query or a server of somebody else's may not do to us."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from synthon.tools import http_get, workspace
+from tests.tools.words import text
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@asynccontextmanager
+async def page(body: bytes, content_type: str) -> AsyncIterator[str]:
+    """The host of a site that answers everything alike."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    app = web.Application()
+    app.router.add_get("/{any:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_drawing_in_words_is_text_and_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.svg").write_text("<svg/>", encoding="utf-8")
+    assert text(await workspace(tmp_path)[1].call({"path": "a.svg"})) == "<svg/>"
+    async with page(b"<svg/>", "image/svg+xml") as host:
+        assert await http_get([host])(f"http://{host}/") == "<svg/>"
