@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
 from aiohttp import web
 
 from synthon.tools import http_get, workspace
@@ -38,3 +39,10 @@ async def test_a_drawing_in_words_is_text_and_no_picture(tmp_path: Path) -> None
     assert text(await workspace(tmp_path)[1].call({"path": "a.svg"})) == "<svg/>"
     async with page(b"<svg/>", "image/svg+xml") as host:
         assert await http_get([host])(f"http://{host}/") == "<svg/>"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "zip", "none-there-is"])
+async def test_a_charset_that_is_none_is_read_as_utf_8(charset: str) -> None:
+    body = "é".encode() * 20_000 + b"-" + b"ab" * 20_000
+    async with page(body, f"text/html; charset={charset}") as host:
+        assert await http_get([host])(f"http://{host}/") == body.decode()

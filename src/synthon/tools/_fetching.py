@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import ipaddress
 import socket
+from contextlib import suppress
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -14,6 +16,7 @@ from synthon.core.values import Image
 
 _REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
+_SLOW = {"idna", "punycode"}  # no charsets of pages, and quadratic: a megabyte would hold up the loop for minutes
 _PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp"}  # what models see
 
 
@@ -42,10 +45,18 @@ async def _told(reply: aiohttp.ClientResponse, max_bytes: int) -> str | Image:
     is_cut = len(body) > max_bytes
     if reply.content_type in _PICTURES and not is_cut:
         return Image(base64.b64encode(bytes(body)).decode(), reply.content_type)
-    text = bytes(body[:max_bytes]).decode(reply.charset or "utf-8", errors="replace")
+    text = _decoded(bytes(body[:max_bytes]), reply.charset or "utf-8")
     if not reply.ok:
         raise ValueError(f"{reply.url} answered {reply.status} {reply.reason}: {text[:500]}")
     return f"{text}\n[cut after {max_bytes:,} bytes]" if is_cut else text
+
+
+def _decoded(body: bytes, charset: str) -> str:
+    """A page's text; one whose charset is none is read as UTF-8."""
+    with suppress(LookupError):
+        if codecs.lookup(charset).name not in _SLOW:
+            return body.decode(charset, errors="replace")
+    return body.decode(errors="replace")
 
 
 def _refuse_unlisted(url: URL, listed: frozenset[str]) -> None:
