@@ -46,3 +46,11 @@ async def test_a_charset_that_is_none_is_read_as_utf_8(charset: str) -> None:
     body = "é".encode() * 20_000 + b"-" + b"ab" * 20_000
     async with page(body, f"text/html; charset={charset}") as host:
         assert await http_get([host])(f"http://{host}/") == body.decode()
+
+
+async def test_folders_too_deep_to_walk_are_not_made(tmp_path: Path) -> None:
+    tools = {tool.name: tool for tool in workspace(tmp_path)}
+    deep = await tools["write_file"].call({"path": "a/" * 1_500 + "x", "text": ""})
+    assert "goes through 1500 folders" in text(deep)
+    await tools["write_file"](path="a/" * 32 + "x", text="")
+    assert text(await tools["list_files"].call({})) == f"{'a/' * 32}x (0)"

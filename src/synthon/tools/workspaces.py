@@ -23,6 +23,7 @@ _PICTURES = {
     ".webp": "image/webp",
 }
 _LISTED = 500
+_DEPTH = 32  # of folders; a walk holds each one open
 _APART = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the folder must not hold us up
 
 
@@ -86,6 +87,8 @@ class _Folder:
         *folders, name = PurePosixPath(path).parts or ("",)
         if not name or path.startswith("/") or ".." in (*folders, name) or "\0" in path:
             raise ValueError(f"{path!r} is no path inside the workspace. Use relative paths without '..'.")
+        if len(folders) > _DEPTH:
+            raise ValueError(f"{path[:80]!r}... goes through {len(folders)} folders; at most {_DEPTH} can be.")
         here = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for folder in folders:
