@@ -64,6 +64,8 @@ today, days_between, date_after = calendar
         ("1e3", "1000"),
         ("-0", "0"),
         ("10 ** 60", "1E+60"),
+        ("0.12345678901234567890123 * 1_0", "1.2345678901234567890123"),
+        ("1e400", "1E+400"),
     ],
 )
 async def test_a_calculation_is_exact(expression: str, value: str | None) -> None:

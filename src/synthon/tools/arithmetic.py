@@ -62,7 +62,7 @@ def calculator(expression: str) -> str:
     text = expression.strip().replace("^", "**").replace("×", "*").replace("÷", "/")
     try:
         with localcontext(Context(prec=_DIGITS, Emax=9999, Emin=-9999)):
-            found = (_value(ast.parse(text, mode="eval").body) + 0).normalize()  # the sum makes -0 a 0
+            found = (_value(_exact(text)) + 0).normalize()  # the sum makes -0 a 0
             return f"{found:f}" if -_DIGITS < found.adjusted() < _DIGITS else str(found)
     except SyntaxError as error:
         raise ValueError(f"{expression!r} is no arithmetic expression: {error.msg}.") from error
@@ -70,9 +70,18 @@ def calculator(expression: str) -> str:
         raise ValueError(f"{expression!r} has no value: {type(error).__name__}.") from error
 
 
+def _exact(text: str) -> ast.expr:
+    """The expression, its fractions as they are written: a float would have lost what it cannot hold."""
+    tree = ast.parse(text, mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and type(node.value) is float:
+            node.value = Decimal(ast.get_source_segment(text, node) or "")  # type: ignore[assignment]  # nobody else reads it
+    return tree.body
+
+
 def _value(node: ast.AST) -> Decimal:
-    if isinstance(node, ast.Constant) and type(node.value) in {int, float}:
-        return Decimal(repr(node.value))
+    if isinstance(node, ast.Constant) and type(node.value) in {int, Decimal}:
+        return Decimal(node.value)  # type: ignore[arg-type]  # either
     if isinstance(node, ast.Name) and node.id in _CONSTANTS:
         return _CONSTANTS[node.id]
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
