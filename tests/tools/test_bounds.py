@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from synthon.tools import http_get, workspace
-from tests.tools.words import text
+from synthon.tools import call_all, http_get, sql, workspace
+from tests.tools.words import call, text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,3 +54,12 @@ async def test_folders_too_deep_to_walk_are_not_made(tmp_path: Path) -> None:
     assert "goes through 1500 folders" in text(deep)
     await tools["write_file"](path="a/" * 32 + "x", text="")
     assert text(await tools["list_files"].call({})) == f"{'a/' * 32}x (0)"
+
+
+async def test_an_empty_database_is_one_to_write_and_says_so() -> None:
+    query = sql(":memory:")
+    assert "read-only" not in query.description
+    asked = ["CREATE TABLE t (x)", "INSERT INTO t VALUES (1)", "SELECT x FROM t"]
+    results = await call_all([query], [call("sql", {"query": each}) for each in asked])
+    assert text(results[-1]) == '{"columns":["x"],"rows":[[1]]}'
+    assert query.effects == {"read", "write"}

@@ -39,7 +39,7 @@ def sql(
     Neither can reach another file: SQLite under an authorizer, DuckDB without external access.
 
     Args:
-        database: a file that exists, or ":memory:" for an empty one.
+        database: a file that exists, or ":memory:" for an empty one, which may always be changed.
         engine: DuckDB needs `pip install 'synthon[duckdb]'`.
         write: whether it may change the database; then it is a tool with effects.
         max_rows: of an answer; a note says that there are more.
@@ -52,7 +52,8 @@ def sql(
     is_new = str(database) == ":memory:"
     if not is_new and not Path(database).is_file():
         raise UserError(f"sy.tools.sql found no database at {str(database)!r}. Pass a file that exists.")
-    answer = _sqlite(database, write or is_new) if engine == "sqlite" else _duckdb(database, write or is_new)
+    write = write or is_new
+    answer = _sqlite(database, write) if engine == "sqlite" else _duckdb(database, write)
     tables = "sqlite_schema WHERE sql IS NOT NULL" if engine == "sqlite" else "duckdb_tables()"
     known = "\n".join(str(sql) for (sql,) in answer(f"SELECT sql FROM {tables}", 200, timeout_s)[1])  # noqa: S608 - ours
 
