@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -63,3 +64,13 @@ async def test_an_empty_database_is_one_to_write_and_says_so() -> None:
     results = await call_all([query], [call("sql", {"query": each}) for each in asked])
     assert text(results[-1]) == '{"columns":["x"],"rows":[[1]]}'
     assert query.effects == {"read", "write"}
+
+
+async def test_a_query_of_few_but_slow_rows_is_stopped_in_time() -> None:
+    slow = (
+        "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 60) "
+        "SELECT sum(instr(zeroblob(200000 + i), zeroblob(100000) || x'01')) FROM c"
+    )
+    started = time.monotonic()
+    assert "The query was stopped after 0.2 s." in text(await sql(":memory:", timeout_s=0.2).call({"query": slow}))
+    assert time.monotonic() - started < 3  # all of its rows take longer than 10 s
