@@ -74,3 +74,8 @@ async def test_a_query_of_few_but_slow_rows_is_stopped_in_time() -> None:
     started = time.monotonic()
     assert "The query was stopped after 0.2 s." in text(await sql(":memory:", timeout_s=0.2).call({"query": slow}))
     assert time.monotonic() - started < 3  # all of its rows take longer than 10 s
+
+
+async def test_an_answer_of_a_database_has_a_size() -> None:
+    query = sql(":memory:", engine="duckdb")
+    assert len(await query("SELECT repeat('x', 5000000) AS much")) < 1_000_100

@@ -18,7 +18,7 @@ from synthon.tools.function import FunctionTool, tool
 
 Query = Callable[[str, int, float], tuple[Sequence[str], Sequence[Sequence[object]]]]
 _SCHEMA_BYTES = 4_000
-_VALUE_BYTES = 1_000_000
+_VALUE_BYTES = _ANSWER_BYTES = 1_000_000
 _READS = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
 _NEVER = {apsw.SQLITE_ATTACH, apsw.SQLITE_DETACH, apsw.SQLITE_CREATE_VTABLE, apsw.SQLITE_DROP_VTABLE}
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
@@ -56,11 +56,14 @@ def sql(
     tables = "sqlite_schema WHERE sql IS NOT NULL" if engine == "sqlite" else "duckdb_tables()"
     known = "\n".join(str(sql) for (sql,) in answer(f"SELECT sql FROM {tables}", 200, timeout_s)[1])  # noqa: S608 - ours
 
-    async def query(query: str) -> str:
-        names, rows = await asyncio.to_thread(answer, query, max_rows + 1, timeout_s)
+    def told(query: str) -> str:
+        names, rows = answer(query, max_rows + 1, timeout_s)
         shown = [[_plain(value) for value in row] for row in rows[:max_rows]]
         more = f"\n[there are more rows; {max_rows} are shown]" if len(rows) > max_rows else ""
-        return f"{to_json({'columns': names, 'rows': shown})}{more}"
+        return f"{cut(to_json({'columns': names, 'rows': shown}), _ANSWER_BYTES)}{more}"
+
+    async def query(query: str) -> str:
+        return await asyncio.to_thread(told, query)
 
     words = f"Query a {engine} database in SQL{'' if write else ', read-only'}."
     words = cut(f"{words} Its tables:\n{known}" if known else words, _SCHEMA_BYTES)
