@@ -138,6 +138,9 @@ async def test_a_server_that_is_not_there_is_the_users_matter(monkeypatch: pytes
     with pytest.raises(sy.UserError, match="cannot be reached"):
         async with sy.mcp_tools(["/nowhere/at/all"]):
             pass
+    with pytest.raises(sy.UserError, match="cannot be reached: TimeoutError"):
+        async with sy.mcp_tools(["sleep", "60"], timeout_s=0.5):
+            pass
     monkeypatch.setitem(sys.modules, "mcp", None)
     monkeypatch.setitem(sys.modules, "mcp_types", None)
     with pytest.raises(sy.MissingExtra, match=r"pip install 'synthon\[mcp\]'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import unicodedata
@@ -88,10 +89,11 @@ async def mcp_tools(
         headers: of HTTP requests, e.g. an authorization.
         trusted: whether its word is taken that a tool only reads, or may be repeated.
         prefix: of the tools' names, so that two servers, or a server and you, do not take the same.
-        timeout_s: of one call.
+        timeout_s: of one call, and of the start until all tools are listed.
 
     Raises:
         MissingExtra: `mcp` is not installed.
+        UserError: the server cannot be reached, or does not answer in time.
     """
     try:
         import httpx2  # noqa: PLC0415 - an extra
@@ -109,8 +111,9 @@ async def mcp_tools(
                 transport: Any = streamable_http_client(server, http_client=await stack.enter_async_context(http))
             else:
                 transport = mcp.StdioServerParameters(command=server[0], args=list(server[1:]), env=dict(env or {}))
-            client = await stack.enter_async_context(mcp.Client(transport))
-            found = await _offered(client, origin, trusted=trusted)
+            async with asyncio.timeout(timeout_s):
+                client = await stack.enter_async_context(mcp.Client(transport))
+                found = await _offered(client, origin, trusted=trusted)
             try:
                 yield [replace(one, name=_called(prefix + one.name), timeout_s=timeout_s) for one in found]
             except BaseException as error:
