@@ -30,7 +30,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers import get_response_synthesizer
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
-from llama_index.core.tools import FunctionTool, QueryEngineTool
+from llama_index.core.tools import BaseTool, FunctionTool, QueryEngineTool, ToolMetadata, ToolOutput
 
 import synthon as sy
 from synthon.bridges import llamaindex as li
@@ -419,6 +419,23 @@ async def test_a_bridged_tool_is_called_by_name_and_its_failures_are_results() -
         await tool.call({"city": "Rome"})
     with_sources = QueryEngineTool.from_defaults(li.to_query_engine(echo), name="ask", description="Ask.")
     assert (await li.tool(with_sources).call({"input": "birds"})).content == (sy.Text("birds"),)
+
+
+class Pay(BaseTool):
+    """A tool of one value that fails after it has acted."""
+
+    paid: int = 0
+    metadata = ToolMetadata("Pay an amount.", "pay")
+
+    def __call__(self, input: Any) -> ToolOutput:  # noqa: A002 - LlamaIndex's name
+        self.paid += int(input)
+        raise ConnectionError("the answer was lost")
+
+
+async def test_a_bridged_tool_that_fails_is_not_called_a_second_time() -> None:
+    pay = Pay()
+    assert "the answer was lost" in str((await li.tool(pay).call({"input": "30"})).content)
+    assert pay.paid == 30
 
 
 @sy.program

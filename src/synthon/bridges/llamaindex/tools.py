@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
-from llama_index.core.tools import BaseTool, FunctionTool, ToolOutput
-from llama_index.core.tools.calling import acall_tool
+from llama_index.core.tools import BaseTool, FunctionTool, QueryEngineTool, RetrieverTool, ToolOutput
+from llama_index.core.tools.types import adapt_to_async_tool
 
 from synthon.bridges.acting import ForeignTool, effects_from
 from synthon.bridges.llamaindex.reading import parts_from
@@ -46,11 +47,25 @@ def tool(tool: BaseTool, *, effects: Collection[Effect] | None = None) -> Foreig
 
 
 async def _called(tool: BaseTool, arguments: Mapping[str, object]) -> ToolResult:
-    output = await acall_tool(tool, dict(arguments))
+    acall = adapt_to_async_tool(tool).acall  # not acall_tool, which calls a tool that fails a second time
+    by_name = _is_called_by_name(tool, acall, arguments)
+    output = await (acall(**arguments) if by_name else acall(*arguments.values()))
     if isinstance(output.exception, RUNS_OWN):
         raise output.exception
     content = tuple(part for part in parts_from(output.blocks) if isinstance(part, Text | Image))
     return ToolResult("", content, output.is_error)
+
+
+def _is_called_by_name(tool: BaseTool, acall: Callable[..., object], arguments: Mapping[str, object]) -> bool:
+    """Engines and retrievers take a lone value as it is, and so does what has no parameter of its name."""
+    takes_one = isinstance(tool, QueryEngineTool | RetrieverTool) or "input" in arguments
+    if len(arguments) == 1 and takes_one and not isinstance(tool, FunctionTool):
+        return False
+    try:
+        inspect.signature(tool.real_fn if isinstance(tool, FunctionTool) else acall).bind_partial(**arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def to_tool(tool: Tool) -> FunctionTool:
