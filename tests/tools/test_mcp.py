@@ -138,6 +138,14 @@ async def test_a_server_that_is_not_there_is_the_users_matter(monkeypatch: pytes
     with pytest.raises(sy.UserError, match="cannot be reached"):
         async with sy.mcp_tools(["/nowhere/at/all"]):
             pass
+    for server in (
+        "http://me:sec@ret-1@127.0.0.1:9/mcp",
+        ["/nowhere", "--api-key", "ret-1", "-e", "A_TOKEN=ret-1", "--header", "Authorization: Bearer ret-1", "x.py"],
+    ):
+        with pytest.raises(sy.UserError, match=r"127\.0\.0\.1:9/mcp|x\.py") as caught:
+            async with sy.mcp_tools(server):
+                pass
+        assert "ret-1" not in str(caught.value)
     with pytest.raises(sy.UserError, match="cannot be reached: TimeoutError"):
         async with sy.mcp_tools(["sleep", "60"], timeout_s=0.5):
             pass

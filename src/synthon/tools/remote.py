@@ -22,6 +22,8 @@ _DESCRIPTION_BYTES, _SCHEMA_BYTES = 4_000, 20_000
 _READS: frozenset[Effect] = frozenset({"read"})
 _RESOURCE = '{"type":"object","properties":{"uri":{"type":"string"}},"required":["uri"],"additionalProperties":false}'
 _LISTED = 500
+_KEYS = r"[\w-]*(?:key|token|secret|password)[\w-]*"
+_SECRET = re.compile(rf"(?i)((?:^|(?<=\s))--?{_KEYS}[ =]|\b{_KEYS}=|authorization: *(?:bearer |basic )?)\S+")
 _VISIBLE = "\n\t\u200c\u200d"  # the last two join letters and pictures
 
 
@@ -102,7 +104,7 @@ async def mcp_tools(
     except ImportError as error:
         msg = "sy.mcp_tools needs 'mcp', which is not installed. Run: pip install 'synthon[mcp]'"
         raise MissingExtra(msg) from error
-    origin = re.sub(r"(?<=//)[^/@]*@|\?.*", "", server) if isinstance(server, str) else " ".join(server)
+    origin = _origin(server)
     raised: BaseException | None = None
     try:
         async with AsyncExitStack() as stack:
@@ -124,6 +126,13 @@ async def mcp_tools(
             raise raised from None
         msg = f"The MCP server {origin!r} cannot be reached: {_first(broken)!r}. Look whether it starts and answers."
         raise UserError(msg) from broken
+
+
+def _origin(server: str | Sequence[str]) -> str:
+    """What a server is called in rows and spans, without what its address or its command holds of secrets."""
+    if isinstance(server, str):
+        return re.sub(r"(?<=//)[^/]*@|\?.*", "", server)
+    return _SECRET.sub(r"\1***", " ".join(server))
 
 
 def _first(error: BaseException) -> BaseException:
