@@ -52,6 +52,12 @@ def parts() -> list[types.ContentBlock]:
 
 
 @server.tool()
+def facts() -> types.CallToolResult:
+    """Answer in a structure and no words."""
+    return types.CallToolResult(content=[], structured_content={"height": 3})
+
+
+@server.tool()
 def choose(choice: Literal[tuple(f"choice {number}" for number in range(2_000))]) -> str:  # type: ignore[valid-type]  # made
     """Choose."""
     return str(choice)

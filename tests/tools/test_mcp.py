@@ -54,7 +54,17 @@ async def test_the_tools_and_resources_of_a_server_on_stdio(tmp_path: Path) -> N
     notes = tmp_path / "notes.txt"
     async with sy.mcp_tools(COMMAND, env={"NOTES": str(notes)}) as listed:
         tools = by_name(listed)
-        assert set(tools) == {"add", "note", "odd_name_", "picture", "broken", "parts", "choose", "read_resource"}
+        assert set(tools) == {
+            "add",
+            "note",
+            "odd_name_",
+            "picture",
+            "broken",
+            "parts",
+            "facts",
+            "choose",
+            "read_resource",
+        }
         assert json.loads(tools["add"].parameters)["required"] == ["a", "b"]
         asked = [call("add", {"a": 2, "b": 3}), call("note", {"text": "milk"}), call("picture", {})]
         added, noted, drawn = await call_all(listed, asked)
@@ -98,10 +108,12 @@ async def test_a_strangers_words_are_cleaned_bounded_and_marked() -> None:
 async def test_a_server_is_not_believed_that_a_tool_only_reads_unless_it_is_trusted() -> None:
     async with sy.mcp_tools(COMMAND) as listed:
         assert all(tool.effects == {"write"} for tool in listed if tool.name != "read_resource")
+        assert by_name(listed)["read_resource"].effects == {"read", "egress"}
         assert not any(tool.honours_key for tool in listed)
     async with sy.mcp_tools(COMMAND, trusted=True) as listed:
         tools = by_name(listed)
-        assert tools["add"].effects == {"read"}
+        assert tools["add"].effects == tools["read_resource"].effects == {"read"}
+        assert text(await tools["facts"].call({})) == '{"height":3}'
         assert tools["note"].effects == {"write"}
         assert tools["note"].honours_key
 

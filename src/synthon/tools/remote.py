@@ -20,6 +20,7 @@ from synthon.tools.contents import MAX_BYTES, contents, cut, failure
 
 _DESCRIPTION_BYTES, _SCHEMA_BYTES = 4_000, 20_000
 _READS: frozenset[Effect] = frozenset({"read"})
+_ASKS: frozenset[Effect] = frozenset({"read", "egress"})  # the URI that is asked for is sent to a stranger
 _RESOURCE = '{"type":"object","properties":{"uri":{"type":"string"}},"required":["uri"],"additionalProperties":false}'
 _LISTED = 500
 _KEYS = r"[\w-]*(?:key|token|secret|password)[\w-]*"
@@ -33,7 +34,8 @@ class RemoteTool:
 
     Attributes:
         untrusted: the server that its words come from; it stands in the attributes of its spans too.
-        effects: `write`, unless the user trusts the server and it says that the tool only reads.
+        effects: `write`, unless the user trusts the server and it says that the tool only reads; `read` and `egress`
+            of `read_resource`, `read` where it is trusted.
     """
 
     journals: ClassVar[bool] = True
@@ -143,7 +145,7 @@ async def _offered(client: Any, origin: str, *, trusted: bool) -> list[RemoteToo
     offers = client.server_capabilities
     found = [_tool(client, one, origin, trusted=trusted) for one in await _pages(client, "tools", offers.tools)]
     resources = await _pages(client, "resources", offers.resources)
-    return [*found, _reader(client, resources, origin)] if resources else found
+    return [*found, _reader(client, resources, origin, _READS if trusted else _ASKS)] if resources else found
 
 
 async def _pages(client: Any, kind: str, offered: object) -> list[Any]:
@@ -162,7 +164,10 @@ async def _pages(client: Any, kind: str, offered: object) -> list[Any]:
 def _tool(client: Any, listed: Any, origin: str, *, trusted: bool) -> RemoteTool:
     async def act(arguments: Mapping[str, object]) -> object:
         result = await client.call_tool(listed.name, dict(arguments))
-        return [list(map(_part, result.content)), result.is_error]
+        parts = list(map(_part, result.content))
+        if not parts and result.structured_content is not None:
+            parts = [Text(clean(dumps(result.structured_content)))]
+        return [parts, result.is_error]
 
     hints = listed.annotations if trusted else None
     parameters = dumps(_cleaned(listed.input_schema))
@@ -177,14 +182,14 @@ def _tool(client: Any, listed: Any, origin: str, *, trusted: bool) -> RemoteTool
     )
 
 
-def _reader(client: Any, resources: Sequence[Any], origin: str) -> RemoteTool:
+def _reader(client: Any, resources: Sequence[Any], origin: str, effects: frozenset[Effect]) -> RemoteTool:
     async def act(arguments: Mapping[str, object]) -> object:
         result = await client.read_resource(str(arguments["uri"]))
         return [list(map(_resource, result.contents)), False]
 
     known = "\n".join(clean(f"{one.uri}: {one.description or one.name}") for one in resources)
     words = cut(f"Read a resource by its URI. There are:\n{known}", _DESCRIPTION_BYTES)
-    return RemoteTool("read_resource", words, _RESOURCE, origin, act, _READS)
+    return RemoteTool("read_resource", words, _RESOURCE, origin, act, effects)
 
 
 def _part(block: Any) -> Text | Image:
