@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
+import synthon as sy
 from synthon.tools import call_all, http_get, sql, workspace
 from tests.tools.words import call, text
 
@@ -79,3 +80,9 @@ async def test_a_query_of_few_but_slow_rows_is_stopped_in_time() -> None:
 async def test_an_answer_of_a_database_has_a_size() -> None:
     query = sql(":memory:", engine="duckdb")
     assert len(await query("SELECT repeat('x', 5000000) AS much")) < 1_000_100
+
+
+@pytest.mark.parametrize("hosts", ["example.org", ["https://example.org/"], [""]])
+def test_what_is_no_list_of_hosts_is_refused_before_anything_is_asked(hosts: list[str]) -> None:
+    with pytest.raises(sy.UserError, match="takes a list of hosts"):
+        http_get(hosts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from synthon.core.errors import UserError
 from synthon.core.values import Image
 from synthon.tools.function import FunctionTool, tool
 
@@ -21,7 +22,14 @@ def http_get(
             "127.0.0.1:8000".
         max_bytes: of a page; one that is longer is cut.
         timeout_s: of a call, redirects included.
+
+    Raises:
+        UserError: what is given is no list of hosts.
     """
+    wrong = [hosts] if isinstance(hosts, str) else [host for host in hosts if not host or "/" in host]
+    if wrong:
+        msg = f"sy.tools.http_get takes a list of hosts, not {wrong[0]!r}. Pass such as ['example.org']."
+        raise UserError(msg)
     listed = frozenset(host.lower() for host in hosts)
 
     async def get(url: str) -> str | Image:
