@@ -254,3 +254,10 @@ async def test_serving_ends_when_it_is_cancelled() -> None:
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
+
+
+async def test_a_port_that_is_taken_is_an_error_and_not_the_end_of_the_process() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(sy.UserError, match=rf"cannot listen at '127\.0\.0\.1', port {port}: "):
+            await sy.serve_mcp(port=port)

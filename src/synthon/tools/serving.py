@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
-from synthon.core.errors import MissingExtra
+from synthon.core.errors import MissingExtra, UserError
 from synthon.core.protocols import Tool
 from synthon.core.values import Text, ToolCall
 from synthon.tools.acting import effects_of
@@ -74,6 +75,9 @@ async def serve_mcp(*served: Any, name: str = "synthon", host: str = "127.0.0.1"
         name: what the server says it is called.
         host: where to listen.
         port: of HTTP; None for standard input and output.
+
+    Raises:
+        UserError: it cannot listen there.
     """
     server = mcp_server(*served, name=name)
     if port is None:
@@ -86,9 +90,18 @@ async def serve_mcp(*served: Any, name: str = "synthon", host: str = "127.0.0.1"
 
         app = server.streamable_http_app(host=host)
         http = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
-        serving = asyncio.create_task(http.serve())
+        serving = asyncio.create_task(http.serve(sockets=[_listening(host, port)]))
         try:
             await asyncio.shield(serving)
         finally:
             http.should_exit = True  # cancelled from outside it would leave its socket open
             await serving
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket of our own, since uvicorn ends the whole process where a port is taken."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        msg = f"sy.serve_mcp cannot listen at {host!r}, port {port!r}: {error}. Pass a port that is free."
+        raise UserError(msg) from error
