@@ -15,13 +15,7 @@ from synthon.core.errors import UserError
 from synthon.core.values import Image
 from synthon.tools.function import FunctionTool, tool
 
-_PICTURES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
+_PICTURES = {f".{kind}": f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp")} | {".jpg": "image/jpeg"}
 _LISTED = 500
 _DEPTH = 32  # of folders; a walk holds each one open
 _APART = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the folder must not hold us up
