@@ -3,7 +3,8 @@
     answer = ask("bm25s", "bm25s_ranking.py", {"texts": texts, "queries": queries, "k": 10})
 
 `benchmarks/peers/<name>.txt` pins the packages; the environment is `benchmarks/peers/.venv-<name>` and is made anew
-when the pins change. A script there reads one JSON object from stdin and writes one to stdout.
+when the pins change. Pins that begin with `# no dependencies` are all that is installed. A script there reads one JSON
+object from stdin and writes one to stdout.
 """
 
 from __future__ import annotations
@@ -34,9 +35,15 @@ def python(name: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"installing {name} into {folder.name} (once)", file=sys.stderr)
         venv.create(folder, with_pip=True)
-        subprocess.run([str(interpreter), "-m", "pip", "install", "-q", "-r", str(pins)], check=True)
+        alone = ["--no-deps"] if pins.read_text().startswith("# no dependencies") else []
+        subprocess.run([str(interpreter), "-m", "pip", "install", "-q", *alone, "-r", str(pins)], check=True)
         shutil.copy(pins, stamp)
     return interpreter
+
+
+def pins(name: str) -> str:
+    """What a peer's environment is made of; part of the identity of what it answered."""
+    return (_PEERS / f"{name}.txt").read_text(encoding="utf-8").strip()
 
 
 def ask(name: str, script: str, question: Mapping[str, object]) -> dict[str, object]:
@@ -51,4 +58,4 @@ def ask(name: str, script: str, question: Mapping[str, object]) -> dict[str, obj
     return answer
 
 
-__all__ = ["ask", "python"]
+__all__ = ["ask", "pins", "python"]
