@@ -62,7 +62,8 @@ async def reach(goal: str) -> list[str]:
 async def attempt(world: World, model: Model) -> bool:
     """Whether an agent with this model reaches the end."""
     with world.made() as (tools, check):
-        acting = replace(reach, model=model, strategy=sy.agent(tools, STEPS, thought=None, last="answer"))
+        steps = max(STEPS, len(world.way) + 2)
+        acting = replace(reach, model=model, strategy=sy.agent(tools, steps, thought=None, last="answer"))
         try:
             answer = await acting(world.goal)
         except (OutputError, BudgetExceeded, LoopDetected):
@@ -241,7 +242,7 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of a simulated service: it says that it was done, and is remembered."""
+    """A function of a simulated service: it says that it was done, as which act, and is remembered."""
 
     name: str
     description: str
@@ -251,7 +252,7 @@ class Function:
 
     async def call(self, arguments: Mapping[str, object]) -> ToolResult:
         self.called.append(self.name)
-        return ToolResult("", (sy.Text(f"{self.name} was done."),))
+        return ToolResult("", (sy.Text(f"{self.name} was done, as act {len(self.called)}."),))
 
 
 def _service(row: Row) -> Iterator[World]:

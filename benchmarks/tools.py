@@ -2,7 +2,7 @@
 
     python -m benchmarks.tools [--data DIR] [--cache DIR] [--full] [--json]
 
-`bfcl`: single turns of the Berkeley Function-Calling Leaderboard (simple, multiple, parallel, irrelevance), greedy, 192
+`bfcl`: single turns of the Berkeley Function-Calling Leaderboard (simple, multiple, parallel, irrelevance), greedy, 320
 tokens at most. `constrained` is `sy.next_calls` under its mask, `free` the same request to the same model without one,
 both asked again once where nothing fits; `bfcl_eval` is the package's own prompt for models without an interface for
 functions, its answer read as the package does. `match` is the AST match (`benchmarks.function_calls`), for irrelevance
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
 SMALL, LARGER = "smollm2-135m", "qwen2.5-0.5b"
 ROWS, FULL = {SMALL: 24, LARGER: 12}, 100  # of each category
-ROUND, SECONDS, TOKENS = 4, 8 * 60.0, 192
+ROUND, SECONDS, TOKENS = 4, 8 * 60.0, 320
+ABOVE_0 = 1e-4  # what a lower bound must reach to be above 0
 CATEGORIES = {"simple": "simple_python", "multiple": "multiple", "parallel": "parallel", "irrelevance": "irrelevance"}
 ARMS = ("constrained", "free", "bfcl_eval")
 
@@ -224,7 +225,7 @@ class Calling:
                 found = gain(*sides)
                 measures[f"gain.constrained_over_{theirs}.{name}"] = found
                 if name == "calls" and theirs == "free" and found.interval is not None:
-                    low = Measure(found.interval[0], None, found.n, 0.0)
+                    low = Measure(found.interval[0], None, found.n, ABOVE_0)
                     measures[f"gain.constrained_over_{theirs}.{name}.low"] = low
         return {f"bfcl.{self.model.name}.{name}": each for name, each in measures.items() if each.n}
 
