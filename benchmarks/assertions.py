@@ -6,8 +6,8 @@ The task is after TweetGen of DSPy Assertions (Singhvi 2023, arXiv:2312.13382): 
 paragraphs, in the English of XQuAD) in one post of at most 140 characters, in a single sentence, without hashtags, that
 mentions a name or a number of the passage. `none` asks once. `suggest` and `require` send what is wrong back up to
 twice, then let the last post stand or refuse it; a refused row keeps to nothing. `dspy.Refine` (DSPy has no assertions
-any more) samples up to three times and lets the model advise itself in between; its reward is the share of constraints
-kept.
+any more) samples up to three times, at its own temperature of 1, and lets the model advise itself in between; its
+reward is the share of constraints kept.
 
 All arms ask the embedded model and have 256 generated tokens a row, DSPy's advice included: of what comes after,
 nothing counts. A post of ours has at most 64 tokens, a call of DSPy's 128, which its markers and its advice need. The
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 ROWS, FULL, ROUND, SECONDS = 40, 100, 4, 7 * 60.0
 TOKENS, THEIRS, BUDGET, TRIES = 64, 128, 256, 3
 WORDS = 120  # of a passage
-SERVER = "xllamacpp"
+SERVER, CONTEXT = "xllamacpp", 8192  # all that the model was trained with: the prompt for advice takes over 4,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Post:
     """What stands of a row, None where nothing does, and what it took."""
 
     text: str | None
-    calls: int
+    tries: int
     tokens: int
 
 
@@ -150,8 +150,8 @@ class _Refining:
             "rows": [[row.passage, row.question] for row in self.rows],
             "tries": TRIES, "max_tokens": THEIRS, "temperature": 0.7, "instruction": post.instruction,
         }  # fmt: skip
-        identity = {"pins": [peer.pins("dspy"), peer.pins(SERVER)], "model": self.model.identity, **asked}
-        return cast("dict[str, Any]", json.loads(await recorded("dspy.Refine", identity, _Peer(asked))))
+        identity = {"pins": [peer.pins("dspy"), peer.pins(SERVER)], "model": self.model.identity, "context": CONTEXT}
+        return cast("dict[str, Any]", json.loads(await recorded("dspy.Refine", identity | asked, _Peer(asked))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class _Peer:
 
     async def __call__(self) -> str:
         path = sy.local().model.path  # type: ignore[attr-defined] # a local model has one
-        async with server(SERVER, path, parallel=2, context=4096) as served:
+        async with server(SERVER, path, parallel=1, context=CONTEXT) as served:
             answer = await asyncio.to_thread(peer.ask, "dspy", "dspy_refine.py", {**self.asked, "url": served.url})
         return json.dumps(answer)
 
@@ -189,7 +189,7 @@ def measures_of(found: dict[str, list[Post]], rows: Sequence[Row]) -> dict[str, 
         measures |= {f"{arm}.kept": share(kept[arm]), f"{arm}.answered": share(answered[arm])}
         measures |= {f"{arm}.both": share(both[arm])}
         measures |= {f"{arm}.kept.{name}": share([each[name] for each in by_row]) for name in posts.CONSTRAINTS}
-        measures[f"{arm}.calls"] = mean([float(each.calls) for each in said])
+        measures[f"{arm}.tries"] = mean([float(each.tries) for each in said])
         measures[f"{arm}.tokens"] = mean([float(each.tokens) for each in said], "tokens")
     for ours, theirs in (
         ("suggest", "none"), ("require", "none"), ("suggest", "dspy.Refine"), ("require", "dspy.Refine"),
