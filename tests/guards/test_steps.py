@@ -226,7 +226,11 @@ async def test_every_round_and_finding_is_in_the_trace() -> None:
     model = Script(FIRST, {"title": "still too long"}, {"title": "hi"})
     step = made(model, guard(five, field="title", retries=2, name="short"))
     await sy.run(step, "now", journal=journal)
-    rounds = [row for row in journal.records if isinstance(row, sy.Span) and row.name == "short"]
+    rows = [row for row in journal.records if isinstance(row, sy.Span) and row.name == "short"]
+    kept = [(json.loads(row.inputs)["failed"], row.output) for row in rows if '"failed"' in row.inputs]
+    assert len(kept) == 2  # what was refused, with what mended it
+    assert all("hi" in corrected and "too long" not in corrected for _, corrected in kept)
+    rounds = [row for row in rows if '"failed"' not in row.inputs]
     found = [json.loads(row.attributes)["findings"][0]["value"] if row.attributes else None for row in rounds]
     assert found == ["hello world", "still too long", None]
     (step_row,) = [row for row in journal.records if isinstance(row, sy.Span) and row.kind == "step"]
