@@ -7,6 +7,9 @@ import math
 import os
 import platform
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -139,13 +142,24 @@ def processes_with(word: str) -> list[Path]:
     return found
 
 
+@pytest.fixture
+def busy_machine() -> Iterator[None]:
+    """More work than cores: each window in a process's start is wider."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    yield
+    for process in busy:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("busy_machine")
 async def test_a_run_cancelled_as_it_starts_leaves_no_process_and_no_open_file() -> None:
     sandbox_of("bubblewrap")
     sandbox, before = bubblewrap(memory_mb=333), open_files()
-    for turns in (1, 1, 2, 3, 5, 8):
+    for tenths in [*range(0, 200, 4), 1000]:
         task = asyncio.create_task(sandbox.run("while True: pass"))
-        for _ in range(turns):
-            await asyncio.sleep(0)
+        await asyncio.sleep(tenths / 10_000)
+        await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 10)

@@ -154,15 +154,41 @@ async def _output(command: list[str], job: bytes, timeout_s: float) -> tuple[byt
 
 
 async def _ended(starting: asyncio.Task[asyncio.subprocess.Process], filter_: int) -> None:
-    """Kill the whole group, also of one that was cancelled as it started: bwrap killed alone leaves a child behind."""
+    """Kill bwrap and what it started, also where it was cancelled as it started.
+
+    Its child asks to die with bwrap only after a moment of its own: bwrap killed before that leaves it behind, waiting
+    for ever with the pipe in its hand. So bwrap is stopped (then it starts nothing more) and its children die first.
+    """
     try:
         process = await starting
     finally:
         os.close(filter_)
     if process.returncode is None:
         with suppress(ProcessLookupError):  # it ended, and the loop has not heard of it
-            os.killpg(process.pid, signal.SIGKILL)
+            os.kill(process.pid, signal.SIGSTOP)
+            while _stat(process.pid)[0] not in "TtZX":  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(0.001)
+            for child in _children(process.pid):
+                os.kill(child, signal.SIGKILL)  # the first of its namespace: the kernel kills the rest with it
+            os.kill(process.pid, signal.SIGKILL)
     await process.communicate()
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """The state (a letter) and the parent of a process; raises ProcessLookupError where there is none."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+    except FileNotFoundError as error:
+        raise ProcessLookupError(pid) from error
+    return state, int(parent)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            found += [int(folder.name)] if _stat(int(folder.name))[1] == pid else []
+    return found
 
 
 def _reported(stdout: str, report: list[str], status: int) -> Ran:
