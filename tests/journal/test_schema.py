@@ -56,7 +56,7 @@ def test_a_newer_file_is_refused_with_both_versions(path: Path) -> None:
     SQLiteJournal(path).close()
     with apsw.Connection(str(path)) as connection:
         connection.pragma("user_version", 99)
-    with pytest.raises(JournalError, match=r"has schema version 99, this version of Synthon knows up to 2\. Upgrade"):
+    with pytest.raises(JournalError, match=r"has schema version 99, this version of Synthon knows up to 3\. Upgrade"):
         SQLiteJournal(path)
     with pytest.raises(JournalError, match="has schema version 99"):
         runs(path)

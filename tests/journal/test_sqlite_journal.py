@@ -68,6 +68,16 @@ async def test_the_first_row_of_a_key_wins_pending_and_on_disk(either: Either) -
     assert either.read(first.key) == "first"
 
 
+async def test_how_long_a_call_took_is_known_before_and_after_it_is_on_disk(either: Either) -> None:
+    call = a_call('{"q":1}', "answer")
+    call.span.start, call.span.end = 10.0, 12.5
+    assert either.took(call.key) == 0.0
+    either.write(call)
+    assert either.took(call.key) == 2.5
+    await either.durable()
+    assert either.took(call.key) == 2.5
+
+
 async def test_equal_requests_in_two_scopes_are_two_rows(either: Either) -> None:
     either.write(a_call('{"q":1}', "mine", scope="run-a"))
     either.write(a_call('{"q":1}', "theirs", scope="run-b"))

@@ -53,7 +53,8 @@ class Budget:
     when it can never fit; so concurrency does not change the result. A hit counts what its row cost, so a warm
     search takes the same way as a cold one; `billed_usd` is the money really spent. `minutes` run from the first
     call: none starts later, running ones are cancelled. `durable=True` reserves on disk first (needs a named run
-    with a journal) and holds over lives of the process.
+    with a journal) and holds over lives of the process. `once=True` counts each distinct call once, however often its
+    row is used again: what all that runs under it costs with an empty journal.
 
     Raises:
         UserError: no limit was given, or one is negative.
@@ -67,6 +68,7 @@ class Budget:
         usd: float | None = None,
         minutes: float | None = None,
         durable: bool = False,
+        once: bool = False,
     ) -> None:
         limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
         given = {name: limit for name, limit in limits.items() if limit is not None}
@@ -74,6 +76,8 @@ class Budget:
             msg = f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=, none negative."
             raise UserError(msg)
         self.calls, self.tokens, self.usd, self.minutes, self.durable = calls, tokens, usd, minutes, durable
+        self.once = once
+        self.counted: set[Key] = set()
         self.spent = Amount()
         self.reserved = Amount()
         self.billed_usd = 0.0

@@ -193,6 +193,10 @@ class Journal(Protocol):
         """The completion's JSON text under this key, or None. The first row written for a key is the one kept."""
         ...
 
+    def took(self, key: Key) -> float:
+        """Seconds that the call under this key took when it was made; 0.0 where that is not known."""
+        ...
+
     def write(self, record: Record) -> None:
         """Hand a row to the writer; returns at once.
 

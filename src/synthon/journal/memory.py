@@ -39,6 +39,10 @@ class MemoryJournal:
         record = self._calls.get(key)
         return None if record is None else record.completion
 
+    def took(self, key: Key) -> float:
+        record = self._calls.get(key)
+        return 0.0 if record is None else record.span.end - record.span.start
+
     def run(self, run: str) -> RunRecord | None:
         return self._runs.get(run)
 

@@ -56,7 +56,7 @@ SPAN_COLUMNS = tuple(field.name for field in fields(Span))
 RUN_COLUMNS = tuple(field.name for field in fields(RunRecord))
 COLUMNS: dict[str, tuple[str, ...]] = {
     "payloads": ("hash", "text"),
-    "calls": ("scope", "digest", "request", "completion", "span", "at"),
+    "calls": ("scope", "digest", "request", "completion", "span", "at", "took"),
     "spans": SPAN_COLUMNS,
     "runs": RUN_COLUMNS,
     "reservations": ("run", "scope", "digest", "calls", "tokens", "usd"),
@@ -121,7 +121,7 @@ class _Tables:
         elif isinstance(row, CallRecord):
             (scope, digest), span = row.key, row.span
             request, completion = self._short(row.request), self._short(row.completion)
-            self.values["calls"].append((scope, digest, request, completion, span.id, self._now))
+            self.values["calls"].append((scope, digest, request, completion, span.id, self._now, span.end - span.start))
             self._add_span(span)
         elif isinstance(row, RunRecord):
             self.values["runs"].append(self._all_short(_run_values(row), _RUN_LONG))

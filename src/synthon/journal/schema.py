@@ -54,7 +54,9 @@ CREATE INDEX scores_target ON scores (target);
 
 SECOND = "ALTER TABLE runs ADD COLUMN source TEXT NOT NULL DEFAULT ''"
 
-MIGRATIONS: tuple[str, ...] = (FIRST, SECOND)
+THIRD = "ALTER TABLE calls ADD COLUMN took REAL NOT NULL DEFAULT 0.0"
+
+MIGRATIONS: tuple[str, ...] = (FIRST, SECOND, THIRD)
 
 
 def connect(

@@ -131,6 +131,13 @@ class SQLiteJournal:
         self._readers.append(cursor)
         return found  # type: ignore[return-value] # a completion is text, here or in payloads
 
+    def took(self, key: Key) -> float:
+        pending = self._pending.get(key)
+        if pending is not None:
+            return pending.span.end - pending.span.start
+        found = self._select("SELECT took FROM calls WHERE scope = ? AND digest = ?", key)
+        return float(found[0][0] or 0.0) if found else 0.0
+
     def run(self, run: str) -> RunRecord | None:
         self._writer.flush()
         found = self._select(_RUN, (run,))

@@ -113,6 +113,9 @@ class _Call:
                 self.entry = entry
                 opened.row.key = entry.key.digest
         self.budgets = run.budgets and tuple(budget for budget in run.budgets if not self._is_paid(budget))
+        self.known = tuple(budget for budget in self.budgets if self._is_known(budget))
+        if self.known:
+            self.budgets = tuple(budget for budget in self.budgets if budget not in self.known)
         self.amount = Amount()
         self.sent = False
         self.held: Token[tuple[Budget, ...]] | None = None
@@ -126,22 +129,31 @@ class _Call:
         budget.paid.remove(self.entry.key)
         return True
 
+    def _is_known(self, budget: Budget) -> bool:
+        """Whether a budget that counts each call once has counted this one."""
+        if not budget.once or self.entry is None:
+            return False
+        known = self.entry.key in budget.counted
+        budget.counted.add(self.entry.key)
+        return known
+
     async def reserve(self) -> None:
         """Take the worst case, of the attempts that wrappers below may make."""
-        if not self.budgets:
+        metered = (*self.budgets, *self.known)
+        if not metered:
             return
-        if not set(self.budgets).isdisjoint(_metering.get()):
+        if not set(metered).isdisjoint(_metering.get()):
             raise _nested(self.journaled.name, "another")
         attempts = getattr(self.journaled.model, "attempts", 1)
-        self.amount = worst_case(self.budgets, self.request, _price(self.journaled), attempts, self.journaled.name)
+        self.amount = worst_case(metered, self.request, _price(self.journaled), attempts, self.journaled.name)
         await reserve(self.budgets, self.amount, self.step)
-        self.held = _metering.set(self.budgets)
+        self.held = _metering.set(metered)
 
     def deadline(self) -> AbstractAsyncContextManager[object]:
         """The time left under the budgets."""
-        if not self.budgets:
+        if not self.budgets and not self.known:
             return _NO_DEADLINE
-        left = [left_s for budget in self.budgets if (left_s := budget.remaining_s()) is not None]
+        left = [left_s for budget in (*self.budgets, *self.known) if (left_s := budget.remaining_s()) is not None]
         if not left:
             return _NO_DEADLINE
         self.limit = asyncio.timeout(min(left))
@@ -151,11 +163,18 @@ class _Call:
         """The recorded answer, or that of the equal call in flight; None when this call must make it."""
         row = None if self.entry is None else await self.entry.read_or_join()
         if row is None:
+            if self.known:
+                await self._count_again()
             return None
         self.opened.row.hit = True
         completion = load_completion(row)
         emit_once(completion, emit)
         return completion
+
+    async def _count_again(self) -> None:
+        """Reserve also under budgets that counted an equal call: that one has left no row."""
+        await reserve(self.known, self.amount, self.step)
+        self.budgets, self.known = (*self.budgets, *self.known), ()
 
     async def sending(self, emit: Emit) -> Emit:
         """Reserve on disk under a durable budget; returns the listener, whose errors never reach the model."""
@@ -238,7 +257,7 @@ class _Call:
             )
         self._settle(spent, 0.0)
         if late:
-            budget = min(self.budgets, key=lambda budget: budget.remaining_s() or 0.0)
+            budget = min((*self.budgets, *self.known), key=lambda budget: budget.remaining_s() or 0.0)
             text = budget.report()
             msg = (
                 f"The budget's limit minutes={budget.minutes} ran out during a call of step {self.step!r}, which was "
