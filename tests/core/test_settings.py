@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import synthon as sy
+from synthon.retrieval.nearest import Examples, nearest
 
 
 def echo(request: sy.Request) -> str:
@@ -229,3 +230,39 @@ def test_a_saved_program_loads_in_another_folder_and_process(tmp_path: Path) -> 
 def test_only_async_functions_are_programs(wrong: object) -> None:
     with pytest.raises(sy.UserError, match=r"@sy\.program cannot take"):
         sy.program(wrong)  # type: ignore[call-overload]  # the mistake under test
+
+
+def test_a_saved_program_holds_the_examples_it_was_given(tmp_path: Path) -> None:
+    shown = [sy.Demo({"text": "a"}, "A"), sy.Demo({"text": "b"}, "B", "since")]
+    chosen = sy.knn(1, 2, selector=nearest(shown, embedder="wordllama-256"))
+    talk.using({"say.demos": chosen, "say.instruction": "Other."}).save(tmp_path / "talk.json")
+    loaded = talk.using(tmp_path / "talk.json")
+    (demos,) = [value for value in loaded.settings.values() if not isinstance(value, str)]
+    assert isinstance(demos, type(chosen))
+    assert demos.k == 1
+    assert isinstance(demos.selector, Examples)
+    assert demos.selector.examples == tuple(shown)
+    assert demos.selector.name == nearest(shown).name
+    loaded.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text("utf-8") == (tmp_path / "talk.json").read_text("utf-8")
+
+
+def test_a_saved_program_does_not_hold_an_embedder_of_ones_own(tmp_path: Path) -> None:
+    class Mine:
+        identity = "mine"
+
+        async def embed(self, texts: Sequence[str]) -> object:
+            return None
+
+    selector = nearest([], embedder=Mine())  # type: ignore[arg-type] # never asked
+    with pytest.raises(sy.UserError, match="Pass a packaged one's name"):
+        talk.using({"say.demos": sy.knn(1, selector=selector)}).save(tmp_path / "talk.json")
+
+
+@pytest.mark.parametrize("made", ["os:system", "synthon.core.saved:load", "synthon.core.program:Program", "synthon.x:"])
+def test_a_saved_program_makes_only_what_says_how_it_is_saved(made: str, tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_text(
+        json.dumps({"synthon": 1, "program": "talk", "settings": {"say.demos": {"made": made, "with": {}}}}), "utf-8"
+    )
+    with pytest.raises(sy.UserError, match="nothing that Synthon saves"):
+        talk.using(tmp_path / "talk.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 from synthon.core.constraints import Constraint
@@ -22,7 +23,11 @@ _CONSTRAINTS = {kind.__name__.lower(): kind for kind in get_args(Constraint)}
 
 
 def encoded(value: object) -> object:
-    """A setting's value as JSON: models and strategies by name, demos and constraints as objects, the rest as it is."""
+    """A setting's value as JSON: models and strategies by name, demos and constraints as objects, the rest as it is.
+
+    What is no part of a program's code (examples taken from training rows, say) has a method `saved` that returns the
+    arguments its class is made with again.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and all(isinstance(item, Demo) for item in value):
@@ -33,6 +38,9 @@ def encoded(value: object) -> object:
         return {"constraint": plain(value)}
     if isinstance(value, Mapping):
         return {str(key): encoded(item) for key, item in value.items()}
+    if hasattr(value, "saved") and not isinstance(value, type):
+        made = f"{type(value).__module__}:{type(value).__qualname__}"
+        return {"made": made, "with": {name: encoded(item) for name, item in value.saved().items()}}
     return {"name": str(getattr(value, "name", None) or repr(value))}
 
 
@@ -65,6 +73,8 @@ def _found(parts: Parts, name: str, value: object) -> object:
         return tuple(Demo(**demo) for demo in value["demos"])
     if set(value) == {"constraint"}:
         return _constraint(value["constraint"])
+    if set(value) == {"made", "with"}:
+        return _made(value["made"])(**{key: _found(parts, name, item) for key, item in value["with"].items()})
     if set(value) != {"name"}:
         return value
     options = [option for knob in parts.knobs.values() for option in knob.values] + list(parts.values.values())
@@ -77,6 +87,19 @@ def _found(parts: Parts, name: str, value: object) -> object:
         )
         raise UserError(msg)
     return found.popitem()[1]
+
+
+def _made(place: str) -> Any:
+    """A class of ours that says how it is saved; a file must not be able to call anything else."""
+    module, _, name = place.partition(":")
+    found = None
+    if module.startswith("synthon."):
+        with suppress(ImportError):
+            found = getattr(importlib.import_module(module), name, None)
+    if isinstance(found, type) and hasattr(found, "saved"):
+        return found
+    msg = f"A saved program asks for {place!r}, which is nothing that Synthon saves. Load a file that `.save()` wrote."
+    raise UserError(msg)
 
 
 def _constraint(shape: Any) -> Any:

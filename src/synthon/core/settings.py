@@ -179,6 +179,10 @@ class Nearest:
         self.k = k
         self.selector = selector
 
+    def saved(self) -> dict[str, object]:
+        """What a saved program keeps of it: the number as it is set here, and the selector with its examples."""
+        return {"k": current(self.k), "selector": self.selector}
+
     async def select(self, inputs: Mapping[str, object]) -> Sequence[Demo]:
         """The nearest examples of the selector.
 

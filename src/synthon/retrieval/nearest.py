@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from synthon.core.errors import UserError
 from synthon.core.identity import digest, dumps, to_json
 from synthon.core.recording import recorded
 from synthon.core.render import shown
@@ -23,13 +25,25 @@ if TYPE_CHECKING:
 class Examples:
     """Worked examples and the embedder that finds the nearest; made by `nearest`, chosen from by `sy.knn`."""
 
-    def __init__(self, examples: Sequence[Demo], embedder: Embedder | None) -> None:
+    def __init__(self, examples: Sequence[Demo], embedder: Embedder | str | None = None) -> None:
         self.examples = tuple(examples)
-        self._embedder = embedder
+        self._given = embedder
+        self._embedder: Embedder | None = None
         self._vectors: FloatArray | None = None
         self._embedding: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[FloatArray]] = WeakKeyDictionary()
 
-    @property
+    def saved(self) -> dict[str, object]:
+        """What a saved program keeps of it: the examples, and the packaged embedder's name.
+
+        Raises:
+            UserError: the embedder was not given by name.
+        """
+        if not isinstance(self._given, str | None):
+            msg = f"{self.name!r} has the embedder {self._given!r}, which no file can hold. Pass a packaged one's name."
+            raise UserError(msg)
+        return {"examples": self.examples, "embedder": self._given}
+
+    @cached_property
     def name(self) -> str:
         """How saved programs name it: by what it holds."""
         rows = [
@@ -43,7 +57,7 @@ class Examples:
         An example whose inputs are the question's own is left out: it would tell the answer.
         """
         asked = _text(inputs)
-        embedder = self._embedder = self._embedder or packaged_embedder()
+        embedder = self._embedder = self._embedder or _embedder(self._given)
 
         async def act() -> str:
             return json.dumps(await self._order(embedder, asked, k))
@@ -72,7 +86,7 @@ class Examples:
         return self._vectors
 
 
-def nearest(examples: Sequence[Demo], *, embedder: Embedder | None = None) -> Examples:
+def nearest(examples: Sequence[Demo], *, embedder: Embedder | str | None = None) -> Examples:
     """A selector of the examples whose inputs mean most nearly the same (KATE, Liu 2021, arXiv:2101.06804).
 
     Pass it as `sy.knn(4, selector=sy.nearest(examples))`. The examples are embedded at the first question, together;
@@ -80,12 +94,18 @@ def nearest(examples: Sequence[Demo], *, embedder: Embedder | None = None) -> Ex
 
     Args:
         examples: what is chosen from.
-        embedder: None takes the packaged MiniLM.
+        embedder: or a packaged one's name; None takes the packaged MiniLM. A program is saved with named ones only.
 
     Raises:
         MissingExtra: the packaged embedder is not on this machine.
     """
     return Examples(examples, embedder)
+
+
+def _embedder(given: Embedder | str | None) -> Embedder:
+    if given is None:
+        return packaged_embedder()
+    return packaged_embedder(given) if isinstance(given, str) else given
 
 
 async def _rows(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
