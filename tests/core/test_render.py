@@ -117,3 +117,17 @@ def test_options_are_written_by_their_text() -> None:
     output: Output[object] = Output(Literal[1, "two"], "here")
     assert [output.written(value) for value in (1, "two", "three")] == ["1", "two", "three"]
     assert output.expected == "Answer with exactly one of: 1, two."
+
+
+async def test_passages_of_a_saved_example_are_shown_as_those_of_a_live_one() -> None:
+    @sy.step(model=model)
+    async def answer(passages: list[sy.Passage]) -> str:
+        """Answer."""
+        ...
+
+    passages = [sy.Passage("one", title="First", metadata={"year": 2020}), sy.Passage("two")]
+    live = answer.using(demos=[sy.Demo({"passages": passages}, "yes")])
+    read = answer.using(demos=[sy.Demo({"passages": [dataclasses.asdict(each) for each in passages]}, "yes")])
+    assert (await read.explain([])).messages == (await live.explain([])).messages
+    other = answer.using(demos=[sy.Demo({"passages": [{"text": "one"}]}, "yes")])
+    assert '[{"text":"one"}]' in str((await other.explain([])).messages)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, cast
 
 from synthon.core.identity import to_json
 from synthon.core.light import dataclass
 from synthon.core.values import Image, Message, Part, Passage, Text
+
+
+_PASSAGE = {field.name for field in fields(Passage)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +44,23 @@ Render = Callable[[Rendering], list[Message]]
 
 
 def shown(value: object) -> str:
-    """An input as text for a model: text as it is, passages numbered from 1, anything else as JSON."""
+    """An input as text for a model: text as it is, passages numbered from 1, anything else as JSON.
+
+    The JSON of a passage, as saved examples have it, is a passage.
+    """
     if isinstance(value, str):
         return value
-    if isinstance(value, list | tuple) and value and all(isinstance(item, Passage) for item in value):
+    if isinstance(value, list | tuple) and value and all(map(_is_passage, value)):
         return "\n\n".join(_passage(number, item) for number, item in enumerate(value, 1))
     return to_json(value)
 
 
-def _passage(number: int, passage: Passage) -> str:
+def _is_passage(item: object) -> bool:
+    return isinstance(item, Passage) or (isinstance(item, Mapping) and item.keys() == _PASSAGE)
+
+
+def _passage(number: int, item: Passage | Mapping[str, object]) -> str:
+    passage = item if isinstance(item, Passage) else Passage(**cast("Any", item))
     title = f"{passage.title}\n" if passage.title else ""
     return f"[{number}] {title}{passage.text}"
 
