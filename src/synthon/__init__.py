@@ -14,6 +14,7 @@ from synthon.core import Defaults, Journal, Watch
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from synthon.evals import Case, Cases, Evaluation, cases, evaluate
     from synthon.guards import Fail, Pass, guard, guarded, guarded_sync
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
     from synthon.models.anthropic_model import anthropic
@@ -63,6 +64,8 @@ __all__ = [
     "CallRecord",
     "Calls",
     "Capability",
+    "Case",
+    "Cases",
     "Check",
     "CheckFailed",
     "Choice",
@@ -78,6 +81,7 @@ __all__ = [
     "Either",
     "Embedder",
     "Emit",
+    "Evaluation",
     "Explanation",
     "Fail",
     "Failed",
@@ -165,6 +169,7 @@ __all__ = [
     "best_of",
     "between",
     "bubblewrap",
+    "cases",
     "chain_of_thought",
     "choice",
     "current",
@@ -175,6 +180,7 @@ __all__ = [
     "discard",
     "distribution",
     "embedder",
+    "evaluate",
     "generate_and_test",
     "grammar",
     "guard",
@@ -220,7 +226,10 @@ __all__ = [
 _LATER = {
     "Budgeted": "models",
     "Calls": "strategies",
+    "Case": "evals",
+    "Cases": "evals",
     "Decoder": "models",
+    "Evaluation": "evals",
     "Fail": "guards",
     "Fallback": "models",
     "FunctionModel": "models",
@@ -245,11 +254,13 @@ _LATER = {
     "best_k": "models",
     "best_of": "strategies",
     "bubblewrap": "tools",
+    "cases": "evals",
     "chain_of_thought": "strategies",
     "debate": "strategies",
     "default_journal": "journal",
     "distribution": "models",
     "embedder": "models",
+    "evaluate": "evals",
     "generate_and_test": "strategies",
     "guard": "guards",
     "guarded": "guards",

@@ -1,0 +1,22 @@
+"""Measure: metrics, judges, intervals, paired comparison."""
+
+from synthon.evals import statistics
+from synthon.evals.cases import Case, Cases, cases
+from synthon.evals.evaluating import evaluate
+from synthon.evals.evaluation import Comparison, Evaluation, Measured
+from synthon.evals.grading import Grade, Metric
+from synthon.evals.statistics import Estimate
+
+__all__ = [
+    "Case",
+    "Cases",
+    "Comparison",
+    "Estimate",
+    "Evaluation",
+    "Grade",
+    "Measured",
+    "Metric",
+    "cases",
+    "evaluate",
+    "statistics",
+]

@@ -1,0 +1,111 @@
+"""A program over cases, journaled, so that the second evaluation of the same program makes no call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from synthon.core.errors import BudgetExceeded, UserError
+from synthon.core.many import Failed, run_many
+from synthon.core.running import Defaults, current_run, described, name_of, new_id, running
+from synthon.evals.cases import Case, Cases
+from synthon.evals.evaluation import Evaluation, Measured
+from synthon.evals.grading import AnyMetric, Graded, Metric, called, graded
+from synthon.evals.pricing import Bill, Tee
+from synthon.journal import MemoryJournal
+
+if TYPE_CHECKING:
+    from synthon.core.budget import Budget
+    from synthon.core.progress import Watch
+    from synthon.core.protocols import Journal, Policy
+
+E = TypeVar("E")
+OutputT = TypeVar("OutputT")
+
+
+async def evaluate(
+    program: Callable[..., Awaitable[OutputT]],
+    cases: Iterable[Case[E]],
+    metric: Metric[E, OutputT],
+    *,
+    metrics: Mapping[str, Metric[E, OutputT]] | None = None,
+    workers: int = 8,
+    journal: Journal | None = None,
+    policy: Policy = "cache",
+    budget: Budget | None = None,
+    run_id: str | None = None,
+    watch: Watch | None = None,
+    name: str = "",
+) -> Evaluation:
+    """What a program scores on cases and what it would cost; each case is a run of its own.
+
+    A case that fails scores 0.0 and keeps its error. Latencies are as measured under `workers` at once, and a hit
+    counts the time that its call took.
+
+    Args:
+        program: called with each case's inputs by name.
+        cases: evaluated in order; results do not depend on `workers`.
+        metric: gives `Measured.score`.
+        metrics: more of them, by name.
+        workers: cases at once.
+        journal: the default one, or one in memory where there is none.
+        policy: with `cache` an evaluation made again costs nothing; `off` and `read_only` keep no spans to count.
+        budget: covers the program and the judges; a judge's calls are not part of what the program costs.
+        run_id: cases run as `{run_id}/cases/{place}`.
+        watch: gets a `Progress` after each case; without one a bar is drawn on a terminal.
+        name: in tables; the program's own by default.
+
+    Raises:
+        BudgetExceeded: the budget stopped a case or a judge, so there is no fair score; what was answered is kept.
+        UserError: no case, a wrong set-up, or a metric that fails.
+    """
+    rows = Cases(cases)
+    if not rows or policy in {"off", "read_only"}:
+        problem = "no case" if not rows else f"policy={policy!r}, which keeps no spans to count cost and time from"
+        raise UserError(f"evaluate({name_of(program)}) was given {problem}. Pass cases, and 'cache' or 'fresh'.")
+    above = current_run()
+    if journal is None:
+        journal = (None if above is None else above.journal) or Defaults.journal() or MemoryJournal()
+    batch = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
+    runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
+    every: dict[str, AnyMetric] = {called(metric): metric, **(metrics or {})}
+    name = name or name_of(program)
+    tee = Tee.of(journal)
+    tee.watch(runs)
+    opening = running(f"evaluate {name}", {"cases": len(rows)}, run_id=batch, journal=tee, policy=policy, budget=budget)
+    try:
+        async with opening as opened:
+            inputs = [dict(case.inputs) for case in rows]
+            outputs = await run_many(program, inputs, workers=workers, run_id=f"{batch}/cases", watch=watch)
+            _refuse_unfair(outputs, opened.run.budgets)
+            done = [place for place, output in enumerate(outputs) if not isinstance(output, Failed)]
+            graded_rows = await graded(
+                every, [(rows[place], outputs[place]) for place in done], workers=workers, run_id=f"{batch}/metrics"
+            )
+            marks = dict(zip(done, graded_rows, strict=True))
+            found = [
+                _measured(output, marks.get(place), tuple(every), tee.bill(runs[place]), runs[place])
+                for place, output in enumerate(outputs)
+            ]
+    finally:
+        tee.forget(runs)
+    return Evaluation(name, rows, found)
+
+
+def _refuse_unfair(outputs: Sequence[object], budgets: Sequence[Budget]) -> None:
+    """A case that a budget of the evaluation stopped has no score; one that the program's own budget stopped failed."""
+    limits = {f"{name}={getattr(budget, name)}" for budget in budgets for name in ("calls", "tokens", "usd", "minutes")}
+    for output in outputs:
+        if isinstance(output, Failed) and isinstance(output.error, BudgetExceeded) and output.error.limit in limits:
+            raise output.error
+
+
+def _measured(output: object, marks: Graded | None, names: Sequence[str], bill: Bill, run: str) -> Measured:
+    failed = output.error if isinstance(output, Failed) else None
+    marks = marks or dict.fromkeys(names, (0.0, ""))
+    feedback = "\n".join(words for _, words in marks.values() if words)
+    error = "" if failed is None else described(failed)
+    return Measured(
+        marks[names[0]][0], {name: score for name, (score, _) in marks.items()}, feedback or error, bill.cost_usd,
+        bill.latency_s, bill.calls, bill.tokens_in, bill.tokens_out, error, None if failed else output, run,
+    )  # fmt: skip

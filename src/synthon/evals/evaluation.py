@@ -1,0 +1,162 @@
+"""What an evaluation found: every mean with its interval, slices, failures, and the paired difference to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from synthon.core.errors import UserError
+from synthon.evals.cases import Case, Cases
+from synthon.evals.statistics import Estimate, mean, minimum_detectable_effect, paired, permutation_p
+
+_SURE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One case's result.
+
+    `score` is the first metric's, `scores` has all by name, `feedback` what they said in words. Cost, latency, calls
+    and tokens are what production would pay, whatever was a hit; `cost_usd` is None where a call has no known price.
+    `error` is empty unless the program failed; then all scores are 0.0 and `output` is None. `run` is its id.
+    """
+
+    score: float
+    scores: Mapping[str, float]
+    feedback: str = ""
+    cost_usd: float | None = None
+    latency_s: float = 0.0
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    error: str = ""
+    output: object = field(default=None, compare=False)
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One program against another on the same cases: `difference` is the mean of the first's score minus the second's.
+
+    `p` is two-sided, from a permutation test; `discordant` counts cases that score differently; `detectable` is the
+    smallest true difference that so many cases show in 80 of 100 evaluations.
+    """
+
+    one: str
+    other: str
+    difference: Estimate
+    p: float
+    discordant: int
+    detectable: float
+
+    def __str__(self) -> str:
+        verdict = "a difference" if self.p < _SURE else "no difference that these cases show"
+        return (
+            f"{self.one} - {self.other}: {self.difference.value:+.3f} [{self.difference.low:+.3f}, "
+            f"{self.difference.high:+.3f}], p = {self.p:.3g}, {self.discordant} of {self.difference.n} cases differ; "
+            f"{verdict} (detectable: {self.detectable:.3f})"
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A program's results, in the order of its cases."""
+
+    name: str
+    cases: Cases[Any]
+    rows: Sequence[Measured]
+
+    @property
+    def mean(self) -> Estimate:
+        """The mean score with its 95 % interval."""
+        return mean([row.score for row in self.rows])
+
+    @property
+    def scores(self) -> dict[str, Estimate]:
+        """The mean of each metric, the first one first."""
+        names = self.rows[0].scores if self.rows else {}
+        return {name: mean([row.scores[name] for row in self.rows]) for name in names}
+
+    @property
+    def cost_usd(self) -> Estimate | None:
+        """Dollars a case; None where a price is not known."""
+        known = [row.cost_usd for row in self.rows if row.cost_usd is not None]
+        return mean(known) if len(known) == len(self.rows) else None
+
+    @property
+    def calls(self) -> Estimate:
+        """Calls of models a case."""
+        return mean([row.calls for row in self.rows])
+
+    @property
+    def tokens_in(self) -> Estimate:
+        """Tokens a case that go in."""
+        return mean([row.tokens_in for row in self.rows])
+
+    @property
+    def p50_s(self) -> float:
+        """The median latency, in seconds."""
+        return self.latency_s(0.5)
+
+    @property
+    def p95_s(self) -> float:
+        """The latency that 95 of 100 cases do not pass, in seconds."""
+        return self.latency_s(0.95)
+
+    def latency_s(self, share: float) -> float:
+        """A quantile of the latencies, in seconds."""
+        return float(np.quantile([row.latency_s for row in self.rows], share)) if self.rows else float("nan")
+
+    def slices(self, key: str) -> dict[str, Estimate]:
+        """The mean score for each value of a metadata key, by value.
+
+        Raises:
+            UserError: no case has the key.
+        """
+        found: dict[str, list[float]] = {}
+        for case, row in zip(self.cases, self.rows, strict=True):
+            if key in case.metadata:
+                found.setdefault(str(case.metadata[key]), []).append(row.score)
+        if not found:
+            known = sorted({name for case in self.cases for name in case.metadata})
+            raise UserError(f"No case of {self.name!r} has metadata {key!r}. They have: {', '.join(known) or 'none'}.")
+        return {value: mean(found[value]) for value in sorted(found)}
+
+    def failures(self, below: float = 1.0) -> list[tuple[Case[Any], Measured]]:
+        """The cases that failed or scored below, the worst first."""
+        found = [pair for pair in zip(self.cases, self.rows, strict=True) if pair[1].error or pair[1].score < below]
+        return sorted(found, key=lambda pair: (not pair[1].error, pair[1].score))
+
+    def compare(self, other: Evaluation, *, seed: int = 0) -> Comparison:
+        """The paired difference to another program's results.
+
+        Raises:
+            UserError: the two are not of the same cases in the same order.
+        """
+        if [case.id for case in self.cases] != [case.id for case in other.cases]:
+            msg = f"{self.name!r} and {other.name!r} were evaluated on different cases. Evaluate both on the same ones."
+            raise UserError(msg)
+        one, two = [row.score for row in self.rows], [row.score for row in other.rows]
+        differences = np.subtract(one, two)
+        sd = float(differences.std(ddof=1)) if len(one) > 1 else 0.0
+        detectable = minimum_detectable_effect(max(1, len(one)), sd=sd)
+        return Comparison(
+            self.name, other.name, paired(one, two, seed=seed), permutation_p(one, two, seed=seed),
+            int((differences != 0).sum()), detectable,
+        )  # fmt: skip
+
+    def table(self) -> str:
+        """All numbers, one line each."""
+        lines = [f"{self.name}: {len(self.rows)} cases, {sum(bool(row.error) for row in self.rows)} failed"]
+        lines += [f"  {name:<16} {estimate}" for name, estimate in self.scores.items()]
+        cost = self.cost_usd
+        lines += [f"  {'cost_usd':<16} " + ("unknown: a call has no price" if cost is None else f"{cost.value:.6f}")]
+        lines += [f"  {'latency_s':<16} p50 {self.p50_s:.3f}, p95 {self.p95_s:.3f}"]
+        lines += [f"  {'calls':<16} {self.calls.value:.2f}, {self.tokens_in.value:.0f} tokens in"]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.table()

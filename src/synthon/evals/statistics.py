@@ -1,0 +1,227 @@
+"""What the numbers of few cases allow to say: intervals, paired tests, fronts. Seeded, nothing assumed normal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthon.core.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+RESAMPLES = 10_000
+_EXACT = 16  # differing pairs of which all 65,536 sign patterns are tried
+_BLOCK = 4_000_000  # numbers of a block of resamples: 32 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval, from `n` cases; the bounds are nan where there are none."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def wilson(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of a share of `n` cases (Wilson 1927); never empty, not even for none or all."""
+    if n == 0:
+        return math.nan, math.nan
+    z, share = NormalDist().inv_cdf(0.5 + confidence / 2), successes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = 0.0 if successes == 0 else middle - half  # exactly, which the rounding of the sum is not
+    return low, 1.0 if successes == n else middle + half
+
+
+def bootstrap(
+    values: ArrayLike, *, confidence: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Bounds of a mean from resampled means (Efron 1979)."""
+    numbers = np.asarray(values, float)
+    if numbers.size == 0:
+        return math.nan, math.nan
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(_means(numbers, resamples, seed), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _means(numbers: Floats, resamples: int, seed: int) -> Floats:
+    generator, n = np.random.default_rng(seed), numbers.size
+    rows = max(1, _BLOCK // n)
+    blocks = [
+        numbers[generator.integers(0, n, (min(rows, resamples - start), n))].mean(axis=1)
+        for start in range(0, resamples, rows)
+    ]
+    return np.concatenate(blocks)
+
+
+def mean(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """The mean and its interval: Wilson's for scores of 0 and 1, else from the bootstrap."""
+    numbers = np.asarray(values, float)
+    n = numbers.size
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    if np.isin(numbers, (0.0, 1.0)).all():
+        low, high = wilson(float(numbers.sum()), n, confidence=confidence)
+    else:
+        low, high = bootstrap(numbers, confidence=confidence, seed=seed)
+    return Estimate(float(numbers.mean()), low, high, n)
+
+
+def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """The mean of `one - other` over the same cases, with its interval from resampled cases.
+
+    Raises:
+        UserError: the two are not of the same cases.
+    """
+    differences = _differences(one, other)
+    low, high = bootstrap(differences, confidence=confidence, seed=seed)
+    return Estimate(float(differences.mean()) if differences.size else math.nan, low, high, differences.size)
+
+
+def permutation_p(one: ArrayLike, other: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> float:
+    """The chance of a mean difference as far from 0, were the two names of each pair exchangeable; two-sided.
+
+    Exact where at most 16 pairs differ, or all by the same amount (scores of 0 and 1: McNemar's exact test); else from
+    `resamples` seeded sign patterns, and then never below 1 / (resamples + 1).
+
+    Raises:
+        UserError: the two are not of the same cases.
+    """
+    differences = _differences(one, other)
+    differences = differences[differences != 0]
+    n = int(differences.size)
+    if n == 0:
+        return 1.0
+    sizes = np.abs(differences)
+    if np.all(sizes == sizes[0]):
+        fewer = int(min((differences > 0).sum(), (differences < 0).sum()))
+        return min(1.0, 2 * _subsets(n, fewer) / (1 << n))
+    if n <= _EXACT:
+        signs = 1.0 - 2.0 * ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1)
+        return int(_as_far(signs @ differences, differences).sum()) / (1 << n)
+    generator, hits = np.random.default_rng(seed), 0
+    rows = max(1, _BLOCK // n)
+    for start in range(0, resamples, rows):
+        signs = generator.integers(0, 2, (min(rows, resamples - start), n)) * 2.0 - 1.0
+        hits += int(_as_far(signs @ differences, differences).sum())
+    return (hits + 1) / (resamples + 1)
+
+
+def _subsets(n: int, most: int) -> int:
+    """How many subsets of n things have at most so many."""
+    total = term = 1
+    for k in range(most):
+        term = term * (n - k) // (k + 1)
+        total += term
+    return total
+
+
+def _as_far(sums: Floats, differences: Floats) -> NDArray[np.bool_]:
+    """Which sums are at least as far from 0 as that of the differences; sums that only rounding tells apart are."""
+    far: NDArray[np.bool_] = np.abs(sums) >= abs(differences.sum()) - 1e-9 * np.abs(differences).sum()
+    return far
+
+
+def _differences(one: ArrayLike, other: ArrayLike) -> Floats:
+    first, second = np.asarray(one, float), np.asarray(other, float)
+    if first.shape != second.shape or first.ndim != 1:
+        msg = (
+            f"Scores of {first.shape} and of {second.shape} cannot be paired. Score the same cases, in the same order."
+        )
+        raise UserError(msg)
+    differences: Floats = first - second
+    return differences
+
+
+def pareto(points: ArrayLike) -> list[int]:
+    """The places of points that no other is as good as in everything and better in something; lower is better.
+
+    Args:
+        points: shape (n, objectives). Negate what is to be large. Equal points stay together.
+    """
+    table = np.asarray(points, float)
+    if table.size == 0:
+        return []
+    no_worse = (table[:, None, :] <= table[None, :, :]).all(axis=2)
+    better = (table[:, None, :] < table[None, :, :]).any(axis=2)
+    return [int(place) for place in np.flatnonzero(~(no_worse & better).any(axis=0))]
+
+
+def hypervolume(points: ArrayLike, reference: Sequence[float]) -> float:
+    """How much of the space below `reference` the points dominate; lower is better in each of 1 to 3 objectives.
+
+    Args:
+        points: shape (n, objectives); those that are not below the reference in everything count nothing.
+        reference: the worst value of each objective.
+
+    Raises:
+        UserError: more than three objectives.
+    """
+    corner = np.asarray(reference, float)
+    if corner.size not in {1, 2, 3}:
+        raise UserError(f"The hypervolume of {corner.size} objectives is not computed here. Pass 1, 2 or 3.")
+    table = np.asarray(points, float).reshape(-1, corner.size)
+    table = table[(table < corner).all(axis=1)]
+    return _volume(table[np.argsort(table[:, -1], kind="stable")], corner)
+
+
+def _volume(table: Floats, corner: Floats) -> float:
+    """Slices between neighbours of the last objective, by which the rows are sorted."""
+    if not len(table):
+        return 0.0
+    if corner.size == 1:
+        return float(corner[0] - table[:, 0].min())
+    heights = np.diff(np.append(table[:, -1], corner[-1]))
+    total = 0.0
+    for place, height in enumerate(heights):
+        if height > 0:
+            below = table[: place + 1, :-1]
+            total += float(height) * _volume(below[np.argsort(below[:, -1], kind="stable")], corner[:-1])
+    return total
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, in the given order (Holm 1979); each still says "below 0.05" for itself."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    corrected, floor = [0.0] * len(values), 0.0
+    for rank, place in enumerate(order):
+        floor = max(floor, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = floor
+    return corrected
+
+
+def minimum_detectable_effect(
+    n: int, *, discordant: float | None = None, sd: float | None = None, power: float = 0.8, confidence: float = 0.95
+) -> float:
+    """The smallest true mean difference that a paired test of `n` cases finds with probability `power`.
+
+    Args:
+        n: cases.
+        discordant: the share of cases whose scores of 0 and 1 differ; or
+        sd: the standard deviation of the differences.
+
+    Raises:
+        UserError: neither or both were given, or there is no case.
+    """
+    if n < 1 or (discordant is None) == (sd is None):
+        msg = f"minimum_detectable_effect got n={n}, discordant={discordant}, sd={sd}. Pass n >= 1 and one of the two."
+        raise UserError(msg)
+    normal = NormalDist()
+    z = normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(power)
+    if sd is not None:
+        return z * sd / math.sqrt(n)
+    return min(1.0, z * math.sqrt((discordant or 0.0) / (n + z * z)))  # the variance is discordant - effect²
