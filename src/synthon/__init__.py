@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
     from synthon.models.anthropic_model import anthropic
     from synthon.models.budgeted import Budgeted
+    from synthon.models.cascading import cascade
     from synthon.models.decoders import Decoder, beam, best_k
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
@@ -170,6 +171,7 @@ __all__ = [
     "between",
     "bubblewrap",
     "cases",
+    "cascade",
     "chain_of_thought",
     "choice",
     "current",
@@ -255,6 +257,7 @@ _LATER = {
     "best_of": "strategies",
     "bubblewrap": "tools",
     "cases": "evals",
+    "cascade": "models",
     "chain_of_thought": "strategies",
     "debate": "strategies",
     "default_journal": "journal",

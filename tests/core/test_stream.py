@@ -62,6 +62,16 @@ class Cascade(Over):
         return await self.models[-1].complete(request, emit)
 
 
+class Sure(Counting):
+    """A counting model that is the surer the shorter its answer."""
+
+    capabilities: frozenset[sy.Capability] = frozenset({"chat", "logprobs"})
+
+    async def complete(self, request: sy.Request, emit: sy.Emit = sy.discard) -> sy.Completion:
+        completion = await super().complete(request, emit)
+        return dataclasses.replace(completion, logprobs=(sy.TokenLogprob("", -len(completion.text) / 10),))
+
+
 class Guard(Over):
     """The model's answer, its digits struck out once it is whole."""
 
@@ -83,7 +93,7 @@ Made = Callable[[], sy.Model]
 
 
 def leaves(words: str, fails: list[BaseException | None]) -> Made:
-    return lambda: Counting(words, lambda _: words, fails=fails)
+    return lambda: Sure(words, lambda _: words, fails=fails)
 
 
 def over(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
@@ -99,15 +109,26 @@ def over(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
         one(lambda model: sy.Hedged(model, after_s=9)),
         one(lambda model: Guard((model,))),
         one(lambda model: model if has_journal(model) else sy.Journaled(model)),
-        two(sy.Fallback),
+        two(lambda a, b: a if is_cascade(a) or is_cascade(b) else sy.Fallback(a, b)),
+        two(lambda a, b: sy.cascade(a, b, accept=0.5)),
         two(lambda a, b: Cascade((a, b))),
     )
 
 
 def has_journal(model: object) -> bool:
     """Whether a journaled model is somewhere in it: one inside another is refused."""
-    inner = [getattr(model, "model", None), *getattr(model, "models", ())]
-    return isinstance(model, sy.Journaled) or any(has_journal(one) for one in inner if one is not None)
+    return isinstance(model, sy.Journaled) or any(map(has_journal, inner(model)))
+
+
+def is_cascade(model: object) -> bool:
+    """Whether the model is a cascade, which no fallback and no journaled model may hold."""
+    return isinstance(model, sy.cascade)
+
+
+def inner(model: object) -> list[object]:
+    """The models that one is built of."""
+    found = [getattr(model, name, None) for name in ("model", "cheap", "dear")]
+    return [one for one in (*found, *getattr(model, "models", ())) if one is not None]
 
 
 STACKS = st.recursive(st.builds(leaves, WORDS, FAILS), over, max_leaves=5)

@@ -122,8 +122,7 @@ class Asking:
         self.whole = self.request.constraint
         if self.request.continuations and step.setting("calibrate"):
             nothing = dict.fromkeys(self.inputs, _NOTHING) | {talk: [Message("user", _NOTHING)] for talk in step.talks}
-            neutral = replace(self.request, messages=tuple(self._rendered(nothing, demos)))
-            self.neutral = (await model.complete(neutral)).scores
+            self.request = replace(self.request, neutral=tuple(self._rendered(nothing, demos)))
         return model
 
     def _refuse_what_nobody_holds(self, model: Model) -> None:
@@ -141,10 +140,12 @@ class Asking:
         """Who hears the next answer: nobody, where it is only some fields of it."""
         return self.emit if self.repair is None else discard
 
-    def take(self, completion: Completion) -> None:
+    async def take(self, completion: Completion, model: Model) -> None:
         """Read a completion; one that does not fit is answered with what is wrong."""
         self.completion = completion
         self.read = False
+        if self.request.neutral:
+            self.neutral = completion.neutral or self.neutral or await without_content(model, self.request)
         try:
             self.value, self.read = self._parsed(completion), True
         except OutputError as error:
@@ -274,6 +275,11 @@ class Asking:
         if self.repair is not None and isinstance(asked, Schema):
             asked = replace(asked, json=dumps(self.repair.schema))
         self.request = replace(self.request, messages=(*self.request.messages, failed, turn), constraint=asked)
+
+
+async def without_content(model: Model, request: Request) -> tuple[Score, ...]:
+    """What a model gives a request's options after its `neutral` messages."""
+    return (await model.complete(replace(request, messages=request.neutral, neutral=()))).scores
 
 
 def _mend(message: str, rest: str = "Answer again.") -> Message:

@@ -200,7 +200,7 @@ class Step(Generic[P, T]):
                 model = await asking.start(opened)
                 try:
                     while not asking.done:
-                        asking.take(await model.complete(asking.request, asking.listener))
+                        await asking.take(await model.complete(asking.request, asking.listener), model)
                         await asking.judge()
                 except (CheckFailed, GuardBlocked):
                     asking.withdraw()

@@ -99,7 +99,8 @@ class Request:
     with. `temperature=None` leaves the model's own default; 0.0 is greedy. `max_tokens` bounds the generated tokens.
     `continuations` asks for log-probabilities of these texts after the messages, in place of generated text.
     `extra` passes unknown parameters through to an endpoint, as JSON text. `sample` numbers equal requests
-    within a run. `salt` separates principals in prefix and semantic caches and is no part of identity.
+    within a run. `salt` separates principals in prefix and semantic caches. `neutral` is the same question without
+    content, for a model that chooses between models by calibrated scores. Neither is part of identity.
     """
 
     messages: tuple[Message, ...]
@@ -117,6 +118,7 @@ class Request:
     extra: str = ""
     sample: int = 0
     salt: str = ""
+    neutral: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ class TokenLogprob:
 class Completion:
     """A model's whole answer; `scores` follow the order of `Request.continuations`.
 
+    `neutral` are the scores after `Request.neutral`, where what answered has asked for them; else it is empty.
     `unmet` says in words what of the request's constraint the text does not keep to; empty where it keeps to all.
     """
 
@@ -187,6 +190,7 @@ class Completion:
     finish: Finish = "stop"
     model: str = ""
     unmet: str = ""
+    neutral: tuple[Score, ...] = ()
 
     @property
     def message(self) -> Message:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from synthon.models.anthropic_model import anthropic
     from synthon.models.budgeted import Budgeted
+    from synthon.models.cascading import cascade
     from synthon.models.decoders import Decoder, beam, best_k, best_of
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
@@ -36,6 +37,7 @@ __all__ = [
     "beam",
     "best_k",
     "best_of",
+    "cascade",
     "distribution",
     "embedder",
     "local",
@@ -60,6 +62,7 @@ _FILES = {
     "beam": "decoders",
     "best_k": "decoders",
     "best_of": "decoders",
+    "cascade": "cascading",
     "distribution": "selecting",
     "embedder": "embedders",
     "local": "local_model",

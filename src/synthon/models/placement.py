@@ -10,6 +10,7 @@ from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Capability, Completion, Price, Request
 from synthon.models._constraints import Judge, soundness_of
 from synthon.models.budgeted import Budgeted
+from synthon.models.cascading import cascade
 from synthon.models.journaled import Journaled
 
 
@@ -90,14 +91,24 @@ def price_of(models: Sequence[Model]) -> Price | None:
 def inside(models: Sequence[Model], wrap: Callable[[list[Model]], Model]) -> Model:
     """Wrap what stands inside journaled models, and journal the whole once; plain models stay plain.
 
+    A cascade stays outside: each of its two models is wrapped.
+
     Raises:
-        UserError: one of several models has a budget of its own, which the whole could not hold.
+        UserError: one of several models is a cascade, or has a budget of its own, which the whole could not hold.
     """
     first = models[0]
     if len(models) == 1 and isinstance(first, Budgeted):
         return replace(first, model=inside([first.model], wrap))
+    if len(models) == 1 and isinstance(first, cascade):
+        return replace(first, cheap=inside([first.cheap], wrap), dear=inside([first.dear], wrap))
     if any(isinstance(model, Budgeted) for model in models):
         msg = "A Budgeted model stands among others that are journaled as one. Put sy.Budgeted around the whole."
+        raise UserError(msg)
+    if any(isinstance(model, cascade) for model in models):
+        msg = (
+            "A cascade stands among others that are journaled as one, and its threshold must stay outside. "
+            "Put sy.Fallback around its models: sy.cascade(sy.Fallback(a, spare), sy.Fallback(b, spare), accept=...)."
+        )
         raise UserError(msg)
     if not any(isinstance(model, Journaled) for model in models):
         return wrap(list(models))

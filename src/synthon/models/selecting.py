@@ -8,7 +8,7 @@ from operator import sub
 from typing import TYPE_CHECKING, Literal, get_args
 
 from synthon.core.errors import Unsupported, UserError
-from synthon.core.values import Message, Request, Score
+from synthon.core.values import Completion, Message, Request, Score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +101,12 @@ async def score(model: Model, prompt: str | Sequence[Message], options: Sequence
         UserError: there are no options, or an empty one.
         Unsupported: the model cannot score.
     """
+    return (await _scored(model, prompt, options)).scores
+
+
+async def _scored(
+    model: Model, prompt: str | Sequence[Message], options: Sequence[str], baseline: str | Sequence[Message] = ()
+) -> Completion:
     if not options or "" in options:
         raise UserError(
             f"Nothing to select from: `options` is {options!r}. Pass at least one text, and no empty one, as nothing "
@@ -111,9 +117,12 @@ async def score(model: Model, prompt: str | Sequence[Message], options: Sequence
             f"The model {model.name!r} cannot score given texts, so it cannot select. Use a model that can, such as "
             "`sy.local()`."
         )
-    messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
-    completion = await model.complete(Request(messages, temperature=0.0, continuations=tuple(options)))
-    return completion.scores
+    asked, neutral = map(_turns, (prompt, baseline))
+    return await model.complete(Request(asked, temperature=0.0, continuations=tuple(options), neutral=neutral))
+
+
+def _turns(prompt: str | Sequence[Message]) -> tuple[Message, ...]:
+    return (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
 
 
 async def _calibrated(
@@ -124,10 +133,12 @@ async def _calibrated(
     baseline: str | Sequence[Message],
 ) -> tuple[Score, ...]:
     """Scores after the prompt, less those after the baseline."""
-    found = await score(model, prompt, options)
-    if not baseline and normalize != "unconditional":
+    less_of = baseline or (_NOTHING if normalize == "unconditional" else ())
+    completion = await _scored(model, prompt, options, less_of)
+    found = completion.scores
+    if not less_of:
         return found
-    off = await score(model, baseline or _NOTHING, options)
+    off = completion.neutral or await score(model, less_of, options)
     return tuple(
         Score(each.logprob - less.logprob, each.tokens, tuple(map(sub, each.parts, less.parts)))
         for each, less in zip(found, off, strict=True)
