@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from synthon.models.selecting import distribution, select
     from synthon.models.sessions import Session, session
     from synthon.models.timing import Hedged, RateLimited, Timed
+    from synthon.optimize import Limits, certify, optimize
     from synthon.retrieval import Index, nearest
     from synthon.runs import Thread, ask_person
     from synthon.strategies import (
@@ -102,6 +103,7 @@ __all__ = [
     "Journaled",
     "Key",
     "Knob",
+    "Limits",
     "LoopDetected",
     "Memory",
     "MemoryJournal",
@@ -172,6 +174,7 @@ __all__ = [
     "bubblewrap",
     "cascade",
     "cases",
+    "certify",
     "chain_of_thought",
     "choice",
     "current",
@@ -201,6 +204,7 @@ __all__ = [
     "one_of",
     "openai",
     "openai_embedder",
+    "optimize",
     "predict",
     "program",
     "program_of_thought",
@@ -256,6 +260,9 @@ _LATER = {
     "best_k": "models",
     "best_of": "strategies",
     "bubblewrap": "tools",
+    "Limits": "optimize",
+    "certify": "optimize",
+    "optimize": "optimize",
     "cases": "evals",
     "cascade": "models",
     "chain_of_thought": "strategies",

@@ -10,7 +10,6 @@ from synthon.core.identity import to_json
 from synthon.core.light import dataclass
 from synthon.core.values import Image, Message, Part, Passage, Text
 
-
 _PASSAGE = {field.name for field in fields(Passage)}
 
 

@@ -3,7 +3,15 @@
 `search` fills a `History` by a `Method`: a batch of `Ask`s at a time, points of a `Space` on cases.
 """
 
+import sys
+from types import ModuleType
+
+from synthon.optimize.certificate import Certificate, certificate, without_luck
+from synthon.optimize.certifying import certify
+from synthon.optimize.front import Dial, Front
 from synthon.optimize.history import Ask, Difference, History, Limits, Measure, Summary
+from synthon.optimize.optimizing import optimize
+from synthon.optimize.outcome import Optimization, Optimized
 from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.searching import Measuring, Method, search
@@ -11,18 +19,36 @@ from synthon.optimize.space import Dimension, Kind, Point, Space
 
 __all__ = [
     "Ask",
+    "Certificate",
+    "Dial",
     "Difference",
     "Dimension",
+    "Front",
     "History",
     "Kind",
     "Limits",
     "Measure",
     "Measuring",
     "Method",
+    "Optimization",
+    "Optimized",
     "Point",
     "Space",
     "Summary",
+    "certificate",
+    "certify",
+    "optimize",
     "racing",
     "random_search",
     "search",
+    "without_luck",
 ]
+
+
+class _Room(ModuleType):
+    """`sy.optimize` is the function; once this room is imported, Python makes that name the room: so it is called."""
+
+    __call__ = staticmethod(optimize)
+
+
+sys.modules[__name__].__class__ = _Room

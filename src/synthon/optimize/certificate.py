@@ -1,0 +1,138 @@
+"""Whether a gain is real: a program against another on cases that nobody chose by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from synthon.evals.statistics import Estimate, mean, minimum_detectable_effect, paired, permutation_p
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Verdict = Literal["better", "no real gain", "worse"]
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a paired test on held-out cases says of a program and a baseline.
+
+    Attributes:
+        verdict: `better` or `worse` only where the corrected p-value is below 0.05 and the interval keeps off 0.
+        gain: mean difference of the scores on the same cases, with its paired bootstrap interval.
+        p: two-sided permutation p-value, times the looks that were taken at these cases.
+        looks: certificates asked of these cases so far, this one with them: who tries ten programs on one test set
+            has picked a winner there too (Bonferroni).
+        detectable: the smallest true gain that as many cases find in 80 of 100 times.
+        quality: of the program, and `baseline` of the other, on the test cases.
+        promised: what validation had shown of the program, and `expected` the same without the luck of having been
+            picked, where it was picked by a search.
+        warnings: rows that train, validation and test share, and the like.
+    """
+
+    verdict: Verdict
+    gain: Estimate
+    p: float
+    looks: int
+    detectable: float
+    quality: Estimate
+    baseline: Estimate
+    promised: float | None = None
+    expected: float | None = None
+    warnings: Sequence[str] = ()
+    costs: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        looks = f" over {self.looks} looks" if self.looks > 1 else ""
+        gain = f"{self.gain.value:+.3f} [{self.gain.low:+.3f}, {self.gain.high:+.3f}]"
+        shown = [
+            f"{self.verdict}: {gain} on {self.gain.n} held-out cases, p = {self.p:.2g}{looks}",
+            f"  program {self.quality}, baseline {self.baseline}",
+            f"  a true gain below {self.detectable:.3f} is likely to be missed with so many cases",
+        ]
+        if self.promised is not None and self.expected is not None:
+            shown.append(f"  validation showed {self.promised:.3f}, without the luck of the pick {self.expected:.3f}")
+        shown += [
+            f"  {name}: {_amount(ours)}, baseline {_amount(theirs)}" for name, (ours, theirs) in self.costs.items()
+        ]
+        return "\n".join(shown + [f"  warning: {warning}" for warning in self.warnings])
+
+
+def _amount(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def certificate(
+    ours: ArrayLike,
+    theirs: ArrayLike,
+    *,
+    looks: int = 1,
+    seed: int = 0,
+    promised: float | None = None,
+    expected: float | None = None,
+    warnings: Sequence[str] = (),
+    costs: Mapping[str, tuple[float | None, float | None]] | None = None,
+) -> Certificate:
+    """Judge scores of a program against a baseline's on the same cases, in the same order.
+
+    Paired bootstrap (Efron 1979) and sign-flip permutation test; `looks` multiplies the p-value.
+
+    Args:
+        ours: a score a case.
+        theirs: the baseline's.
+        looks: how often these cases were asked so far, this time with them.
+        seed: of the resamples.
+        promised: the mean that the program's choice was made by, if any; see `Certificate`.
+        expected: the same without the luck of the pick.
+        warnings: to be kept with it.
+        costs: other measures, of the program and of the baseline, by name.
+
+    Raises:
+        UserError: the scores are not of the same cases.
+    """
+    one, other = np.asarray(ours, float), np.asarray(theirs, float)
+    gain = paired(one, other, confidence=1 - LEVEL / looks, seed=seed)
+    p = min(1.0, looks * permutation_p(one, other, seed=seed))
+    differences = one - other
+    n = max(1, differences.size)
+    if np.isin(differences, (-1.0, 0.0, 1.0)).all():
+        detectable = minimum_detectable_effect(n, discordant=float((differences != 0).mean()) if n > 1 else 1.0)
+    else:
+        detectable = minimum_detectable_effect(n, sd=float(differences.std(ddof=1)) if n > 1 else math.inf)
+    verdict: Verdict = "no real gain"
+    if p < LEVEL and gain.low > 0:
+        verdict = "better"
+    elif p < LEVEL and gain.high < 0:
+        verdict = "worse"
+    about = (promised, expected, tuple(warnings), dict(costs or {}))
+    return Certificate(verdict, gain, p, looks, detectable, mean(one), mean(other), *about)
+
+
+def without_luck(scores: ArrayLike, *, seed: int = 0, resamples: int = 1000) -> float:
+    """What the best of several programs scores on new cases, where the same cases had picked it as the best.
+
+    Cases are resampled, the winner is picked on those drawn and judged on those left out (bootstrap bias corrected
+    cross-validation, Tsamardinos 2018, doi:10.1007/s10994-018-5714-4). A little too low rather than too high.
+
+    Args:
+        scores: shape (programs, cases), of the same cases.
+    """
+    table: NDArray[np.float64] = np.asarray(scores, float)
+    programs, n = table.shape
+    if programs < 2 or n < 2:  # noqa: PLR2004 - nothing was picked, or nothing is left out
+        return float(table.mean())
+    generator, shown = np.random.default_rng(seed), []
+    for _ in range(resamples):
+        drawn = np.bincount(generator.integers(0, n, n), minlength=n)
+        out = drawn == 0
+        if out.any():
+            shown.append(float(table[int((table @ drawn).argmax()), out].mean()))
+    return float(np.mean(shown))
+
+
+__all__ = ["LEVEL", "Certificate", "certificate", "without_luck"]

@@ -1,0 +1,96 @@
+"""Run two programs on held-out rows and say whether one is better."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from synthon.core.errors import UserError
+from synthon.core.identity import digest, dumps
+from synthon.core.running import Defaults
+from synthon.evals import evaluate
+from synthon.journal import DatasetRow, MemoryJournal
+from synthon.optimize.certificate import Certificate, certificate
+
+if TYPE_CHECKING:
+    from synthon.core.budget import Budget
+    from synthon.core.protocols import Journal
+    from synthon.evals import Case, Evaluation, Metric
+
+
+async def certify(
+    program: Callable[..., Awaitable[Any]],
+    test: Sequence[Case[Any]],
+    *,
+    against: Callable[..., Awaitable[Any]],
+    metric: Metric[Any, Any],
+    journal: Journal | None = None,
+    budget: Budget | None = None,
+    workers: int = 8,
+    known: Mapping[str, Sequence[Case[Any]]] | None = None,
+    promised: float | None = None,
+    expected: float | None = None,
+) -> Certificate:
+    """Judge a program against a baseline on rows that nothing was chosen by.
+
+    The journal counts the looks at a test set: a second program judged on the same rows is judged more strictly, the
+    same program judged again is not.
+
+    Args:
+        program: the one that is to be better.
+        test: held-out rows.
+        against: the baseline.
+        metric: of a case and an output.
+        journal: the default one, or one in memory, which forgets the looks.
+        budget: all calls count against it.
+        workers: cases at once.
+        known: rows that were seen before, by what they were used for; shared ones become warnings.
+        promised: see `certificate`.
+        expected: same.
+
+    Raises:
+        UserError: no rows.
+    """
+    if not test:
+        raise UserError("certify was given no test rows. Pass rows that neither training nor validation had.")
+    kept = journal or Defaults.journal() or MemoryJournal()
+    found = [
+        await evaluate(each, test, metric, journal=kept, budget=budget, workers=workers) for each in (program, against)
+    ]
+    ours, theirs = ([row.score for row in one.rows] for one in found)
+    warnings = [
+        f"{shared} of {len(test)} test rows are {name} rows too"
+        for name, rows in (known or {}).items()
+        if (shared := len({case.id for case in test} & {case.id for case in rows}))
+    ]
+    looks = await _looks(kept, test, [[row.score for row in one.rows] for one in found])
+    return certificate(
+        ours, theirs, looks=looks, promised=promised, expected=expected, warnings=warnings, costs=_costs(*found)
+    )
+
+
+async def _looks(journal: Journal, test: Sequence[Case[Any]], scores: Sequence[Sequence[float]]) -> int:
+    """Which look at these rows this is; kept in the journal."""
+    dataset = f"synthon.certificates/{digest(dumps(sorted(case.id for case in test)))[:16]}"
+    read = getattr(journal, "dataset", None)
+    if read is None:
+        return 1
+    look = digest(dumps(scores))
+    before = list(dict.fromkeys(read(dataset)))
+    if look not in before:
+        journal.write(DatasetRow(dataset, look))  # type: ignore[arg-type] # a journal with datasets takes their rows
+        await journal.durable()
+        before.append(look)
+    return before.index(look) + 1
+
+
+def _costs(one: Evaluation, other: Evaluation) -> dict[str, tuple[float | None, float | None]]:
+    dollars = [None if each.cost_usd is None else each.cost_usd.value for each in (one, other)]
+    return {
+        "usd a call": (dollars[0], dollars[1]),
+        "tokens in a call": (one.tokens_in.value, other.tokens_in.value),
+        "p95 seconds": (one.p95_s, other.p95_s),
+    }
+
+
+__all__ = ["certify"]

@@ -1,0 +1,119 @@
+"""The programs that no other beats, as a table, a picture, and a dial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from synthon.core.errors import UserError
+from synthon.core.portal import sync
+
+if TYPE_CHECKING:
+    from synthon.optimize.outcome import Optimized
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
+    """Programs by quality, the best first; each costs less or is faster than those above it."""
+
+    def __init__(self, programs: Sequence[Optimized[P, T]]) -> None:
+        self._programs = tuple(programs)
+
+    @overload
+    def __getitem__(self, place: int) -> Optimized[P, T]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Front[P, T]: ...
+    def __getitem__(self, place: int | slice) -> Optimized[P, T] | Front[P, T]:
+        return Front(self._programs[place]) if isinstance(place, slice) else self._programs[place]
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+    def __iter__(self) -> Iterator[Optimized[P, T]]:
+        return iter(self._programs)
+
+    def __str__(self) -> str:
+        """One line a program."""
+        if not self._programs:
+            return "no program"
+        unit = self._programs[0].unit
+        rows = [("quality", "95 % interval", f"{unit} a call", "p50 s", "p95 s", "rows", "settings")]
+        for each in self:
+            low, high = each.quality.low, each.quality.high
+            cost = f"{each.cost.value:.6f}" if unit == "usd" else f"{each.cost.value:.0f}"
+            rows.append(
+                (
+                    f"{each.quality.value:.3f}", f"{low:.3f} .. {high:.3f}", cost, f"{each.p50_s:.3f}",
+                    f"{each.p95_s:.3f}", str(each.quality.n), each.changes,
+                )
+            )  # fmt: skip
+        widths = [max(len(row[column]) for row in rows) for column in range(6)]
+        return "\n".join(
+            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[6]]) for row in rows
+        )
+
+    def dial(self) -> Dial[P, T]:
+        """A program with a dial: each call says what it may cost, how long it may take or how good it must be."""
+        return Dial(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Dial(Generic[P, T]):
+    """Runs the point of a front that a call asks for.
+
+    `await dial(..., cost_usd=, latency_s=, quality=)`: at most so many dollars on average, at most so many seconds at
+    the 95th percentile, at least so much mean quality; without any, the best. Among the points that keep all that was
+    asked, the one with the highest quality runs, or with `quality=` the cheapest.
+    """
+
+    front: Front[P, T]
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.front[0].program.name
+
+    def at(
+        self, *, cost_usd: float | None = None, latency_s: float | None = None, quality: float | None = None
+    ) -> Optimized[P, T]:
+        """The point for these wishes.
+
+        Raises:
+            UserError: no point keeps them, or costs are not known in dollars; says what there is.
+        """
+        if cost_usd is not None and self.front[0].unit != "usd":
+            msg = (
+                f"The front of {self.name!r} counts {self.front[0].unit}, since its models have no price. "
+                "Give them one (price=sy.Price(...)) and search again, or leave cost_usd= out."
+            )
+            raise UserError(msg)
+        kept = [
+            each
+            for each in self.front
+            if (cost_usd is None or each.cost.value <= cost_usd)
+            and (latency_s is None or each.p95_s <= latency_s)
+            and (quality is None or each.quality.value >= quality)
+        ]
+        if not kept:
+            wishes = {"cost_usd": cost_usd, "latency_s": latency_s, "quality": quality}
+            asked = ", ".join(f"{name}={wish}" for name, wish in wishes.items() if wish is not None)
+            msg = f"No point of {self.name!r} keeps {asked}. Ask for one of these:\n{self.front}"
+            raise UserError(msg)
+        if quality is not None:
+            return min(kept, key=lambda each: (each.cost.value, -each.quality.value))
+        return max(kept, key=lambda each: (each.quality.value, -each.cost.value))
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> T:
+        """Run the point for `cost_usd=`, `latency_s=` and `quality=`; everything else goes to the program."""
+        wishes = {name: kwargs.pop(name, None) for name in ("cost_usd", "latency_s", "quality")}
+        return await self.at(**wishes).program(*args, **kwargs)
+
+    def sync(self, *args: Any, **kwargs: Any) -> T:
+        """The same from ordinary code."""
+        return sync(lambda: self(*args, **kwargs))
+
+
+__all__ = ["Dial", "Front"]

@@ -1,0 +1,208 @@
+"""Worked examples of a program's steps, from rows that say only what the whole should answer."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from synthon.core.errors import OutputError, SynthonError
+from synthon.core.identity import to_json
+from synthon.core.protocols import CallRecord, Emit, Journal, Key, Reservation, RunRecord, Span, discard
+from synthon.core.render import Demo
+from synthon.evals import evaluate
+
+if TYPE_CHECKING:
+    from synthon.core.budget import Budget
+    from synthon.core.parts import Parts
+    from synthon.core.protocols import Record
+    from synthon.core.step import Step
+    from synthon.core.values import Capability, Completion, Request
+    from synthon.evals import Case, Evaluation, Metric
+
+_TOLD = 8  # rows that are run to see which step answers
+_SHARE = 20  # of a budget of calls, one part in so many is spent on each of them
+_AGREE = 0.9
+
+
+@dataclass
+class Witness:
+    """A journal that keeps the steps of watched runs in sight, by run; all else goes on to the one behind it."""
+
+    journal: Journal
+    steps: defaultdict[str, list[Span]] = field(default_factory=lambda: defaultdict(list))
+
+    def read(self, key: Key) -> str | None:
+        return self.journal.read(key)
+
+    def took(self, key: Key) -> float:
+        """Seconds that a recorded call took."""
+        return self.journal.took(key)
+
+    def write(self, record: Record) -> None:
+        span = record.span if isinstance(record, CallRecord) else record
+        if isinstance(span, Span) and span.kind == "step":
+            self.steps[span.run].append(span)
+        self.journal.write(record)
+
+    async def durable(self) -> None:
+        await self.journal.durable()
+
+    def run(self, run: str) -> RunRecord | None:
+        return self.journal.run(run)
+
+    def digests(self, scope: str) -> frozenset[str]:
+        return self.journal.digests(scope)
+
+    def reservations(self, run: str) -> list[Reservation]:
+        return self.journal.reservations(run)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """How training rows become examples of steps: run once, keep what the metric accepts.
+
+    Bootstrapped demonstrations (DSPy, Khattab 2023, arXiv:2310.03714).
+
+    Attributes:
+        program: as it is.
+        metric: of the whole.
+        journal: keeps what is run.
+        budget: it counts against.
+        accept: a row's examples are kept from this score on.
+        workers: rows at once.
+    """
+
+    program: Callable[..., Awaitable[object]]
+    metric: Metric[Any, Any]
+    journal: Journal
+    budget: Budget
+    accept: float = 1.0
+    workers: int = 8
+
+    async def examples(self, parts: Parts, train: Sequence[Case[Any]]) -> dict[str, list[Demo]]:
+        """Examples by step.
+
+        A step that takes a row's own inputs and gives the program's type needs no run: the row is its example. So it is
+        with a step that was seen to give the program's answer, as soon as its inputs are known: those are had from a
+        run that stops at its door. Other steps get what they said themselves in rows that went well.
+        """
+        found = {step.name: _labelled(step, train) for step in parts.steps if _answers(step, self.program)}
+        found = {name: demos for name, demos in found.items() if demos}
+        told = _TOLD if self.budget.calls is None else min(_TOLD, self.budget.calls // _SHARE)
+        if len(found) == len(parts.steps) or not train or not told:
+            return found
+        seen, whole = await self._run(train[:told])
+        for name, demos in self._accepted(seen, whole).items():
+            found.setdefault(name, demos)
+        last = _answering(seen, whole)
+        step = next((step for step in parts.steps if step.name == last and not _answers(step, self.program)), None)
+        if step is not None and f"{step.name}.model" in parts.settings:
+            found[step.name] = await self._at_the_door(step, train)
+        return {name: demos for name, demos in found.items() if demos}
+
+    async def _run(
+        self, rows: Sequence[Case[Any]], program: Callable[..., Awaitable[object]] | None = None
+    ) -> tuple[list[list[Span]], Evaluation]:
+        witness = Witness(self.journal)
+        whole = await evaluate(
+            program or self.program, rows, self.metric, journal=witness, budget=self.budget, workers=self.workers,
+            watch=lambda _: None,
+        )  # fmt: skip
+        return [witness.steps[row.run] for row in whole.rows], whole
+
+    def _accepted(self, seen: Sequence[Sequence[Span]], whole: Evaluation) -> dict[str, list[Demo]]:
+        """What the steps said in rows that the metric accepts."""
+        found: defaultdict[str, list[Demo]] = defaultdict(list)
+        for spans, row in zip(seen, whole.rows, strict=True):
+            for span in spans if not row.error and row.score >= self.accept else ():
+                if span.output:
+                    found[span.name].append(Demo(json.loads(span.inputs), json.loads(span.output)))
+        return found
+
+    async def _at_the_door(self, step: Step[..., Any], train: Sequence[Case[Any]]) -> list[Demo]:
+        """Examples of the answering step for every row that reaches it; what comes before it is paid, it is not."""
+        program: Any = self.program
+        seen, _ = await self._run(train, program.using({f"{step.name}.model": Door(), f"{step.name}.strategy": None}))
+        demos = []
+        for spans, case in zip(seen, train, strict=True):
+            asked = [span for span in spans if span.name == step.name]
+            answer = _fitting(step, case.expected)
+            if asked and answer is not None:
+                demos.append(Demo(json.loads(asked[-1].inputs), answer))
+        return demos
+
+
+class Shut(SynthonError):
+    """A run stopped where it should."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A model that nobody answers: what its step was asked is all that is wanted."""
+
+    name: str = "door"
+    identity: str = "door"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """All that a step may ask."""
+        return frozenset({"chat", "schema", "grammar", "score"})
+
+    async def complete(self, request: Request, emit: Emit = discard) -> Completion:  # noqa: ARG002 - nobody is asked
+        """Stop the run."""
+        raise Shut("The step's inputs are known; nobody was asked.")
+
+
+def _answering(seen: Sequence[Sequence[Span]], whole: Evaluation) -> str:
+    """The step whose output is the program's in nearly all rows, empty where there is none."""
+    done = [(spans, to_json(row.output)) for spans, row in zip(seen, whole.rows, strict=True) if not row.error]
+    for name in dict.fromkeys(span.name for spans, _ in done for span in reversed(spans)):
+        agree = sum(any(span.name == name and span.output == output for span in spans) for spans, output in done)
+        if agree >= _AGREE * len(done):
+            return name
+    return ""
+
+
+def _answers(step: Step[..., Any], program: object) -> bool:
+    """Whether a step gives what the program gives, by type."""
+    fn = getattr(program, "fn", program)
+    if fn is step.fn:
+        return True
+    try:
+        hints = get_type_hints(fn, include_extras=True)
+    except (NameError, TypeError):
+        return False
+    return bool(hints.get("return") == step.output.type)
+
+
+def _labelled(step: Step[..., Any], train: Sequence[Case[Any]]) -> list[Demo]:
+    """Rows whose inputs are the step's own, with what they expect as its output."""
+    parameters = inspect.signature(step.fn).parameters
+    needed = {name for name, each in parameters.items() if each.default is each.empty}
+    demos = []
+    for case in train:
+        answer = _fitting(step, case.expected) if needed <= set(case.inputs) else None
+        if answer is not None:
+            demos.append(Demo({name: case.inputs[name] for name in parameters if name in case.inputs}, answer))
+    return demos
+
+
+def _fitting(step: Step[..., Any], expected: object) -> object | None:
+    """What a row expects, where the step could have said it."""
+    try:
+        value: object = step.output.validated(expected)
+    except OutputError:
+        return None
+    return value
+
+
+def rows_of(demos: Mapping[str, Sequence[Demo]]) -> dict[str, int]:
+    """How many examples each step has."""
+    return {name: len(found) for name, found in demos.items()}
+
+
+__all__ = ["Teacher", "rows_of"]

@@ -1,0 +1,236 @@
+"""One budgeted search over a program's knobs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+from synthon.core.errors import BudgetExceeded, UserError
+from synthon.core.progress import Progress
+from synthon.core.running import Defaults, running
+from synthon.evals import evaluate
+from synthon.journal import MemoryJournal, SQLiteJournal
+from synthon.optimize.history import Ask, History, Limits, Measure
+from synthon.optimize.learning import Teacher
+from synthon.optimize.outcome import Optimization
+from synthon.optimize.racing import racing
+from synthon.optimize.random_search import random_search
+from synthon.optimize.reflecting import Evidence, reflective
+from synthon.optimize.searching import search
+from synthon.optimize.tuning import tuning_of
+
+if TYPE_CHECKING:
+    from synthon.core.budget import Budget
+    from synthon.core.program import Program
+    from synthon.core.progress import Watch
+    from synthon.core.protocols import Embedder, Journal, Model
+    from synthon.core.step import Step
+    from synthon.evals import Case, Evaluation, Measured, Metric
+    from synthon.optimize.searching import Method
+    from synthon.optimize.space import Point
+
+P = ParamSpec("P")
+T = TypeVar("T")
+METHODS: Mapping[str, Callable[[], Method]] = {"racing": racing, "random": random_search}
+
+
+async def optimize(
+    program: Program[P, T] | Step[P, T],
+    train: Sequence[Case[Any]],
+    validation: Sequence[Case[Any]],
+    *,
+    metric: Metric[Any, T],
+    budget: Budget,
+    within: Limits | None = None,
+    journal: Journal | str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    method: str | Method = "auto",
+    models: Sequence[Model] = (),
+    proposer: Model | None = None,
+    metrics: Mapping[str, Metric[Any, T]] | None = None,
+    embedder: Embedder | str | None = None,
+    workers: int = 8,
+    watch: Watch | None = None,
+) -> Optimization[P, T]:
+    """Search a program's settings for those that score highest, cost least and take least time, under a hard budget.
+
+    Searched are the knobs in the program's code, and for each step its demonstrations (none, fixed, nearest training
+    rows), calibration and answers without a model where its output is a closed set, `models`, and, with a `proposer`,
+    its instruction. Money is spent in that order. Each distinct call counts once against the budget, whether the
+    journal holds it or not, so a search that was killed and is started again takes the same way to the same result;
+    what a program costs is judged as production would pay it.
+
+    Args:
+        program: a program or a step; it is not changed.
+        train: rows that examples are taken from.
+        validation: rows that candidates are compared on; neither may hold rows of the test set.
+        metric: of a case and an output: a score, higher is better, or (score, feedback in words).
+        budget: all calls count against it, those of `proposer` and of judges too.
+        within: what a call of the chosen program may cost on average, and take at the 95th percentile. Time is part of
+            the search only where `p95_s` limits it: measured times differ from run to run.
+        journal: or the path of one; the default one, or one in memory.
+        seed: of all that is drawn.
+        method: `racing`, `tpe`, `random`, `reflective`, one of your own, or `auto`, which chooses and says why.
+        models: that every step may use beside its own.
+        proposer: writes instructions (GEPA, Agrawal 2025, arXiv:2507.19457); without one nothing is spent on them.
+        metrics: more of them, shown beside the first.
+        embedder: that finds the nearest training rows; by name, or the best program cannot be saved. None is MiniLM.
+        workers: cases at once; the result does not depend on it.
+        watch: gets a `Progress` after each batch; without one a bar is drawn on a terminal.
+
+    Raises:
+        UserError: no rows, no metric that works, or a program with nothing to search.
+        BudgetExceeded: the budget does not even pay for the program as it is.
+    """
+    if not validation:
+        raise UserError(f"optimize({program.name!r}) was given no validation rows. Pass some; 100 or more decide most.")
+    with ExitStack() as stack:
+        kept = _journal(journal, stack)
+        budget.once = True
+        work = _Search(
+            program, list(train), list(validation), metric, budget, kept, seed, workers, dict(metrics or {}), embedder
+        )
+        shown = stack.enter_context(Defaults.watch(f"optimize {program.name}") if watch is None else nullcontext(watch))
+        about = {"seed": seed, "method": getattr(method, "name", method), "budget": repr(budget)}
+        async with running(f"optimize {program.name}", about, journal=kept, policy="cache", budget=budget) as opened:
+            found = await work.through(method, within or Limits(), models, proposer, shown)
+            opened.result = found.summary()
+        return found
+
+
+def _journal(given: Journal | str | os.PathLike[str] | None, stack: ExitStack) -> Journal:
+    if isinstance(given, str | os.PathLike):
+        return stack.enter_context(SQLiteJournal(Path(given)))
+    return given or Defaults.journal() or MemoryJournal()
+
+
+@dataclass
+class _Search(Generic[P, T]):
+    program: Program[P, T] | Step[P, T]
+    train: Sequence[Case[Any]]
+    validation: Sequence[Case[Any]]
+    metric: Metric[Any, T]
+    budget: Budget
+    journal: Journal
+    seed: int
+    workers: int
+    metrics: Mapping[str, Metric[Any, T]]
+    embedder: Embedder | str | None
+    evidence: Evidence = field(default_factory=dict)
+    unit: str = ""
+
+    async def through(
+        self, method: str | Method, limits: Limits, models: Sequence[Model], proposer: Model | None, watch: Watch
+    ) -> Optimization[P, T]:
+        """Examples, space, search, outcome."""
+        parts = self.program.parts()
+        teacher = Teacher(self.program, self.metric, self.journal, self.budget, workers=self.workers)
+        examples = await teacher.examples(parts, self.train)
+        self.tuning = tuning_of(parts, examples, models, seed=self.seed, embedder=self.embedder)
+        self.limits = limits
+        if self.tuning.space.size < 2 and proposer is None:  # noqa: PLR2004 - one point is no search
+            msg = (
+                f"{self.program.name!r} has nothing to search: no knob, no examples for its steps, one model. "
+                "Add sy.knob(...) or sy.one_of(...), pass training rows, models= or proposer=."
+            )
+            raise UserError(msg)
+        meter = lambda: self.budget.spent.calls  # noqa: E731 - read at each call
+        self.history = history = History(
+            self.tuning.space, len(self.validation), self.seed, limits, self.budget.calls, self._price, meter
+        )
+        chosen, why = self._method(method, proposer)
+        for number, (each, share) in enumerate(chosen):
+            history.calls = None if self.budget.calls is None else int(self.budget.calls * share)
+            await search(each, history, lambda asks: self._measured(asks, watch))
+            if number == 0 and history.space.default not in history.rows:
+                text = self.budget.report()
+                msg = f"{self.budget!r} does not pay for {self.program.name!r} as it is on a few rows. Raise the limit."
+                raise BudgetExceeded(msg, spent=text, limit=repr(self.budget))
+        names = [each.name for each, _ in chosen]
+        return Optimization(
+            self.program, self.tuning, history, self.evidence, self.unit, tuple(names), why, self.budget,
+            self.train, self.validation, self.metric, self.journal, self.workers,
+        )  # fmt: skip
+
+    def _method(self, method: str | Method, proposer: Model | None) -> tuple[list[tuple[Method, float]], str]:
+        """What is run, each up to which share of the budget, and why."""
+        if not isinstance(method, str):
+            return [(method, 1.0)], "it was given"
+        if method == "auto" and proposer is None:
+            return [(racing(), 1.0)], "no model that could write instructions was given, so values are searched only"
+        if method in METHODS:
+            return [(METHODS[method](), 1.0)], "it was asked for"
+        if method in {"auto", "reflective"} and proposer is not None:
+            writing = reflective(proposer, self.tuning, self.evidence, self.train, self._tried, seed=self.seed)
+            why = f"values first, since they cost less to search; then {proposer.name} writes instructions"
+            return [(writing, 1.0)] if method == "reflective" else [(racing(), 0.5), (writing, 1.0)], why
+        msg = f"optimize has no method {method!r}{' without proposer=' if method == 'reflective' else ''}. It has: "
+        raise UserError(f"{msg}auto, {', '.join(METHODS)}, reflective (with proposer=), or an object with `propose`.")
+
+    def _price(self, point: Point) -> int:
+        """The most calls a case of a point was seen to need; before it was seen, what any point did."""
+        seen = self.history.rows.get(point)
+        if seen:
+            return max(each.calls for each in seen.values())
+        if len(self.tuning.parts.steps) == 1 and self._is_free(point):
+            return 0
+        return max((each.calls for rows in self.history.rows.values() for each in rows.values()), default=1)
+
+    def _is_free(self, point: Point) -> bool:
+        """Whether the program's one step is answered without a model."""
+        step = self.tuning.parts.steps[0]
+        return getattr(self.tuning.candidate(point).get(f"{step.name}.strategy"), "free", False) is True
+
+    async def _tried(self, point: Point, rows: Sequence[int]) -> Sequence[Measured]:
+        """A point on training rows, which instructions are learnt from."""
+        return (await self._evaluated(point, [self.train[row] for row in rows], self.workers)).rows
+
+    async def _evaluated(self, point: Point, cases: Sequence[Case[Any]], workers: int) -> Evaluation:
+        candidate = self.tuning.applied(self.program, point)
+        return await evaluate(
+            candidate, cases, self.metric, metrics=self.metrics, workers=workers, journal=self.journal,
+            watch=lambda _: None,
+        )  # fmt: skip
+
+    async def _measured(self, asks: Sequence[Ask], watch: Watch) -> list[dict[int, Measure]]:
+        """A batch: all of it, or `BudgetExceeded`."""
+        gate, share = asyncio.Semaphore(self.workers), max(1, self.workers // len(asks))
+
+        async def one(ask: Ask) -> dict[int, Measure]:
+            async with gate:
+                found = await self._evaluated(ask.point, [self.validation[case] for case in ask.cases], share)
+            rows = dict(zip(ask.cases, found.rows, strict=True))
+            self.evidence.setdefault(ask.point, {}).update(rows)
+            return {case: self._measure(row) for case, row in rows.items()}
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(ask)) for ask in asks]
+        except* BudgetExceeded as errors:
+            raise errors.exceptions[0] from None
+        found = [task.result() for task in tasks]
+        self._tell(watch)
+        return found
+
+    def _measure(self, row: Measured) -> Measure:
+        if not self.unit:
+            self.unit = "tokens" if row.cost_usd is None else "usd"
+        if self.unit == "usd" and row.cost_usd is None:
+            msg = (
+                f"A model that {self.program.name!r} may use has no price, while others have one, so costs cannot be "
+                "compared. Give it one: price=sy.Price(input_usd=, output_usd=); sy.Price(0, 0) says that it is free."
+            )
+            raise UserError(msg)
+        cost = row.tokens_in + row.tokens_out if self.unit == "tokens" else cast("float", row.cost_usd)
+        return Measure(row.score, float(cost), row.latency_s if self.limits.p95_s is not None else 0.0, row.calls)
+
+    def _tell(self, watch: Watch) -> None:
+        history, best = self.history, self.history.best()
+        said = "" if best is None else f": best {history.mean(best).score:.3f} of {len(history.rows)} programs"
+        spent = self.budget.spent.calls
+        watch(Progress(spent, self.budget.calls, 0, self.budget.billed_usd, f"{self.program.name}{said}"))

@@ -1,0 +1,226 @@
+"""What a search found: a front of programs, and the one to take."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+from synthon.core.errors import UserError
+from synthon.core.portal import sync
+from synthon.core.saved import dumped, encoded
+from synthon.evals.statistics import Estimate, mean
+from synthon.optimize.certificate import Certificate, without_luck
+from synthon.optimize.certifying import certify
+from synthon.optimize.front import Front
+
+if TYPE_CHECKING:
+    from synthon.core.budget import Budget
+    from synthon.core.program import Program
+    from synthon.core.protocols import Journal
+    from synthon.core.step import Step
+    from synthon.evals import Case, Metric
+    from synthon.optimize.history import History, Limits
+    from synthon.optimize.reflecting import Evidence
+    from synthon.optimize.space import Point
+    from synthon.optimize.tuning import Tuning
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Optimized(Generic[P, T]):
+    """One program of a front, with what validation showed of it.
+
+    Attributes:
+        program: a copy with its settings, called like the one it was made from.
+        changes: its settings in a few words.
+        quality: mean score with its interval. The one of a chosen program is the luckiest of many: see `certify`.
+        cost: of a call, in `unit`: `usd`, or `tokens` where no price is known.
+        p50_s: median latency in seconds, and `p95_s` the 95th percentile.
+        expected: the mean score without the luck of having been picked; None where nothing was picked from.
+        certificate: of `certify`.
+    """
+
+    program: Program[P, T] | Step[P, T]
+    changes: str
+    quality: Estimate
+    cost: Estimate
+    unit: str
+    p50_s: float
+    p95_s: float
+    expected: float | None = None
+    certificate: Certificate | None = None
+    origin: Optimization[P, T] | None = field(default=None, repr=False)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the program."""
+        return await self.program(*args, **kwargs)
+
+    def sync(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it from ordinary code."""
+        return self.program.sync(*args, **kwargs)
+
+    def save(self, path: str | Path) -> None:
+        """Write its settings as plain JSON; `program.using(path)` reads them, in any process."""
+        shape = {"synthon": 1, "program": self.program.name, "settings": _settings(self.program)}
+        Path(path).write_text(json.dumps(shape, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def certify(
+        self, test: Sequence[Case[Any]], *, against: Program[P, T] | Step[P, T] | None = None
+    ) -> Optimized[P, T]:
+        """The same with a certificate: judged on rows that nothing was chosen by, against a baseline.
+
+        Waits on Synthon's background loop; `await synthon.optimize.certify(...)` is the same in async code.
+
+        Args:
+            test: held-out rows.
+            against: the program as it was, if None.
+        """
+        if self.origin is None:
+            raise UserError("This program came from no search. Use synthon.optimize.certify(program, test, against=).")
+        origin = self.origin
+        job = certify(
+            self.program, test, against=against or origin.program, metric=origin.metric, journal=origin.journal,
+            workers=origin.workers, known={"training": origin.train, "validation": origin.validation},
+            promised=self.quality.value, expected=self.expected,
+        )  # fmt: skip
+        return replace(self, certificate=sync(lambda: job))
+
+    def diff(self, baseline: Program[P, T] | Step[P, T] | Optimized[P, T]) -> str:
+        """What is set otherwise than in another program, one setting after the other, as text."""
+        other = baseline.program if isinstance(baseline, Optimized) else baseline
+        ours, theirs = _all(self.program), _all(other)
+        told = []
+        for name in [*ours, *(name for name in theirs if name not in ours)]:
+            before, after = _text(theirs.get(name)), _text(ours.get(name))
+            if before != after:
+                lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
+                told.append("\n".join([f"{name}:", *(f"  {line}" for line in list(lines)[2:] if line[:2] != "@@")]))
+        return "\n".join(told) or "nothing"
+
+    def __str__(self) -> str:
+        shown = f"{self.quality} {_cost(self)} p95 {self.p95_s:.3f} s  {self.changes}"
+        return shown if self.certificate is None else f"{shown}\n{self.certificate}"
+
+
+def _cost(one: Optimized[Any, Any]) -> str:
+    return f"${one.cost.value:.6f}" if one.unit == "usd" else f"{one.cost.value:.0f} tokens"
+
+
+def _settings(program: Program[P, T] | Step[P, T]) -> dict[str, object]:
+    return dumped(program.parts(), program.settings)
+
+
+def _all(program: Program[P, T] | Step[P, T]) -> dict[str, object]:
+    """Every setting as it is: the program's own where it sets it."""
+    parts = program.parts()
+    return {name: encoded(value) for name, value in parts.values.items()} | _settings(program)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Optimization(Generic[P, T]):
+    """A finished search.
+
+    Attributes:
+        program: it started from.
+        tuning: what was searched.
+        history: everything measured; `evidence` is the same with outputs and feedback, by point and validation row.
+        unit: of costs, `usd` or `tokens`.
+        methods: what searched, and `why` it was chosen.
+        budget: with what was spent of it.
+    """
+
+    program: Program[P, T] | Step[P, T]
+    tuning: Tuning
+    history: History
+    evidence: Evidence
+    unit: str
+    methods: Sequence[str]
+    why: str
+    budget: Budget
+    train: Sequence[Case[Any]] = field(repr=False)
+    validation: Sequence[Case[Any]] = field(repr=False)
+    metric: Metric[Any, T] = field(repr=False)
+    journal: Journal = field(repr=False)
+    workers: int = 8
+
+    @property
+    def front(self) -> Front[P, T]:
+        """The programs that no other beats, the best first; at least the one started from."""
+        points = self.history.front() or [self.tuning.space.default]
+        return Front([self._optimized(point) for point in points])
+
+    def best(self, *, within: Limits | None = None) -> Optimized[P, T]:
+        """The program that surely scores highest within the limits, of equals the cheapest.
+
+        Raises:
+            UserError: none measured keeps the limits; says the nearest.
+        """
+        point = self.history.best(within or self.history.limits)
+        if point is None:
+            least = min(self.history.rows, key=lambda each: self.history.mean(each).cost)
+            shown = self.history.mean(least)
+            msg = (
+                f"No program measured keeps {within or self.history.limits}; the cheapest costs {shown.cost:.6g} "
+                f"{self.unit} a call at p95 {shown.p95_s:.3f} s. Loosen the limits, or search with a larger budget."
+            )
+            raise UserError(msg)
+        return replace(self._optimized(point), expected=self._without_luck())
+
+    def _without_luck(self) -> float:
+        """What the pick scores on rows it was not picked by, among the programs measured on all of them that matter."""
+        rows = self.history.rows
+        most = max(map(len, rows.values()))
+        full = [point for point in rows if len(rows[point]) == most]
+        cases = sorted(rows[full[0]])
+        same = [point for point in full if sorted(rows[point]) == cases]
+        table = np.array([[rows[point][case].score for case in cases] for point in same])
+        return without_luck(table, seed=self.history.seed)
+
+    def _optimized(self, point: Point) -> Optimized[P, T]:
+        rows = [self.evidence[point][case] for case in sorted(self.evidence[point])]
+        costs = [row.cost_usd if self.unit == "usd" else row.tokens_in + row.tokens_out for row in rows]
+        times = [row.latency_s for row in rows]
+        return Optimized(
+            self.tuning.applied(self.program, point),
+            self.tuning.words(point),
+            mean([row.score for row in rows]),
+            mean(np.array(costs, float)),
+            self.unit,
+            float(np.quantile(times, 0.5)),
+            float(np.quantile(times, 0.95)),
+            origin=self,
+        )
+
+    def summary(self) -> dict[str, object]:
+        """What a journal keeps of it, without times: the same for the same seed and answers."""
+        rows = self.history
+        front = [
+            {"changes": each.changes, "quality": each.quality.value, "cost": each.cost.value} for each in self.front
+        ]
+        return {
+            "method": list(self.methods), "programs": len(rows.rows), "rows": rows.evaluations, "front": front,
+            "calls": self.budget.spent.calls,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        history = self.history
+        head = (
+            f"{self.program.name}: {len(history.rows)} of {self.tuning.space.size} programs on "
+            f"{history.evaluations} rows by {', then '.join(self.methods)} ({self.why}); spent {self.budget.spent}"
+        )
+        return f"{head}\n{self.front}"
+
+
+__all__ = ["Optimization", "Optimized"]

@@ -1,0 +1,201 @@
+"""Instructions written by a model that has seen what went wrong."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from synthon.core.errors import BudgetExceeded
+from synthon.core.identity import to_json
+from synthon.core.values import Message, Request
+from synthon.optimize.history import Ask, History
+
+if TYPE_CHECKING:
+    from synthon.core.protocols import Model
+    from synthon.evals import Case, Measured
+    from synthon.optimize.space import Point
+    from synthon.optimize.tuning import Tuning
+
+Evidence: TypeAlias = "dict[Point, dict[int, Measured]]"
+Tried: TypeAlias = "Callable[[Point, Sequence[int]], Awaitable[Sequence[Measured]]]"
+_ROWS = 4  # rows a reflection sees
+_SHOWN = 600  # characters of each value
+_TOKENS = 400
+_STALE = 5  # reflections in a row that help nothing
+_BLOCK = re.compile(r"```(?:\w*\n)?(.*?)```", re.DOTALL)
+
+_ASK = (
+    "You improve the instruction of one part of a program that is answered by a language model.\n\n"
+    "The instruction now:\n```\n{now}\n```\n\n"
+    "What it led to:\n\n{seen}\n\n"
+    "Write a better instruction for the same task: keep what works, say what the mistakes above show to be missing "
+    "(rules, facts of the task, the form of the answer), general enough for rows not shown. "
+    "Give the new instruction alone, between ``` and ```."
+)
+
+
+@dataclass
+class Reflective:
+    """See `reflective`."""
+
+    proposer: Model
+    tuning: Tuning
+    evidence: Evidence
+    train: Sequence[Case[Any]]
+    tried: Tried
+    seed: int
+    rounds: int
+    name: str = "reflective"
+    _round: int = field(default=0, init=False)
+    _stale: int = field(default=0, init=False)
+    _merged: set[frozenset[Point]] = field(default_factory=set, init=False)
+
+    async def propose(self, history: History) -> Sequence[Ask]:
+        """One better candidate on all validation rows, as soon as a reflection beats its parent on training rows."""
+        if history.space.default not in history.rows:
+            return [Ask(history.space.default, history.unseen(history.space.default))]
+        while self._round < self.rounds and self._stale < _STALE and history.left != 0:
+            self._round += 1
+            drawn = random.Random(f"{self.seed}:{self._round}")
+            parents = self._parents(history)
+            point = self._merge(parents, history, drawn)
+            try:
+                if point is None:
+                    point = await self._reflected(self._pick(parents, drawn), drawn)
+            except BudgetExceeded:
+                return []
+            self._stale += point is None
+            if point is not None and (cases := history.unseen(point)):
+                self._stale = 0
+                return [Ask(point, cases)]
+        return []
+
+    def _parents(self, history: History) -> Mapping[Point, int]:
+        """Candidates that are best on some validation row, with on how many; a front over rows."""
+        rows = {point: found for point, found in history.rows.items() if len(found) == history.cases}
+        rows = rows or dict(history.rows)
+        won: Counter[Point] = Counter()
+        for case in range(history.cases):
+            scores = {point: found[case].score for point, found in rows.items() if case in found}
+            won.update(point for point, score in scores.items() if score == max(scores.values()))
+        beaten = {a for a in won for b in won if a != b and self._never_better(rows[a], rows[b])}
+        return {point: count for point, count in won.items() if point not in beaten} or dict(won)
+
+    @staticmethod
+    def _never_better(one: Mapping[int, Any], other: Mapping[int, Any]) -> bool:
+        both = one.keys() & other.keys()
+        gaps = [other[case].score - one[case].score for case in both]
+        return bool(gaps) and min(gaps) >= 0 and max(gaps) > 0
+
+    @staticmethod
+    def _pick(parents: Mapping[Point, int], drawn: random.Random) -> Point:
+        points = sorted(parents)
+        return drawn.choices(points, [parents[point] for point in points])[0]
+
+    def _merge(self, parents: Mapping[Point, int], history: History, drawn: random.Random) -> Point | None:
+        """Of two good candidates whose instructions differ in different steps, one with both."""
+        places = self._places(history)
+        pairs = [
+            (one, other)
+            for one in sorted(parents)
+            for other in sorted(parents)
+            if one < other and frozenset((one, other)) not in self._merged and self._apart(one, other, places, history)
+        ]
+        if not pairs:
+            return None
+        one, other = drawn.choice(pairs)
+        self._merged.add(frozenset((one, other)))
+        default = history.space.default
+        merged = tuple(other[at] if at in places and place == default[at] else place for at, place in enumerate(one))
+        return None if merged in history.rows else merged
+
+    @staticmethod
+    def _apart(one: Point, other: Point, places: Sequence[int], history: History) -> bool:
+        default = history.space.default
+        changed = [{at for at in places if point[at] != default[at]} for point in (one, other)]
+        return bool(changed[0]) and bool(changed[1]) and not changed[0] & changed[1]
+
+    @staticmethod
+    def _places(history: History) -> list[int]:
+        return [at for at, each in enumerate(history.space.dimensions) if each.kind == "instruction"]
+
+    async def _reflected(self, parent: Point, drawn: random.Random) -> Point | None:
+        """A child of a parent with one instruction written anew, if it does better on the rows it was written from."""
+        steps = self.tuning.parts.steps
+        step = steps[self._round % len(steps)]
+        rows = drawn.sample(range(len(self.train)), min(_ROWS, len(self.train)))
+        before = await self.tried(parent, rows)
+        if all(row.score >= 1 for row in before):
+            return None
+        now = str(self.tuning.candidate(parent).get(f"{step.name}.instruction", step.instruction))
+        seen = "\n\n".join(_told(self.train[row], found) for row, found in zip(rows, before, strict=True))
+        asked = Message("user", _ASK.format(now=now, seen=seen))
+        completion = await self.proposer.complete(Request((asked,), temperature=1.0, max_tokens=_TOKENS))
+        written = _BLOCK.search(completion.text)
+        text = (written.group(1) if written else "").strip()
+        if not text or text == now:
+            return None
+        child = self._child(parent, f"{step.name}.instruction", text)
+        after = await self.tried(child, rows)
+        return child if sum(row.score for row in after) > sum(row.score for row in before) else None
+
+    def _child(self, parent: Point, name: str, text: str) -> Point:
+        dimensions = self.tuning.space.dimensions
+        at = next(number for number, each in enumerate(dimensions) if each.name == name)
+        values = dimensions[at].values
+        place = values.index(text) if text in values else self.tuning.extend(name, text, {name: text})
+        return (*parent[:at], place, *parent[at + 1 :])
+
+
+def _told(case: Case[Any], row: Measured) -> str:
+    said = row.error or to_json(row.output, again=True)
+    lines = [
+        f"Inputs: {_cut(to_json(case.inputs, again=True))}",
+        f"It answered: {_cut(said)}",
+        f"Wanted: {_cut(to_json(case.expected, again=True))}",
+        f"Score: {row.score:g}",
+    ]
+    return "\n".join([*lines, *([f"Feedback: {_cut(row.feedback)}"] if row.feedback else [])])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def reflective(
+    proposer: Model,
+    tuning: Tuning,
+    evidence: Evidence,
+    train: Sequence[Case[Any]],
+    tried: Tried,
+    *,
+    seed: int = 0,
+    rounds: int = 100,
+) -> Reflective:
+    """Evolve instructions by reflection: GEPA (Agrawal 2025, arXiv:2507.19457).
+
+    A parent is drawn among the candidates that are best on some row; the proposer sees its instruction, what it
+    answered on a few training rows, what was wanted and what the metric said, and writes a better one; a child that
+    does better on these rows is measured on all validation rows. Two that changed different steps are merged.
+
+    Args:
+        proposer: a model able to write instructions; its calls count against the budget.
+        tuning: dimensions for instructions are added to it.
+        evidence: what was measured so far.
+        train: rows that reflections see.
+        tried: scores a point on training rows.
+        seed: of all that is drawn.
+        rounds: reflections at most.
+    """
+    for step in tuning.parts.steps:
+        name = f"{step.name}.instruction"
+        if name in tuning.parts.settings and name not in tuning.sets:
+            tuning.add(name, [(step.instruction, {})], "instruction")
+    return Reflective(proposer, tuning, evidence, train, tried, seed, rounds)
+
+
+__all__ = ["Evidence", "Reflective", "reflective"]

@@ -1,0 +1,212 @@
+"""The search space of a program: its own knobs, and what training rows and models add to them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from synthon.core.identity import to_json
+from synthon.core.settings import Knob, Nearest
+from synthon.optimize.space import Dimension, Kind, Space
+from synthon.retrieval.nearest import nearest
+
+if TYPE_CHECKING:
+    from synthon.core.parts import Parts
+    from synthon.core.program import Program
+    from synthon.core.protocols import Embedder, Model
+    from synthon.core.render import Demo
+    from synthon.core.settings import Selector
+    from synthon.core.step import Step
+    from synthon.optimize.space import Point
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Settings = Mapping[str, object]
+_GRID = 7  # values that a range is searched at
+_FIXED = (4, 8)  # demonstrations of a fixed set
+_NEAREST = (2, 4, 8)  # demonstrations chosen for each question
+_OFFLINE = {"accept", "threshold"}
+
+
+@dataclass
+class Tuning:
+    """A space, and what each value of its dimensions sets in the program.
+
+    `settings[name][place]` are settings by name, as `program.using` takes them; `words[name][place]` says it shortly.
+    """
+
+    parts: Parts
+    embedder: Embedder | str | None = None
+    space: Space = field(default_factory=lambda: Space([]))
+    sets: dict[str, list[Settings]] = field(default_factory=dict)
+
+    def candidate(self, point: Point) -> dict[str, object]:
+        """The settings at a point; where a dimension is at its default, nothing is set unless it must be."""
+        found: dict[str, object] = {}
+        for dimension, place in zip(self.space.dimensions, point, strict=True):
+            found.update(self.sets[dimension.name][place])
+        return found
+
+    def applied(self, program: Program[P, T] | Step[P, T], point: Point) -> Program[P, T] | Step[P, T]:
+        """A copy of the program at a point."""
+        settings = self.parts.resolve([self.candidate(point)], {})
+        return cast("Program[P, T]", replace(program, settings={**program.settings, **settings}))
+
+    def words(self, point: Point) -> str:
+        """What a point sets, without what is at its default."""
+        pairs = zip(self.space.dimensions, point, strict=True)
+        told = [f"{each.name}={_short(each.values[place])}" for each, place in pairs if place != each.default]
+        return ", ".join(told) or "as it is"
+
+    def add(
+        self,
+        name: str,
+        options: Sequence[tuple[object, Settings]],
+        kind: Kind,
+        *,
+        ordered: bool = False,
+        default: int = 0,
+    ) -> None:
+        """A dimension of these labels, each with what it sets; one label is no choice and is only set."""
+        self.sets[name] = [settings for _, settings in options]
+        labels = tuple(label for label, _ in options)
+        self.space.dimensions.append(Dimension(name, labels, kind, ordered, default))
+
+    def extend(self, name: str, label: object, settings: Settings) -> int:
+        """One more value of a dimension; returns its place."""
+        self.sets[name].append(settings)
+        return self.space.add(name, label)
+
+
+def tuning_of(
+    parts: Parts,
+    examples: Mapping[str, Sequence[Demo]],
+    models: Sequence[Model] = (),
+    *,
+    seed: int = 0,
+    embedder: Embedder | str | None = None,
+) -> Tuning:
+    """What can be searched in a program.
+
+    Args:
+        parts: of the program.
+        examples: worked examples of its steps, by step.
+        models: for every step, beside its own.
+        seed: of the examples drawn.
+        embedder: that finds the nearest examples; see `nearest`.
+    """
+    tuning = Tuning(parts, embedder)
+    own = {name: setting for name, setting in parts.settings.items() if isinstance(setting, Knob)}
+    for name, knob in own.items():
+        if not _of_demos(parts, name):
+            values = _values(knob)
+            kind = _kind(name, values)
+            options = [(_label(value), {name: value}) for value in values]
+            ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+            tuning.add(name, options, kind, ordered=ordered)
+    for step in parts.steps:
+        _add_step(tuning, step, examples.get(step.name, ()), models, random.Random(f"{seed}:{step.name}"))
+    return tuning
+
+
+def _add_step(
+    tuning: Tuning, step: Step[..., Any], examples: Sequence[Demo], models: Sequence[Model], drawn: random.Random
+) -> None:
+    name, settings = step.name, tuning.parts.settings
+    selector = nearest(examples, embedder=tuning.embedder) if examples else None
+    own: object = step.demos
+    if isinstance(own, Nearest) and own.selector is None and selector is not None:
+        knob: object = own.k
+        ks = cast("Sequence[int]", knob.values if isinstance(knob, Knob) else (knob,))
+        shown = [(k, {f"{name}.demos": Nearest(k, selector)}) for k in ks]
+        tuning.add(f"{name}.demos", shown, "demos", ordered=True)
+    elif isinstance(own, list | tuple) and not own and examples and f"{name}.demos" in settings:
+        tuning.add(f"{name}.demos", _demonstrations(name, examples, selector, drawn), "demos")
+    if step.output.choice is not None and f"{name}.calibrate" in settings and _scores(step, models):
+        options = [(value, {f"{name}.calibrate": value}) for value in (step.calibrate, not step.calibrate)]
+        tuning.add(f"{name}.calibrate", options, "decoding")
+    if models and f"{name}.model" in settings and not isinstance(settings[f"{name}.model"], Knob):
+        given = [
+            *([step.model] if step.model is not None else []),
+            *(each for each in models if each is not step.model),
+        ]
+        tuning.add(f"{name}.model", [(each.name, {f"{name}.model": each}) for each in given], "model")
+
+
+def _demonstrations(
+    name: str, examples: Sequence[Demo], selector: Selector | None, drawn: random.Random
+) -> list[tuple[object, Settings]]:
+    """None, fixed sets with every kind of answer in turn, and the nearest to each question."""
+    slot = f"{name}.demos"
+    options: list[tuple[object, Settings]] = [("none", {slot: ()})]
+    options += [(f"fixed {n}", {slot: _balanced(examples, n, drawn)}) for n in _FIXED if n <= len(examples)]
+    options += [(f"nearest {k}", {slot: Nearest(k, selector)}) for k in _NEAREST if k <= len(examples)]
+    return options
+
+
+def _balanced(examples: Sequence[Demo], n: int, drawn: random.Random) -> tuple[Demo, ...]:
+    """Examples whose answers differ as far as that goes."""
+    by_answer: dict[str, list[Demo]] = defaultdict(list)
+    for demo in drawn.sample(list(examples), len(examples)):
+        by_answer[to_json(demo.output)].append(demo)
+    rounds = (demo for turn in range(len(examples)) for group in by_answer.values() for demo in group[turn : turn + 1])
+    return tuple(demo for demo, _ in zip(rounds, range(n), strict=False))
+
+
+def _values(knob: Knob) -> tuple[object, ...]:
+    """A knob's values; a range becomes a grid with its default in front."""
+    if knob.low is None or knob.high is None:
+        return knob.values
+    low, high = float(knob.low), float(knob.high)
+    shares = [place / (_GRID - 1) for place in range(_GRID)]
+    grid = [low * (high / low) ** share if knob.log else low + (high - low) * share for share in shares]
+    rounded: list[object] = [round(value) if knob.integer else float(f"{value:.6g}") for value in grid]
+    return tuple(dict.fromkeys([knob.default, *rounded]))
+
+
+def _kind(name: str, values: Sequence[object]) -> Kind:
+    last = name.rpartition(".")[2].partition("~")[0]
+    if last in _OFFLINE:
+        return "offline"
+    if last == "strategy" or ".strategy." in name:
+        return "strategy"
+    if last in {"calibrate", "layout", "temperature", "top_p", "max_tokens", "stop"}:
+        return "decoding"
+    if last in {"instruction", "demos"}:
+        return cast("Kind", last)
+    if all(hasattr(value, "complete") for value in values):
+        return "model"
+    return "retrieval" if last in {"k", "mode", "where", "rerank"} else "other"
+
+
+def _of_demos(parts: Parts, name: str) -> bool:
+    """Whether a knob is the number of a step's nearest examples, which is searched with their selector."""
+    step = next((step for step in parts.steps if name == f"{step.name}.demos.k"), None)
+    return step is not None and step.demos.selector is None
+
+
+def _scores(step: Step[..., Any], models: Sequence[Model]) -> bool:
+    """Whether some model of the step scores options, so that calibration means something."""
+    own: object = step.model
+    given = [*(own.values if isinstance(own, Knob) else (own,)), *models]
+    return any("score" in getattr(model, "capabilities", ()) for model in given)
+
+
+def _label(value: object) -> object:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    return str(getattr(value, "name", None) or repr(value))
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a line of a table
+
+
+__all__ = ["Tuning", "tuning_of"]

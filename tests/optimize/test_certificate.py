@@ -1,0 +1,68 @@
+"""A verdict is right as often as it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import synthon as sy
+from synthon.optimize.certificate import certificate, without_luck
+from synthon.optimize.certifying import certify
+from tests.optimize.programs import System, right, rows
+
+
+def outcomes(n: int, gain: float, discordant: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of two programs: so many cases differ, and so much more often for the first."""
+    generator = np.random.default_rng(seed)
+    kind = generator.choice(4, n, p=[(discordant + gain) / 2, (discordant - gain) / 2, 0.5, 0.5 - discordant])
+    return np.isin(kind, (0, 2)).astype(float), np.isin(kind, (1, 2)).astype(float)
+
+
+def test_no_gain_is_rarely_called_one_and_a_planted_one_is_mostly_found() -> None:
+    null = [certificate(*outcomes(600, 0.0, 0.2, seed)).verdict for seed in range(200)]
+    assert null.count("better") <= 13
+    planted = [certificate(*outcomes(600, 0.06, 0.2, seed)).verdict for seed in range(200)]
+    assert planted.count("better") >= 160
+    worse = [certificate(*outcomes(600, -0.06, 0.2, seed)).verdict for seed in range(50)]
+    assert worse.count("worse") >= 35
+    assert "better" not in worse
+
+
+def test_the_smallest_gain_that_is_likely_found_is_said() -> None:
+    found = certificate(*outcomes(600, 0.0, 0.2, 0))
+    assert 0.04 < found.detectable < 0.06
+    few = certificate([1.0, 0.5, 0.0], [0.0, 0.25, 0.0])
+    assert few.verdict == "no real gain"
+    assert few.detectable > 0.3
+
+
+def test_each_further_look_at_the_same_rows_is_judged_more_strictly() -> None:
+    once, often = (certificate(*outcomes(600, 0.05, 0.2, 4), looks=looks) for looks in (1, 20))
+    assert once.verdict == "better"
+    assert often.verdict == "no real gain"
+    assert often.p == pytest.approx(20 * once.p)
+    assert often.gain.high - often.gain.low > once.gain.high - once.gain.low
+    assert "over 20 looks" in str(often)
+
+
+def test_the_luck_of_the_pick_is_taken_off() -> None:
+    generator = np.random.default_rng(0)
+    table = (generator.random((40, 60)) < 0.5).astype(float)  # forty programs, none better than a coin
+    assert table.mean(axis=1).max() > 0.6
+    assert without_luck(table) < 0.56
+    assert without_luck(table[:1]) == table[0].mean()
+
+
+async def test_looks_are_counted_in_the_journal_and_shared_rows_are_told() -> None:
+    system, journal, test = System(), sy.MemoryJournal(), rows(50)
+    other = [system.program.using({"label.model": model}) for model in (system.small.model(1), system.large.model(30))]
+    known = {"training": rows(20), "validation": rows(20, 500)}
+    looks = []
+    for program in (other[0], other[1], other[1]):
+        found = await certify(program, test, against=system.program, metric=right, journal=journal, known=known)
+        looks.append(found.looks)
+        (warning,) = found.warnings
+        assert "20 of 50 test rows are training rows too" in warning
+    assert looks == [1, 2, 2]
+    with pytest.raises(sy.UserError, match="no test rows"):
+        await certify(other[0], [], against=system.program, metric=right)

@@ -1,0 +1,147 @@
+"""A search keeps its budget, takes one way, and gives programs that work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+import synthon as sy
+from synthon.optimize import Limits, Optimization
+from tests.optimize.programs import System, right, rows
+
+TRAIN, VALIDATION, TEST = rows(40), rows(60, 1000), rows(200, 2000)
+
+
+async def searched(
+    system: System, calls: int = 300, *, workers: int = 8, journal: sy.Journal | None = None, **more: object
+) -> Optimization[[str], str]:
+    return await sy.optimize(
+        system.program, TRAIN, VALIDATION, metric=right, budget=sy.Budget(calls=calls), workers=workers, seed=1,
+        journal=journal or sy.MemoryJournal(), embedder="wordllama-256", **more,  # type: ignore[arg-type] # tests name what they pass
+    )  # fmt: skip
+
+
+def artifact(run: Optimization[[str], str], path: Path) -> bytes:
+    run.best().save(path)
+    return path.read_bytes() + json.dumps(run.summary(), sort_keys=True).encode()
+
+
+async def test_the_best_program_scores_higher_than_the_one_it_was_made_from_on_rows_nobody_saw() -> None:
+    system = System()
+    run = await searched(system, 600)
+    best = run.best()
+    judged = await asyncio.to_thread(best.certify, TEST)
+    assert judged.certificate is not None
+    assert judged.certificate.verdict == "better"
+    assert judged.certificate.gain.low > 0.1
+    assert judged.certificate.warnings == ()
+    assert "label.model=large" in best.changes or "label.demos" in best.changes
+    assert await judged("aaa") in {"yes", "no"}
+    assert str(best.certificate) == "None"
+    assert "better: +" in str(judged)
+
+
+@pytest.mark.parametrize("calls", [40, 137, 400])
+@pytest.mark.parametrize("workers", [1, 16])
+async def test_a_budget_is_never_passed(calls: int, workers: int) -> None:
+    system = System()
+    run = await searched(system, calls, workers=workers)
+    assert system.calls <= calls
+    assert run.budget.spent.calls <= calls
+
+
+async def test_one_worker_or_sixteen_take_the_same_way(tmp_path: Path) -> None:
+    found = [artifact(await searched(System(), workers=workers), tmp_path / "x.json") for workers in (1, 16)]
+    assert found[0] == found[1]
+
+
+async def test_a_warm_journal_changes_nothing_and_asks_nobody(tmp_path: Path) -> None:
+    journal, cold, warm = sy.MemoryJournal(), System(), System()
+    first = artifact(await searched(cold, journal=journal), tmp_path / "x.json")
+    again = await searched(warm, journal=journal)
+    assert artifact(again, tmp_path / "x.json") == first
+    assert cold.calls > 100
+    assert warm.calls == 0
+    assert again.budget.billed_usd == 0
+
+
+async def test_what_stands_before_a_changed_step_is_not_asked_again_and_still_priced() -> None:
+    system = System()
+    run = await searched(system)
+    tidied = [request for request in system.small.asked if "Repeat" in request.messages[0].text]
+    assert len(tidied) == len({request.messages for request in tidied})
+    for one in run.front:
+        assert one.cost.n == one.quality.n
+    point = max(run.history.rows, key=lambda each: len(run.history.rows[each]))
+    assert all(row.calls == 2 for row in run.evidence[point].values())
+
+
+async def test_a_program_is_saved_as_json_and_loaded_into_its_own(tmp_path: Path) -> None:
+    system = System()
+    run = await searched(system)
+    best = run.best()
+    best.save(tmp_path / "answer.json")
+    loaded = system.program.using(tmp_path / "answer.json")
+    assert [await loaded(case.inputs["text"]) for case in TEST[:20]] == [  # type: ignore[arg-type] # a text
+        await best(case.inputs["text"]) for case in TEST[:20]  # type: ignore[arg-type] # same
+    ]  # fmt: skip
+    assert best.diff(loaded) == "nothing"
+    assert best.diff(system.program) != "nothing"
+
+
+async def test_limits_keep_dear_programs_out() -> None:
+    system = System()
+    free = await searched(system, 600)
+    dearest = max(one.cost.value for one in free.front)
+    cheap = await searched(System(), 600, within=Limits(usd=dearest / 10))
+    assert cheap.best().cost.value <= dearest / 10
+    with pytest.raises(sy.UserError, match="No program measured keeps"):
+        free.best(within=Limits(usd=0.0))
+
+
+async def test_the_dial_runs_the_point_that_a_call_asks_for() -> None:
+    system = System()
+    dial = (await searched(system, 600)).front.dial()
+    best, cheapest = dial.at(), min(dial.front, key=lambda one: one.cost.value)
+    assert dial.at(cost_usd=cheapest.cost.value) is cheapest
+    assert dial.at(quality=cheapest.quality.value) is cheapest
+    assert best.quality.value == max(one.quality.value for one in dial.front)
+    assert await dial("bab", quality=best.quality.value) == await best("bab")
+    with pytest.raises(sy.UserError, match=r"No point of 'answer' keeps quality=1\.5"):
+        await dial("bab", quality=1.5)
+
+
+async def test_a_program_with_nothing_to_search_is_refused() -> None:
+    @sy.step(model=System().small.model(1))
+    async def plain(text: str) -> str:
+        """Say."""
+        ...
+
+    with pytest.raises(sy.UserError, match="has nothing to search"):
+        await sy.optimize(plain, [], VALIDATION, metric=right, budget=sy.Budget(calls=9), journal=sy.MemoryJournal())
+
+
+async def test_models_with_and_without_a_price_cannot_be_compared() -> None:
+    system = System()
+    unpriced = sy.Journaled(sy.FunctionModel(system.large, name="unpriced"))
+    with pytest.raises(sy.UserError, match="has no price, while others have one"):
+        await searched(system, 2000, models=[unpriced])
+
+
+async def test_a_budget_that_does_not_pay_for_the_program_as_it_is_says_so() -> None:
+    with pytest.raises(sy.BudgetExceeded, match="Raise the limit"):
+        await searched(System(), 3)
+
+
+async def test_no_validation_rows_are_refused() -> None:
+    system = System()
+    with pytest.raises(sy.UserError, match="no validation rows"):
+        await sy.optimize(system.program, TRAIN, [], metric=right, budget=sy.Budget(calls=9))
+
+
+async def test_an_unknown_method_is_refused_with_those_there_are() -> None:
+    with pytest.raises(sy.UserError, match=r"no method 'magic'.*racing"):
+        await searched(System(), method="magic")
