@@ -14,7 +14,7 @@ from synthon.core import Defaults, Journal, Watch
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from synthon.evals import Case, Cases, Evaluation, cases, evaluate
+    from synthon.evals import Case, Cases, Evaluation, cases, evaluate, metrics
     from synthon.guards import Fail, Pass, guard, guarded, guarded_sync
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
     from synthon.models.anthropic_model import anthropic
@@ -196,6 +196,7 @@ __all__ = [
     "local",
     "map_reduce",
     "mcp_tools",
+    "metrics",
     "monty",
     "multi_hop",
     "nearest",
@@ -278,6 +279,7 @@ _LATER = {
     "local": "models",
     "map_reduce": "strategies",
     "mcp_tools": "tools",
+    "metrics": "evals",
     "monty": "tools",
     "multi_hop": "strategies",
     "nearest": "retrieval",

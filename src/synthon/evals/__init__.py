@@ -1,6 +1,6 @@
 """Measure: metrics, judges, intervals, paired comparison."""
 
-from synthon.evals import statistics
+from synthon.evals import metrics, statistics
 from synthon.evals.cases import Case, Cases, cases
 from synthon.evals.evaluating import evaluate
 from synthon.evals.evaluation import Comparison, Evaluation, Measured
@@ -18,5 +18,6 @@ __all__ = [
     "Metric",
     "cases",
     "evaluate",
+    "metrics",
     "statistics",
 ]

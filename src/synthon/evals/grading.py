@@ -6,6 +6,7 @@ import inspect
 import math
 import numbers
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from synthon.core.errors import BudgetExceeded, JournalError, UserError
@@ -24,6 +25,8 @@ Graded: TypeAlias = dict[str, tuple[float, str]]
 
 def called(metric: AnyMetric) -> str:
     """The name of a metric in tables."""
+    while isinstance(metric, partial):
+        metric = metric.func
     return str(getattr(metric, "name", None) or getattr(metric, "__name__", None) or type(metric).__name__)
 
 

@@ -1,0 +1,99 @@
+"""Code and function calls in the one shape that all their spellings share."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+Shape: TypeAlias = "str | Counter[str]"
+
+
+class TreeError(ValueError):
+    """A text is no Python, or a value no call."""
+
+
+def shape_of(value: object) -> Shape:
+    """Calls as a multiset, for their order does not count; any other code as its tree.
+
+    Args:
+        value: Python text, a call with `name` and `arguments` (a mapping, or JSON text), or a sequence of calls.
+
+    Raises:
+        TreeError: it is neither.
+    """
+    if isinstance(value, str):
+        return _parsed(value)
+    inner = getattr(value, "calls", value)
+    if isinstance(inner, Sequence):
+        shapes = [shape_of(each) for each in inner]
+        if not all(isinstance(shape, Counter) for shape in shapes):
+            raise TreeError(f"{value!r:.200} holds something that is no call.")
+        return sum(map(Counter, shapes), Counter())
+    return Counter([_call(inner)])
+
+
+def _parsed(text: str) -> Shape:
+    try:
+        tree = ast.parse(text.strip())
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise TreeError(f"The code is no Python: {type(error).__name__}: {error}.") from error
+    calls: list[ast.expr] = []
+    for node in tree.body:
+        value = node.value if isinstance(node, ast.Expr) else None
+        calls += value.elts if isinstance(value, ast.List | ast.Tuple) else [value] if value is not None else []
+        if value is None or not all(isinstance(call, ast.Call) for call in calls):
+            return ast.dump(_bare(tree))
+    return Counter(_written(call) for call in calls if isinstance(call, ast.Call))
+
+
+def _written(call: ast.Call) -> str:
+    values = [_value(argument) for argument in call.args]
+    named = sorted(f"{keyword.arg or '**'}={_value(keyword.value)}" for keyword in call.keywords)
+    return f"{ast.unparse(call.func)}({', '.join([*values, *named])})"
+
+
+def _value(node: ast.expr) -> str:
+    try:
+        return _plain(ast.literal_eval(node))
+    except (ValueError, TypeError, RecursionError):
+        return ast.unparse(node)
+
+
+def _call(value: Any) -> str:
+    """A call that was made as an object, in the words of one that was written."""
+    is_mapping = isinstance(value, Mapping)
+    name = value.get("name") if is_mapping else getattr(value, "name", None)
+    arguments = value.get("arguments") if is_mapping else getattr(value, "arguments", None)
+    try:
+        arguments = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments or {}
+        return f"{name}({', '.join(sorted(f'{key}={_plain(each)}' for key, each in arguments.items()))})"
+    except (ValueError, AttributeError) as error:
+        raise TreeError(f"{value!r:.200} is no call: it needs a name and arguments.") from error
+
+
+def _plain(value: object) -> str:
+    """A literal; numbers that are equal and lists and tuples that are equal look the same."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(sorted(f'{_plain(key)}: {_plain(each)}' for key, each in value.items()))}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_plain, value))}]"
+    if isinstance(value, float) and value.is_integer():
+        return repr(int(value))
+    return repr(value)
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return tree
