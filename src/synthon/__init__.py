@@ -14,7 +14,7 @@ from synthon.core import Defaults, Journal, Watch
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from synthon.evals import Case, Cases, Evaluation, cases, evaluate, metrics
+    from synthon.evals import Case, Cases, Evaluation, cases, cases_from_runs, evaluate, metrics
     from synthon.guards import Fail, Pass, guard, guarded, guarded_sync
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
     from synthon.models.anthropic_model import anthropic
@@ -175,6 +175,7 @@ __all__ = [
     "cascade",
     "cases",
     "certify",
+    "cases_from_runs",
     "chain_of_thought",
     "choice",
     "current",
@@ -266,6 +267,8 @@ _LATER = {
     "optimize": "optimize",
     "cases": "evals",
     "cascade": "models",
+    "cases": "evals",
+    "cases_from_runs": "evals",
     "chain_of_thought": "strategies",
     "debate": "strategies",
     "default_journal": "journal",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import synthon as sy
@@ -49,3 +55,93 @@ def test_parts_are_disjoint_and_the_same_for_a_seed() -> None:
 def test_more_parts_than_there_are_cases_are_refused() -> None:
     with pytest.raises(sy.UserError, match=r"1 cases cannot be split into 1 \+ 1"):
         sy.Cases([sy.Case({}, 1)]).split(1, 1)
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries({"question": st.text(), "answer": st.text(), "topic": st.text()}), min_size=1, max_size=5
+)
+
+
+@given(ROWS, st.sampled_from(["jsonl", "csv"]))
+def test_any_texts_are_read_as_they_were_written(rows: list[dict[str, str]], kind: str) -> None:
+    rows = [{key: clean(value, kind) for key, value in row.items()} for row in rows]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"x.{kind}"
+        write(path, rows)
+        found = sy.cases(path, str, inputs=["question"], expected="answer")
+    assert [(case.inputs["question"], case.expected, case.metadata["topic"]) for case in found] == [
+        (row["question"], row["answer"], row["topic"]) for row in rows
+    ]
+
+
+def clean(text: str, kind: str) -> str:
+    """What the format can hold: CSV has no NUL, none has lone surrogates."""
+    text = text.encode("utf-8", "replace").decode()
+    return text.replace("\0", "") if kind == "csv" else text
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    names = list(rows[0])
+    if path.suffix == ".jsonl":
+        path.write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8", newline=""
+        )
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, names, quoting=csv.QUOTE_ALL)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def test_parquet_keeps_its_types(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT 'How?' AS q, [1, 2] AS ns, {{'text': 'so'}} AS expected) TO '{path}'")
+    (case,) = sy.cases(path, Answer)
+    assert (case.inputs, case.expected) == ({"q": "How?", "ns": [1, 2]}, Answer(text="so"))
+    path.write_text('{"q": "b", "expected": {"text": 1}}')
+    with pytest.raises(sy.UserError, match=r"Row 1 of .*, column 'expected'"):
+        sy.cases(path.rename(tmp_path / "x.jsonl"), Answer)
+
+
+def test_inputs_get_types_of_their_own(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.csv", 'passages,n,expected\n"[""a"", ""b""]",3,yes\n')
+    (case,) = sy.cases(path, inputs={"passages": list[str], "n": int})
+    assert (case.inputs, case.expected) == ({"passages": ["a", "b"], "n": 3}, "yes")
+
+
+def test_flat_rows_are_inputs_but_for_the_answer_metadata_and_id(tmp_path: Path) -> None:
+    row = '{"a": 1, "b": [2], "expected": 3, "metadata": {"x": "y"}, "id": "first"}\n'
+    (case,) = sy.cases(written(tmp_path / "x.jsonl", row))
+    assert case == sy.Case({"a": 1, "b": [2]}, 3, {"x": "y"}, "first")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("x.txt", "a", r"has the ending '\.txt'\. Pass a \.jsonl, \.csv or \.parquet"),
+        ("x.jsonl", "", "holds no row"),
+        ("x.jsonl", '{"expected": 1}\n{broken\n', "Line 2 of .* is no JSON"),
+        ("x.jsonl", "[1]\n", r"Line 1 of .* is \[1\], no object"),
+        ("x.jsonl", '{"a": 1}', "Row 1 of .*, column 'expected': it is not there; it has 'a'"),
+        ("x.jsonl", '{"a": 1, "expected": 1, "metadata": 3}', "column 'metadata': it is 3, no object"),
+        ("x.csv", "a,expected\n1,2\n1,2,3\n", "Line 3 of .* has 3 cells, its header 2"),
+        ("x.csv", "a,a\n1,2\n", "not all different"),
+        ("x.csv", 'a,expected\n"1,2\n', "cannot be read: Error"),
+        ("x.parquet", "no parquet", "cannot be read: .*Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where_and_why(tmp_path: Path, name: str, text: str, problem: str) -> None:
+    with pytest.raises(sy.UserError, match=problem):
+        sy.cases(written(tmp_path / name, text))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(sy.UserError, match=r"x\.csv' is no file"):
+        sy.cases(tmp_path / "x.csv")
+
+
+def test_the_same_case_has_the_same_id_wherever_it_is_made() -> None:
+    assert sy.Case({"a": 1}, "x").id == sy.Case({"a": 1}, "x", {"m": 1}).id != sy.Case({"a": 2}, "x").id
+    assert repr(sy.Cases([sy.Case({"a": 1}, "x")])) == "Cases(1: a)"
+    assert sy.Cases([sy.Case({}, n, id=str(n)) for n in range(5)])[1:3][0].expected == 1

@@ -12,7 +12,7 @@ from synthon.evals.cases import Case, Cases
 from synthon.evals.evaluation import Evaluation, Measured
 from synthon.evals.grading import AnyMetric, Graded, Metric, called, graded
 from synthon.evals.pricing import Bill, Tee
-from synthon.journal import MemoryJournal
+from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
@@ -40,7 +40,7 @@ async def evaluate(
     """What a program scores on cases and what it would cost; each case is a run of its own.
 
     A case that fails scores 0.0 and keeps its error. Latencies are as measured under `workers` at once, and a hit
-    counts the time that its call took.
+    counts the time that its call took. Scores are written to the journal, beside the spans of their cases.
 
     Args:
         program: called with each case's inputs by name.
@@ -83,8 +83,10 @@ async def evaluate(
                 every, [(rows[place], outputs[place]) for place in done], workers=workers, run_id=f"{batch}/metrics"
             )
             marks = dict(zip(done, graded_rows, strict=True))
+            bills = [tee.bill(run) for run in runs]
+            _keep(journal, marks, bills)
             found = [
-                _measured(output, marks.get(place), tuple(every), tee.bill(runs[place]), runs[place])
+                _measured(output, marks.get(place), tuple(every), bills[place], runs[place])
                 for place, output in enumerate(outputs)
             ]
     finally:
@@ -98,6 +100,16 @@ def _refuse_unfair(outputs: Sequence[object], budgets: Sequence[Budget]) -> None
     for output in outputs:
         if isinstance(output, Failed) and isinstance(output.error, BudgetExceeded) and output.error.limit in limits:
             raise output.error
+
+
+def _keep(journal: Journal, marks: Mapping[int, Graded], bills: Sequence[Bill]) -> None:
+    """Write the scores beside the spans they are about, where the journal is one of ours."""
+    while isinstance(journal, Tee):
+        journal = journal.journal
+    if isinstance(journal, SQLiteJournal | MemoryJournal):
+        for place, graded_row in marks.items():
+            for name, (score, feedback) in graded_row.items():
+                journal.write(ScoreRecord(bills[place].root, name, score, "metric", feedback))
 
 
 def _measured(output: object, marks: Graded | None, names: Sequence[str], bill: Bill, run: str) -> Measured:

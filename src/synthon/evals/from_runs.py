@@ -1,0 +1,90 @@
+"""Cases from what a program was asked before, as its journal has it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+
+from synthon.core.errors import UserError
+from synthon.core.identity import adapter
+from synthon.core.running import name_of
+from synthon.core.settings import Knob
+from synthon.evals.cases import Case, Cases
+from synthon.journal import RunSummary, export, runs
+
+if TYPE_CHECKING:
+    import os
+
+OutputT = TypeVar("OutputT")
+_MOST = 100_000  # runs that are looked through
+
+
+def cases_from_runs(
+    path: str | os.PathLike[str],
+    program: Callable[..., Awaitable[OutputT]],
+    *,
+    where: Callable[[RunSummary], bool] | None = None,
+    scored: str | None = None,
+    at_least: float = 1.0,
+) -> Cases[OutputT]:
+    """The runs of a program that ended well: what it was given, and what it answered as the expected value.
+
+    The newest first, the same inputs once. `metadata` has the run's id.
+
+    Args:
+        path: the journal's file.
+        program: found by its name; its annotations say what arguments and result are.
+        where: which runs, by what is known of them.
+        scored: only runs with a score of this name (a metric's, as `evaluate` and people write them) that is
+        at_least: this.
+
+    Raises:
+        JournalError: there is no journal.
+        UserError: no run fits, or its arguments fit the program no more.
+    """
+    name = name_of(program)
+    found: dict[str, Case[OutputT]] = {}
+    for run in runs(path, _MOST):
+        if run.program != name or run.status != "done" or (where is not None and not where(run)):
+            continue
+        lines = [json.loads(line) for line in export(path, run.id)]
+        if all(line["run"] != run.id for line in lines[1:]):
+            continue  # a batch: its rows are runs of their own
+        if scored is None or _worst(lines, run.id, scored) >= at_least:
+            case = _case(program, run.id, lines[0])
+            found.setdefault(json.dumps(lines[0]["arguments"], sort_keys=True), case)
+    if not found:
+        kind = f"well scored ({scored} >= {at_least:g}) run" if scored else "run that ended well"
+        raise UserError(
+            f"The journal {str(path)!r} holds no {kind} of {name!r}. Run or evaluate the program with it first."
+        )
+    return Cases(found.values())
+
+
+def _worst(lines: list[dict[str, Any]], run: str, scored: str) -> float:
+    """The least score of that name that the run's own spans have."""
+    spans = [line for line in lines[1:] if line["run"] == run]
+    return min((each["value"] for span in spans for each in span["scores"] if each["name"] == scored), default=-1e300)
+
+
+def _case(program: Callable[..., Awaitable[OutputT]], run: str, shown: Mapping[str, Any]) -> Case[OutputT]:
+    fn: Any = getattr(program, "fn", program)
+    hints = get_type_hints(fn)
+    kept = dict(shown["arguments"] or {})
+    try:
+        shape = inspect.signature(fn)
+        knobs = {name for name, parameter in shape.parameters.items() if isinstance(parameter.default, Knob)}
+        given = shape.bind(*kept.pop("args", ()), **kept).arguments
+        inputs = {name: _typed(hints.get(name), value) for name, value in given.items() if name not in knobs}
+        expected = cast("OutputT", _typed(hints.get("return"), shown["result"]))
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        msg = f"Run {run!r} does not fit {name_of(program)!r} any more: {reason}. Leave it out by where=."
+        raise UserError(msg) from error
+    return Case(inputs, expected, {"run": run})
+
+
+def _typed(hint: object, value: object) -> object:
+    return value if hint is None else adapter(hint).validate_python(value, by_alias=True, by_name=True)

@@ -1,0 +1,105 @@
+"""Rows that two sets of cases share, so that a score on one says nothing about the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+
+from synthon.core.identity import to_json
+from synthon.evals.cases import Case
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PRIME = (1 << 31) - 1
+_BANDS, _ROWS = 42, 3  # finds a pair of similarity 0.7 with probability 1 - 2e-8, one of 0.3 with 0.7
+_LETTERS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Pairs of places in the two sets: those with the same inputs, and those nearly so with their similarity."""
+
+    exact: Sequence[tuple[int, int]]
+    near: Sequence[tuple[int, int, float]]
+
+    def __bool__(self) -> bool:
+        return bool(self.exact or self.near)
+
+    def __str__(self) -> str:
+        if not self:
+            return "no case in common"
+        return f"{len(self.exact)} pairs of cases with the same inputs, {len(self.near)} with nearly the same"
+
+
+def overlap(one: Iterable[Case[Any]], other: Iterable[Case[Any]], *, near: float = 0.7) -> Overlap:
+    """Cases whose inputs the two sets share, but for case and white space, or nearly share.
+
+    Args:
+        one: a set of cases, and
+        other: another.
+        near: the least similarity: shared runs of five letters as a share of all (Jaccard). Pairs are found by MinHash
+            (Broder 1997) and then counted exactly.
+    """
+    firsts, seconds = ([_text(case.inputs) for case in cases] for cases in (one, other))
+    exact = _equal(firsts, seconds)
+    left, right = ([_shingles(text) for text in texts] for texts in (firsts, seconds))
+    found = []
+    for pair in sorted(_candidates(left, right) - set(exact)):
+        a, b = left[pair[0]], right[pair[1]]
+        similarity = len(a & b) / len(a | b)
+        if similarity >= near:
+            found.append((*pair, similarity))
+    return Overlap(exact, found)
+
+
+def _text(inputs: Mapping[str, object]) -> str:
+    """Inputs as they are compared: the texts of the arguments in the order of their names."""
+    values = [inputs[name] for name in sorted(inputs)]
+    joined = "\n".join(value if isinstance(value, str) else to_json(value) for value in values)
+    return " ".join(joined.split()).casefold()
+
+
+def _equal(firsts: Sequence[str], seconds: Sequence[str]) -> list[tuple[int, int]]:
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(seconds):
+        places.setdefault(text, []).append(place)
+    return [(place, second) for place, text in enumerate(firsts) for second in places.get(text, ())]
+
+
+def _shingles(text: str) -> frozenset[int]:
+    plain = re.sub(r"\W+", " ", text).strip()
+    runs = {plain[start : start + _LETTERS] for start in range(max(1, len(plain) - _LETTERS + 1))}
+    return frozenset(crc32(run.encode("utf-8", "backslashreplace")) % _PRIME for run in runs)
+
+
+def _candidates(left: Sequence[frozenset[int]], right: Sequence[frozenset[int]]) -> set[tuple[int, int]]:
+    """Pairs whose signatures agree in a band."""
+    found: set[tuple[int, int]] = set()
+    bands = [_bands(shingles) for shingles in (left, right)]
+    for band in range(_BANDS):
+        sides = []
+        for keys in bands:
+            places: dict[bytes, list[int]] = {}
+            for place, row in enumerate(keys):
+                places.setdefault(row[band].tobytes(), []).append(place)
+            sides.append(places)
+        for key in sides[0].keys() & sides[1].keys():
+            found.update(product(sides[0][key], sides[1][key]))
+    return found
+
+
+def _bands(sets: Sequence[frozenset[int]]) -> NDArray[np.uint64]:
+    """Signatures, shape (sets, bands, rows of a band)."""
+    generator = np.random.default_rng(0)
+    factors, terms = generator.integers(1, _PRIME, (2, _BANDS * _ROWS, 1), dtype=np.uint64)
+    least = [
+        ((factors * np.fromiter(shingles, np.uint64) + terms) % np.uint64(_PRIME)).min(axis=1) for shingles in sets
+    ]
+    return np.array(least, np.uint64).reshape(-1, _BANDS, _ROWS)

@@ -1,0 +1,83 @@
+"""Cases from a journal's runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import synthon as sy
+
+
+class Topic(BaseModel):
+    name: str
+
+
+class Reply(BaseModel):
+    text: str
+
+
+@sy.program
+async def reply(topic: Topic, tone: str = "kind", *, k: int = sy.knob(2, 4)) -> Reply:
+    if topic.name == "boom":
+        raise sy.ProviderError("out of order")
+    return Reply(text=f"{tone} words on {topic.name}")
+
+
+@sy.program
+async def other(topic: Topic) -> str:
+    return topic.name
+
+
+def is_short(case: sy.Case[None], output: Reply) -> tuple[float, str]:
+    return float(len(output.text) < 20), "be brief"
+
+
+async def _fill(path: Path) -> None:
+    with sy.SQLiteJournal(path) as journal:
+        for name in ("cats", "dogs", "cats"):
+            await sy.run(reply, Topic(name=name), journal=journal)
+        await sy.run(other, Topic(name="cats"), journal=journal)
+        with pytest.raises(sy.ProviderError, match="out of order"):
+            await sy.run(reply, Topic(name="boom"), journal=journal)
+        cases = [sy.Case({"topic": Topic(name=name)}, None) for name in ("elephants", "fish")]
+        await sy.evaluate(reply, cases, is_short, journal=journal)
+
+
+async def test_runs_that_ended_well_become_cases_each_once(tmp_path: Path) -> None:
+    await _fill(tmp_path / "j.db")
+    found = sy.cases_from_runs(tmp_path / "j.db", reply)
+    assert {case.expected.text for case in found} == {
+        f"kind words on {name}" for name in ("cats", "dogs", "elephants", "fish")
+    }
+    assert all(set(case.inputs) == {"topic"} and isinstance(case.inputs["topic"], Topic) for case in found)
+    assert all(isinstance(case.metadata["run"], str) for case in found)
+    again = await sy.evaluate(reply, found, sy.metrics.exact_match, journal=sy.MemoryJournal())
+    assert again.mean.value == 1.0
+
+
+async def test_only_the_well_scored_or_the_wanted_are_taken(tmp_path: Path) -> None:
+    await _fill(tmp_path / "j.db")
+    (best,) = sy.cases_from_runs(tmp_path / "j.db", reply, scored="is_short")
+    assert best.expected.text == "kind words on fish"
+    assert len(sy.cases_from_runs(tmp_path / "j.db", reply, where=lambda run: "/" not in run.id)) == 2
+    with pytest.raises(sy.UserError, match=r"holds no well scored \(grace >= 1\) run of 'reply'"):
+        sy.cases_from_runs(tmp_path / "j.db", reply, scored="grace")
+
+
+async def test_a_run_that_fits_the_program_no_more_is_named(tmp_path: Path) -> None:
+    @sy.program
+    async def gone(topic: Topic) -> str:
+        return topic.name
+
+    now = gone
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(now, Topic(name="x"), journal=journal, run_id="r1")
+
+    @sy.program  # type: ignore[no-redef] # the program changes
+    async def gone(topic: int) -> str:
+        return str(topic)
+
+    with pytest.raises(sy.UserError, match="Run 'r1' does not fit 'gone' any more"):
+        sy.cases_from_runs(tmp_path / "j.db", gone)

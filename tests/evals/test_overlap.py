@@ -1,0 +1,53 @@
+"""Cases that two sets share."""
+
+from __future__ import annotations
+
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import synthon as sy
+from synthon.evals import overlap
+from synthon.evals.overlap import _shingles, _text
+
+
+def asked(*texts: str) -> sy.Cases[None]:
+    return sy.Cases(sy.Case({"text": text}, None) for text in texts)
+
+
+LONG = "I would like to know where the new card is that I ordered two weeks ago"
+
+
+def test_equal_inputs_are_found_whatever_their_case_and_space() -> None:
+    found = overlap(asked("Where is my card?", "other"), asked("x", "where  is my CARD?"))
+    assert (found.exact, found.near) == ([(0, 1)], [])
+    assert str(found) == "1 pairs of cases with the same inputs, 0 with nearly the same"
+
+
+def test_nearly_equal_inputs_are_found_with_their_similarity() -> None:
+    found = overlap(asked("something else altogether", LONG), asked(LONG.replace("two", "three"), "no card"))
+    assert [pair[:2] for pair in found.near] == [(1, 0)]
+    assert 0.7 < found.near[0][2] < 1
+    assert found
+
+
+def test_sets_without_a_common_case_share_nothing() -> None:
+    found = overlap(asked("Where is my card?", ""), asked("How do I get a refund?", "!"), near=0.5)
+    assert not found.exact
+    assert str(overlap(asked(LONG), asked("no"))) == "no case in common"
+
+
+TEXTS = st.lists(st.text(string.ascii_lowercase[:3] + " ", max_size=25), max_size=6)
+
+
+@given(TEXTS, TEXTS)
+def test_pairs_over_the_bound_are_what_comparing_all_finds(one: list[str], other: list[str]) -> None:
+    first, second = asked(*one), asked(*other)
+    every = {}
+    for a, left in enumerate(first):
+        for b, right in enumerate(second):
+            x, y = _shingles(_text(left.inputs)), _shingles(_text(right.inputs))
+            if _text(left.inputs) != _text(right.inputs) and len(x & y) / len(x | y) >= 0.8:
+                every[a, b] = len(x & y) / len(x | y)
+    assert {(a, b): similarity for a, b, similarity in overlap(first, second, near=0.8).near} == every
