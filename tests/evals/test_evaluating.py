@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal, cast
+
 import pytest
 
 import synthon as sy
+from synthon.evals import Measured
+from synthon.journal import tree
 
 
 def answer(request: sy.Request) -> sy.Completion:
@@ -85,3 +90,148 @@ async def test_a_metric_that_raises_is_named_with_its_case() -> None:
     asked, _ = model()
     with pytest.raises(sy.UserError, match=f"The metric 'broken' failed on case '{CASES[0].id}'"):
         await sy.evaluate(opinion.using(model=asked), CASES[:2], broken, journal=sy.MemoryJournal())
+
+
+async def test_a_budget_that_the_program_hides_still_leaves_no_score() -> None:
+    @sy.program
+    async def careless(text: str) -> str:
+        try:
+            return await judge_it(text)
+        except sy.BudgetExceeded:
+            return "yes"
+
+    asked, _ = model()
+    with pytest.raises(sy.BudgetExceeded, match="went on without"):
+        await sy.evaluate(
+            careless.using(model=asked), CASES[:2], exact, journal=sy.MemoryJournal(), budget=sy.Budget(calls=1)
+        )
+
+
+async def test_a_budget_of_the_programs_own_is_its_failure() -> None:
+    asked, _ = model()
+    limited = opinion.using(model=sy.Budgeted(asked, sy.Budget(calls=1)))
+    found = await sy.evaluate(
+        limited, CASES[:2], exact, journal=sy.MemoryJournal(), workers=1, budget=sy.Budget(calls=9)
+    )
+    assert [row.error[:14] for row in found.rows] == ["", "BudgetExceeded"]
+
+
+async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> None:
+    asked, seen = model()
+    program = opinion.using(model=asked)
+    with pytest.raises(sy.UserError, match="was given no case"):
+        await sy.evaluate(program, [], exact)
+    with pytest.raises(sy.UserError, match="policy='off', which keeps no spans"):
+        await sy.evaluate(program, CASES, exact, policy="off")
+    with pytest.raises(sy.UserError, match=r"gives words, and opinion\(text: .* cannot be called with that"):
+        await sy.evaluate(program, [sy.Case({"words": "x"}, "yes")], exact)
+    assert not seen
+
+
+@pytest.mark.parametrize("policy", ["cache", "fresh"])
+async def test_results_do_not_depend_on_workers_and_a_named_run_resumes(policy: sy.Policy) -> None:
+    asked, seen = model()
+    program, many = opinion.using(model=asked), [sy.Case({"text": f"good {n}"}, "yes") for n in range(12)]
+    journal = sy.MemoryJournal()
+    one = await sy.evaluate(program, many, exact, workers=1, journal=journal, policy=policy, run_id="r")
+    again = await sy.evaluate(program, many, exact, workers=12, journal=journal, policy=policy, run_id="r")
+    assert len(seen) == 12
+    assert [(row.score, row.cost_usd, row.calls, row.run) for row in one.rows] == [
+        (row.score, row.cost_usd, row.calls, row.run) for row in again.rows
+    ]
+    assert one.rows[3].run == "r/cases/3"
+
+
+async def test_scores_and_feedback_lie_beside_the_spans(tmp_path: Path) -> None:
+    def told(case: sy.Case[str], output: str) -> tuple[float, str]:
+        return 0.5, f"not {output}"
+
+    asked, _ = model()
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        found = await sy.evaluate(
+            opinion.using(model=asked), CASES[:1], exact, metrics={"half": told}, journal=journal, run_id="r"
+        )
+        assert (found.rows[0].score, found.rows[0].scores) == (1.0, {"exact": 1.0, "half": 0.5})
+        assert found.rows[0].feedback == "not yes"
+        (root,) = tree(journal.path, found.rows[0].run)
+        assert [(each.name, each.value, each.comment) for each in journal.scores(root.span.id)] == [
+            ("exact", 1.0, ""),
+            ("half", 0.5, "not yes"),
+        ]
+
+
+def measured(*scores: float, name: str = "p", latency_s: float = 1.0) -> sy.Evaluation:
+    cases = sy.Cases(sy.Case({"n": n}, None, {"half": n % 2}) for n in range(len(scores)))
+    rows = [
+        Measured(score, {"exact": score}, cost_usd=0.5, latency_s=latency_s * (n + 1), calls=2)
+        for n, score in enumerate(scores)
+    ]
+    return sy.Evaluation(name, cases, rows)
+
+
+def test_a_better_program_is_told_from_an_equal_one() -> None:
+    base = [0.0] * 30 + [1.0] * 70
+    better = measured(*[1.0] * 20, *[0.0] * 10, *[1.0] * 70, name="new").compare(measured(*base, name="old"))
+    assert (better.difference.value, better.discordant) == (0.2, 20)
+    assert better.difference.low > 0.1
+    assert better.p == pytest.approx(2 / 2**20)
+    assert str(better).startswith("new - old: +0.200 [+0.1")
+    same = measured(*base).compare(measured(*base[::-1]))
+    assert same.p > 0.5
+    assert "no difference that these cases show" in str(same)
+
+
+def test_programs_on_different_cases_are_not_compared() -> None:
+    with pytest.raises(sy.UserError, match="evaluated on different cases"):
+        measured(1.0).compare(measured(1.0, 0.0))
+
+
+def test_slices_need_a_key_that_is_there() -> None:
+    found = measured(1.0, 0.0, 1.0, 1.0)
+    assert {key: estimate.value for key, estimate in found.slices("half").items()} == {"0": 1.0, "1": 0.5}
+    with pytest.raises(sy.UserError, match=r"metadata 'third'\. They have: half"):
+        found.slices("third")
+
+
+def test_the_table_and_the_json_hold_every_number() -> None:
+    found = measured(1.0, 0.0)
+    assert found.table().splitlines() == [
+        "p: 2 cases, 0 failed",
+        "  exact            0.500 [0.095, 0.905]",
+        "  cost_usd         0.500000",
+        "  latency_s        p50 1.500, p95 1.950",
+        "  calls            2.00, 0 tokens in",
+    ]
+    shown = found.json()
+    assert shown["scores"] == {"exact": [0.5, pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4)]}
+    assert [each["case"] for each in cast("list[dict[str, object]]", shown["failures"])] == [found.cases[1].id]
+    assert found.compare(found).json()["difference"] == [0.0, 0.0, 0.0]
+
+
+def test_a_plot_is_written_in_the_format_that_its_name_says(tmp_path: Path) -> None:
+    one, other = measured(1.0, 0.0, 0.5, name="one"), measured(0.2, 0.1, 0.9, name="other", latency_s=0.5)
+    one.plot(tmp_path / "x.png", beside=[other], by="half")
+    one.plot(tmp_path / "x.svg")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+    with pytest.raises(sy.UserError, match=r"plots end in \.png, \.svg, \.pdf"):
+        one.plot(tmp_path / "x.txt")
+
+
+@pytest.mark.engine
+async def test_the_embedded_model_is_measured_once(tmp_path: Path) -> None:
+    @sy.step(model=sy.local(), max_tokens=4)
+    async def sentiment(text: str) -> Literal["good", "bad"]:
+        """Say whether the text is good or bad."""
+        ...
+
+    cases = [sy.Case({"text": text}, mark) for text, mark in (("I love it.", "good"), ("I hate it.", "bad"))]
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        cold = await sy.evaluate(sentiment, cases, sy.metrics.exact_match, journal=journal)
+        budget = sy.Budget(calls=2)
+        warm = await sy.evaluate(sentiment, cases, sy.metrics.exact_match, journal=journal, budget=budget)
+    assert budget.billed_usd == 0.0
+    assert [row.output for row in warm.rows] == [row.output for row in cold.rows]
+    assert all(row.output in {"good", "bad"} and row.calls == 1 and row.tokens_in > 10 for row in warm.rows)
+    for one, other in zip(cold.rows, warm.rows, strict=True):
+        assert other.latency_s == pytest.approx(one.latency_s, rel=0.5)

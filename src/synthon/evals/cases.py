@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar, cast, overload
+from typing import Generic, TypeAlias, TypeVar, cast, get_type_hints, overload
 
 from synthon.core.errors import UserError
 from synthon.core.identity import adapter, digest, to_json
@@ -15,7 +16,7 @@ from synthon.evals._tables import Rows, rows_of
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
-_OWN = {"inputs", "expected", "metadata", "id"}
+Inputs: TypeAlias = Sequence[str] | Mapping[str, object] | Callable[..., object]
 
 
 @dataclass(frozen=True)
@@ -90,26 +91,24 @@ def cases(
     path: str | Path,
     type_: type[T],
     *,
-    inputs: Sequence[str] | Mapping[str, object] | None = None,
+    inputs: Inputs | None = None,
     expected: str = "expected",
 ) -> Cases[T]: ...
 @overload
-def cases(
-    path: str | Path, *, inputs: Sequence[str] | Mapping[str, object] | None = None, expected: str = "expected"
-) -> Cases[object]: ...
+def cases(path: str | Path, *, inputs: Inputs | None = None, expected: str = "expected") -> Cases[object]: ...
 @overload
 def cases(
     path: str | Path,
     type_: object,
     *,
-    inputs: Sequence[str] | Mapping[str, object] | None = None,
+    inputs: Inputs | None = None,
     expected: str = "expected",
 ) -> Cases[object]: ...
 def cases(
     path: str | Path,
     type_: object = None,
     *,
-    inputs: Sequence[str] | Mapping[str, object] | None = None,
+    inputs: Inputs | None = None,
     expected: str = "expected",
 ) -> Cases[object]:
     """Cases from a file of JSON lines, CSV or Parquet; answers become what `type_` says, by Pydantic.
@@ -117,9 +116,9 @@ def cases(
     Args:
         path: a .jsonl, .csv or .parquet file (the last needs `synthon[evals]`).
         type_: the type of the answers; without it they stay as the file has them.
-        inputs: columns that are arguments of the program, as a mapping with their types; the others become metadata.
-            Without it, a column `inputs` with objects, as `Cases.save` writes, else all columns that are not the
-            answer, `metadata` or `id`.
+        inputs: columns that are arguments, as a mapping with their types, or the program, whose parameters they are;
+            the other columns become metadata. Without it, all that are not the answer, `metadata` or `id`. A column
+            `inputs` that holds objects has the arguments in it, as `Cases.save` writes.
         expected: the column with the answers.
 
     Raises:
@@ -129,7 +128,21 @@ def cases(
     rows = rows_of(Path(path))
     if not rows.table:
         raise UserError(f"{str(path)!r} holds no row. Give it one case a line, with a column {expected!r}.")
-    return Cases(_case(rows, number, row, type_, inputs, expected) for number, row in rows)
+    types, needed = _columns(inputs)
+    return Cases(_case(rows, number, row, type_, types, [expected, *needed]) for number, row in rows)
+
+
+def _columns(inputs: Inputs | None) -> tuple[Mapping[str, object] | None, list[str]]:
+    """The columns that may be arguments, with their types, and those of them that must be there."""
+    if inputs is None:
+        return None, []
+    if not callable(inputs):
+        types = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs)
+        return types, list(types)
+    fn = getattr(inputs, "fn", inputs)
+    hints, parameters = get_type_hints(fn), inspect.signature(fn).parameters
+    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    return {name: hints.get(name) for name in parameters}, needed
 
 
 def _case(
@@ -137,33 +150,33 @@ def _case(
     number: int,
     row: Mapping[str, object],
     type_: object,
-    inputs: Sequence[str] | Mapping[str, object] | None,
-    expected: str,
+    types: Mapping[str, object] | None,
+    needed: Sequence[str],
 ) -> Case[object]:
-    for column in [expected, *(inputs or ())]:
-        if column not in row:
-            raise rows.error(number, column, f"is not there; it has {', '.join(map(repr, row))}", "Name the columns")
-    answer = row[expected] if type_ is None else _typed(rows, number, expected, row[expected], type_)
-    rest = {name: value for name, value in row.items() if name not in _OWN | {expected}}
-    arguments = row.get("inputs")
-    if inputs is not None:
-        types = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs)
-        arguments = {
-            name: row[name] if type_ is None else _typed(rows, number, name, row[name], type_)
-            for name, type_ in types.items()
-        }
-        rest = {name: value for name, value in rest.items() if name not in types}
-    elif not isinstance(arguments, Mapping):
-        arguments, rest = rest if arguments is None else {"inputs": arguments, **rest}, {}
+    expected, known = needed[0], types or {}
     own = row.get("metadata") or {}
+    given = row.get("inputs") if "inputs" not in known else None
     if not isinstance(own, Mapping):
         raise rows.error(number, "metadata", f"is {own!r}, no object", "Give it an object")
-    metadata = cast("Mapping[str, JSON]", {**rest, **own})
-    return Case(dict(arguments), answer, metadata, str(row.get("id") or ""))
+    taken = given if isinstance(given, Mapping) else {name: row[name] for name in row if name in (types or row)}
+    for column in needed:
+        if column not in row and column not in taken:
+            raise rows.error(number, column, f"is not there; it has {', '.join(map(repr, row))}", "Name the columns")
+    answer = _typed(rows, number, expected, row.get(expected), type_)
+    reserved = {"metadata", "id", expected} | ({"inputs"} if taken is given else set())
+    inputs = {
+        name: _typed(rows, number, name, value, known.get(name))
+        for name, value in taken.items()
+        if taken is given or name not in reserved or name in known
+    }
+    rest = {name: value for name, value in row.items() if name not in reserved and name not in inputs}
+    return Case(inputs, answer, cast("Mapping[str, JSON]", {**rest, **own}), str(row.get("id") or ""))
 
 
 def _typed(rows: Rows, number: int, column: str, value: object, type_: object) -> object:
-    """A value as its type; text of a column that is none may be JSON, as in CSV."""
+    """A value as its type, None being any; text of a column that is none may be JSON, as in CSV."""
+    if type_ is None:
+        return value
     known = adapter(type_)
     try:
         return cast("object", known.validate_python(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -63,6 +64,7 @@ async def evaluate(
     if not rows or policy in {"off", "read_only"}:
         problem = "no case" if not rows else f"policy={policy!r}, which keeps no spans to count cost and time from"
         raise UserError(f"evaluate({name_of(program)}) was given {problem}. Pass cases, and 'cache' or 'fresh'.")
+    _refuse_unfit(program, rows)
     above = current_run()
     if journal is None:
         journal = (None if above is None else above.journal) or Defaults.journal() or MemoryJournal()
@@ -77,13 +79,13 @@ async def evaluate(
         async with opening as opened:
             inputs = [dict(case.inputs) for case in rows]
             outputs = await run_many(program, inputs, workers=workers, run_id=f"{batch}/cases", watch=watch)
-            _refuse_unfair(outputs, opened.run.budgets)
+            bills = [tee.bill(run) for run in runs]
+            _refuse_unfair(outputs, bills, opened.run.budgets)
             done = [place for place, output in enumerate(outputs) if not isinstance(output, Failed)]
             graded_rows = await graded(
                 every, [(rows[place], outputs[place]) for place in done], workers=workers, run_id=f"{batch}/metrics"
             )
             marks = dict(zip(done, graded_rows, strict=True))
-            bills = [tee.bill(run) for run in runs]
             _keep(journal, marks, bills)
             found = [
                 _measured(output, marks.get(place), tuple(every), bills[place], runs[place])
@@ -94,12 +96,38 @@ async def evaluate(
     return Evaluation(name, rows, found)
 
 
-def _refuse_unfair(outputs: Sequence[object], budgets: Sequence[Budget]) -> None:
-    """A case that a budget of the evaluation stopped has no score; one that the program's own budget stopped failed."""
+def _refuse_unfit(program: Callable[..., object], rows: Cases[object]) -> None:
+    """A case that does not fit the program's parameters would fail, and not for what the program is worth."""
+    try:
+        shape = inspect.signature(getattr(program, "fn", program))
+    except ValueError:  # of something without one
+        return
+    for case in rows:
+        try:
+            shape.bind(**case.inputs)
+        except TypeError as error:
+            msg = (
+                f"Case {case.id!r} gives {', '.join(case.inputs) or 'nothing'}, and {name_of(program)}{shape} cannot be"
+                f" called with that: {error}. Name its inputs as the program's parameters."
+            )
+            raise UserError(msg) from error
+
+
+def _refuse_unfair(outputs: Sequence[object], bills: Sequence[Bill], budgets: Sequence[Budget]) -> None:
+    """A case that a budget of the evaluation stopped has no score, also where the program took the error for an answer.
+
+    One that a budget of the program's own stopped has failed.
+    """
     limits = {f"{name}={getattr(budget, name)}" for budget in budgets for name in ("calls", "tokens", "usd", "minutes")}
-    for output in outputs:
+    for output, bill in zip(outputs, bills, strict=True):
         if isinstance(output, Failed) and isinstance(output.error, BudgetExceeded) and output.error.limit in limits:
             raise output.error
+        if bill.stopped in limits:
+            msg = (
+                f"The budget's limit {bill.stopped} stopped a call that its program went on without, so the score "
+                "would not be what the program is worth. Raise the limit and evaluate again: what was answered is kept."
+            )
+            raise BudgetExceeded(msg, limit=bill.stopped)
 
 
 def _keep(journal: Journal, marks: Mapping[int, Graded], bills: Sequence[Bill]) -> None:

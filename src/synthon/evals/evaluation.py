@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.evals.cases import Case, Cases
+from synthon.evals.plotting import plot
 from synthon.evals.statistics import Estimate, mean, minimum_detectable_effect, paired, permutation_p
 
 _SURE = 0.05
@@ -59,6 +62,22 @@ class Comparison:
             f"{self.difference.high:+.3f}], p = {self.p:.3g}, {self.discordant} of {self.difference.n} cases differ; "
             f"{verdict} (detectable: {self.detectable:.3f})"
         )
+
+    def json(self) -> dict[str, object]:
+        """The same as JSON types."""
+        return {
+            "one": self.one,
+            "other": self.other,
+            "difference": listed(self.difference),
+            "p": self.p,
+            "discordant": self.discordant,
+            "detectable": self.detectable,
+        }
+
+
+def listed(estimate: Estimate) -> list[float | None]:
+    """A mean and its bounds; None where there are none."""
+    return [None if isnan(each) else each for each in (estimate.value, estimate.low, estimate.high)]
 
 
 @dataclass(frozen=True)
@@ -147,6 +166,29 @@ class Evaluation:
             self.name, other.name, paired(one, two, seed=seed), permutation_p(one, two, seed=seed),
             int((differences != 0).sum()), detectable,
         )  # fmt: skip
+
+    def plot(self, path: str | Path, *, beside: Sequence[Evaluation] = (), by: str = "") -> None:
+        """Write a picture of the scores and latencies as .png, .svg or .pdf, see `plotting.plot`."""
+        plot([self, *beside], path, by=by)
+
+    def json(self) -> dict[str, object]:
+        """All numbers as JSON types: means as [value, low, high], in the order of `table`, and what failed."""
+        cost = self.cost_usd
+        return {
+            "name": self.name,
+            "cases": len(self.rows),
+            "failed": sum(bool(row.error) for row in self.rows),
+            "scores": {name: listed(estimate) for name, estimate in self.scores.items()},
+            "cost_usd": None if cost is None else listed(cost),
+            "p50_s": self.p50_s,
+            "p95_s": self.p95_s,
+            "calls": self.calls.value,
+            "tokens_in": self.tokens_in.value,
+            "failures": [
+                {"case": case.id, "score": row.score, "error": row.error, "feedback": row.feedback, "run": row.run}
+                for case, row in self.failures()
+            ],
+        }
 
     def table(self) -> str:
         """All numbers, one line each."""

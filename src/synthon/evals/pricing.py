@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,12 +17,16 @@ from synthon.core.running import current_span
 if TYPE_CHECKING:
     from synthon.core.protocols import Record
 
+_STOPPED = re.compile(r"BudgetExceeded: The budget's limit (\S+)")
 _Task = int  # a task's number, 0 where there is none
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What one row takes; `cost_usd` is None where a call's price is not known. `root` is its outermost span's id."""
+    """What one row takes; `cost_usd` is None where a call's price is not known. `root` is its outermost span's id.
+
+    `stopped` is the limit of a budget that stopped one of its calls, if one did.
+    """
 
     cost_usd: float | None = 0.0
     latency_s: float = 0.0
@@ -29,6 +34,7 @@ class Bill:
     tokens_in: int = 0
     tokens_out: int = 0
     root: str = ""
+    stopped: str = ""
 
 
 @dataclass(slots=True)
@@ -89,7 +95,7 @@ class Tee:
         calls = [span for span in row.spans if span.kind == "call"]
         known = [span.cost_usd for span in row.spans if span.cost_usd is not None]
         unknown = any(span.cost_usd is None and not span.error for span in calls)
-        ids = {piece.id for piece in row.pieces}
+        ids = {span.id for span in row.spans}
         return Bill(
             None if unknown else sum(known),
             _seconds(row, self._born),
@@ -97,6 +103,7 @@ class Tee:
             sum(span.tokens_in for span in calls),
             sum(span.tokens_out for span in calls),
             next((span.id for span in reversed(row.spans) if span.parent not in ids), ""),
+            next((found[1] for span in row.spans if (found := _STOPPED.match(span.error))), ""),
         )
 
     def forget(self, runs: Iterable[str]) -> None:

@@ -1,0 +1,68 @@
+"""Evaluations as a picture: means with their intervals, and how long cases take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from synthon.core.errors import MissingExtra, UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from synthon.evals.evaluation import Evaluation
+    from synthon.evals.statistics import Estimate
+
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; it belongs to no window."""
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra
+    except ImportError as error:  # pragma: no cover - installed wherever the tests run
+        raise MissingExtra("A plot needs the extra 'evals'. Run: pip install 'synthon[evals]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -> None:
+    """Write a picture as .png, .svg or .pdf: scores with 95 % intervals on the left, latencies on the right.
+
+    Args:
+        evaluations: one colour each.
+        path: the file.
+        by: a metadata key; its slices are drawn below the whole.
+
+    Raises:
+        UserError: another ending, or no case has the key.
+        MissingExtra: what draws is not installed.
+    """
+    place = Path(path)
+    if place.suffix.lower() not in _FORMATS:
+        raise UserError(f"{str(path)!r} cannot be drawn: plots end in {', '.join(_FORMATS)}. Rename it.")
+    rows = [_estimates(each, by) for each in evaluations]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    drawn = figure(10, 1.8 + 0.35 * len(names) * len(rows))
+    scores, latencies = drawn.subplots(1, 2)
+    for number, (each, row) in enumerate(zip(evaluations, rows, strict=True)):
+        _scores(scores, each.name, row, [names.index(name) + 0.6 * (number + 0.5) / len(rows) for name in row])
+        latencies.ecdf([measured.latency_s for measured in each.rows], label=each.name)
+    scores.set_yticks([place + 0.3 for place in range(len(names))], names)
+    scores.invert_yaxis()
+    scores.set(xlabel="mean score, 95 % interval")
+    latencies.set(xlabel="latency (s)", ylabel="share of cases", xlim=(0, None))
+    latencies.legend(loc="lower right")
+    drawn.savefig(place, dpi=150)
+
+
+def _estimates(evaluation: Evaluation, by: str) -> dict[str, Estimate]:
+    slices = evaluation.slices(by) if by else {}
+    return {**evaluation.scores, **{f"{by} = {value}": estimate for value, estimate in slices.items()}}
+
+
+def _scores(axes: Axes, name: str, row: dict[str, Estimate], heights: Sequence[float]) -> None:
+    values = [each.value for each in row.values()]
+    bounds = [[each.value - each.low for each in row.values()], [each.high - each.value for each in row.values()]]
+    axes.errorbar(values, heights, xerr=bounds, fmt="o", capsize=3, label=name)
