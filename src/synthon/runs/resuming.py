@@ -51,7 +51,7 @@ async def resume(
             "settings, or was no function of a module. Name it as module:name, with its settings in it."
         )
         raise UserError(msg)
-    found = _imported(source) if isinstance(source, str) else source
+    found = imported(source) if isinstance(source, str) else source
     args, kwargs = _arguments(found, record)
     policy = cast("Policy | None", record.policy or None)
     return await running(partial(found, *args, **kwargs), run_id=run, journal=journal, policy=policy, budget=budget)
@@ -77,8 +77,12 @@ def _record(journal: Journal, run: str) -> RunRecord:
     return record
 
 
-def _imported(source: str) -> Callable[..., Awaitable[object]]:
-    """What `module:name` or `file.py:name` names."""
+def imported(source: str) -> Callable[..., Awaitable[object]]:
+    """What `module:name` or `file.py:name` names.
+
+    Raises:
+        UserError: there is no such module, file or name.
+    """
     place, _, name = source.rpartition(":")
     try:
         module = _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
