@@ -187,6 +187,8 @@ async def test_a_saved_program_is_json_and_loads_into_the_same_program(tmp_path:
         ("[]", "is no saved program"),
         ('{"synthon": 1, "program": "other", "settings": {}}', "holds program 'other'"),
         ('{"synthon": 2, "program": "talk", "settings": {}}', "in format 2"),
+        ('{"synthon": 1, "program": "talk", "settings": 3}', "is no saved program"),
+        ('{"synthon": 1, "program": "talk", "settings": {}, "steps": [["say"]]}', "is no saved program"),
         ('{"synthon": 1, "program": "talk", "settings": {"talk.j": 1}}', "has no setting 'talk.j'"),
         ('{"synthon": 1, "program": "talk", "settings": {"say.model": {"name": "huge"}}}', "names 'huge'"),
     ],
@@ -203,6 +205,30 @@ def test_programs_pickle_by_name_with_their_settings() -> None:
     changed = talk.using({"say.model": large}, k=2)
     assert pickle.loads(pickle.dumps(changed)).settings == changed.settings  # noqa: S301 - our own
     assert pickle.loads(pickle.dumps(talk)) is talk  # noqa: S301 - our own
+
+
+def test_a_file_made_for_other_steps_is_refused_and_all_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "both.json"
+    both.using({"talk.k": 2, "say.model": large}).save(path)
+    shape = json.loads(path.read_text())
+    assert shape["steps"] == ["say", "bare"]
+    shape["steps"] = ["say", "ask", "tell"]
+    shape["settings"] |= {"ask.model": {"name": "huge"}, "say.strategy": {"name": "guess"}, "both.model": {"name": "x"}}
+    path.write_text(json.dumps(shape))
+    with pytest.raises(sy.UserError, match="does not fit 'both'") as caught:
+        both.using(path)
+    assert str(caught.value) == (
+        f"{str(path)!r} does not fit 'both': it is made for steps that 'both' does not have: 'ask', 'tell'; "
+        "it is made without these steps of 'both': 'bare'; 'both' has no setting 'ask.model'; "
+        "the setting 'ask.model' names 'huge', which is not here; the setting 'say.strategy' names 'guess', which is "
+        "not here; the setting 'both.model' names 'x', which is not here. Load it into what it was saved from."
+    )
+
+
+def test_a_file_without_a_list_of_steps_is_held_against_its_settings_alone(tmp_path: Path) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text('{"synthon": 1, "program": "talk", "settings": {"talk.k": 2}}')
+    assert talk.using(path).settings == talk.using(k=2).settings
 
 
 def test_a_saved_program_loads_in_another_folder_and_process(tmp_path: Path) -> None:

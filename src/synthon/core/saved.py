@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -55,13 +55,26 @@ def dumped(parts: Parts, settings: Mapping[Setting, object]) -> dict[str, object
     return {names[setting]: encoded(value) for setting, value in settings.items() if setting in names}
 
 
-def decoded(parts: Parts, saved: Mapping[str, object]) -> dict[str, object]:
+def decoded(
+    parts: Parts, saved: Mapping[str, object], what: str = "What was saved", problems: Sequence[str] = ()
+) -> dict[str, object]:
     """The candidate that `dumped` wrote, its models and strategies found again among the program's own.
 
     Raises:
-        UserError: a name or value that this program does not have.
+        UserError: names or values that this program does not have; tells all of them, after `problems` of `what`.
     """
-    return {name: _found(parts, name, value) for name, value in saved.items()}
+    found: dict[str, object] = {}
+    unknown = [repr(name) for name in saved if name not in {*parts.settings, f"{parts.root}.model"}]
+    wrong = [*problems, *([f"{parts.root!r} has no setting {', '.join(unknown)}"] if unknown else [])]
+    for name, value in saved.items():
+        try:
+            found[name] = _found(parts, name, value)
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        msg = f"{what} does not fit {parts.root!r}: {'; '.join(wrong)}. Load it into what it was saved from."
+        raise UserError(msg)
+    return found
 
 
 def _found(parts: Parts, name: str, value: object) -> object:
@@ -80,11 +93,8 @@ def _found(parts: Parts, name: str, value: object) -> object:
     options = [option for knob in parts.knobs.values() for option in knob.values] + list(parts.values.values())
     found = {id(option): option for option in options if encoded(option) == value}
     if len(found) != 1:
-        problem = "has more than once; give each a name of its own" if found else "does not have"
-        msg = (
-            f"The saved setting {name!r} names {value['name']!r}, which {parts.root!r} {problem}. "
-            "Load it into the program it was saved from."
-        )
+        problem = "is here more than once (give each a name of its own)" if found else "is not here"
+        msg = f"the setting {name!r} names {value['name']!r}, which {problem}"
         raise UserError(msg)
     return found.popitem()[1]
 
@@ -114,7 +124,9 @@ def _constraint(shape: Any) -> Any:
 
 def save(program: Any, path: str | Path) -> None:
     """Write a program's settings as JSON."""
-    shape = {"synthon": _FORMAT, "program": program.name, "settings": dumped(program.parts(), program.settings)}
+    parts = program.parts()
+    shape = {"synthon": _FORMAT, "program": program.name, "steps": [step.name for step in parts.steps]}
+    shape["settings"] = dumped(parts, program.settings)
     with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 5 % of our import time
         file.write(json.dumps(shape, indent=2, ensure_ascii=False) + "\n")
 
@@ -123,23 +135,26 @@ def load(parts: Parts, path: str | Path) -> dict[str, object]:
     """The candidate in a file that `save` wrote.
 
     Raises:
-        UserError: no such file, not ours, or of another program.
+        UserError: no such file, not ours, or of another program or other steps; tells all that does not fit.
     """
+    here = {step.name for step in parts.steps}
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - same
             shape = json.load(file)
-        program, version, saved = shape["program"], shape["synthon"], shape["settings"]
+        program, version, saved = shape["program"], shape["synthon"], dict(shape["settings"])
+        steps = set(shape.get("steps", here))
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         msg = f"{str(path)!r} is no saved program ({reason}). Pass a file that `.save(path)` wrote."
         raise UserError(msg) from error
-    if program != parts.root or version != _FORMAT:
-        msg = (
-            f"{str(path)!r} holds program {program!r} in format {version!r}, not {parts.root!r} in format {_FORMAT}. "
-            "Load it into its own program."
-        )
-        raise UserError(msg)
-    return decoded(parts, saved)
+    problems = {
+        "it holds program": [program] if program != parts.root else (),
+        f"it is not in format {_FORMAT}, but in format": [version] if version != _FORMAT else (),
+        f"it is made for steps that {parts.root!r} does not have:": sorted(steps - here, key=repr),
+        f"it is made without these steps of {parts.root!r}:": sorted(here - steps),
+    }
+    told = [f"{problem} {', '.join(map(repr, names))}" for problem, names in problems.items() if names]
+    return decoded(parts, saved, repr(str(path)), told)
 
 
 def reduced(part: Any) -> tuple[object, ...]:
