@@ -4,14 +4,15 @@ One agent makes 20 calls: 14 of a model, a local function whose answer hangs on 
 whose receiver is a file appended to at once. It is killed with SIGKILL once at each of 46 points: before and after each
 model call, inside each act before and after the receiver is reached, and after it; then it is started again until it
 ends. Each library's agent is written as its documentation has it: `benchmarks/peers/agent_*.py`. LangGraph's is there
-twice, as a StateGraph with a node a call and in the functional API with a task a call, both with `durability="sync"`.
+twice, as a StateGraph with a node a call and in the functional API with a task a call, both with `durability="sync"`;
+ours too, `synthon_durable` with `sy.run(durable=True)`, which has each call on disk before its answer is used.
 
     keyed      the receiver ignores a key it has seen; each library's best key: run and call, thread and task, workflow
                and step
     unkeyed    it knows no keys. Ours then stops as Uncertain where it cannot know (`uncertain`, a share of the kills):
                a person looks at the receiver and settles it, and the run goes on; the others end by themselves
     at_once    as unkeyed, killed at once; above, 0.25 s after the point is reached, while the library's threads go on:
-               rows of ours are on disk some 30 ms after a call, unless the call is an act
+               rows of ours are on disk some 30 ms after a call, unless the call is an act or the run is durable
 
 Measured, a kill: model calls that had ended and were made again (mean and most); in all: acts that the receiver never
 saw (lost), or saw again as new (twice); the share of runs that ended in the result of the uninterrupted one (same).
@@ -45,7 +46,13 @@ from benchmarks.statistics import interval, share
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-LIBRARIES = {"synthon": "", "langgraph": "langgraph", "langgraph_graph": "langgraph", "dbos": "dbos"}  # environments
+LIBRARIES = {
+    "synthon": "",
+    "synthon_durable": "",
+    "langgraph": "langgraph",
+    "langgraph_graph": "langgraph",
+    "dbos": "dbos",
+}  # with their environments, ours where there is none
 VERSIONS = {"langgraph": ("langgraph", "langgraph-checkpoint-sqlite"), "dbos": ("dbos",)}
 HERE = Path(__file__).parent / "peers"
 ACTS, CALLS = 6, 20
@@ -179,9 +186,9 @@ def kill_measures(folder: Path, seed: int, repeats: int) -> dict[str, Measure]:
         }
     measures: dict[str, Measure] = {}
     for case in CASES:
-        for library in LIBRARIES:
+        for library, environment in LIBRARIES.items():
             name, endings = f"{case.name}.{library}", running[library].result()[case.name]
-            measures |= {f"{name}.{key}": each for key, each in summed(endings, ours=library == "synthon").items()}
+            measures |= {f"{name}.{key}": each for key, each in summed(endings, ours=not environment).items()}
             if case.honours_key:
                 del measures[f"{name}.uncertain"]  # nobody is
     return measures

@@ -39,14 +39,14 @@ async def agent(goal: str) -> list[str]:
     return done
 
 
-async def life() -> object:
+async def life(*, durable: bool = False) -> object:
     with sy.SQLiteJournal(world.folder / "journal.db") as journal:
         if world.settles:
             for doubt in doubts(journal, "r"):
                 what = json.loads(doubt.arguments)
                 await settle(journal, "r", doubt.key, json.dumps(f"ok {what}") if world.sent(what) else None)
         try:
-            return await sy.run(agent, "go", run_id="r", journal=journal)
+            return await sy.run(agent, "go", run_id="r", journal=journal, durable=durable)
         except sy.Uncertain:
             return None
 
