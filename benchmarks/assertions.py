@@ -13,7 +13,7 @@ All arms ask the embedded model and have 256 generated tokens a row, DSPy's advi
 nothing counts. A post of ours has at most 64 tokens, a call of DSPy's 128, which its markers and its advice need. The
 last post that was whole within the budget stands, in `dspy.Refine` the best; `dspy.Refine.unbounded` is the best of
 all. DSPy asks llama.cpp's own server with the same weights. `kept`: all four; `answered`: the post holds an accepted
-answer; `both`: it does and keeps to all. Gains are paired. Rows are drawn by seed; answers are kept, DSPy's too. A run
+answer; `both`: it does and keeps to all. Gains are paired. Rows are drawn by seed; answers are kept, DSPy's row by row. A run
 without a cache stops after seven minutes, and `n` says how far it came.
 """
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from synthon.core.protocols import Journal, Model
     from synthon.core.step import Level, Step
 
-ROWS, FULL, ROUND, SECONDS = 40, 100, 4, 7 * 60.0
+ROWS, FULL, ROUND, SECONDS = 40, 100, 2, 7 * 60.0
 TOKENS, THEIRS, BUDGET, TRIES = 64, 128, 256, 3
 WORDS = 120  # of a passage
 SERVER, CONTEXT = "xllamacpp", 8192  # all that the model was trained with: the prompt for advice takes over 4,000
@@ -140,14 +140,14 @@ class _Asking:
 
 @dataclass(frozen=True, slots=True)
 class _Refining:
-    """Rows answered by `dspy.Refine`, kept by what they were asked and by the pins."""
+    """A row answered by `dspy.Refine`, kept by what it was asked and by the pins."""
 
     model: Model
-    rows: Sequence[Row]
+    row: Row
 
     async def __call__(self) -> dict[str, Any]:
         asked = {
-            "rows": [[row.passage, row.question] for row in self.rows],
+            "rows": [[self.row.passage, self.row.question]],
             "tries": TRIES, "max_tokens": THEIRS, "temperature": 0.7, "instruction": post.instruction,
         }  # fmt: skip
         identity = {"pins": [peer.pins("dspy"), peer.pins(SERVER)], "model": self.model.identity, "context": CONTEXT}
@@ -209,14 +209,18 @@ async def measure(rows: Sequence[Row], journal: Journal, *, end: float) -> tuple
         for arm, step in ARMS.items():
             found.setdefault(arm, []).extend(await run(_Asking(step, model, few), journal=journal, policy="cache"))
         try:
-            said = await run(_Refining(model, few), journal=journal, policy="cache")
+            refined = await asyncio.gather(
+                *(run(_Refining(model, row), journal=journal, policy="cache") for row in few)
+            )
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"dspy: left out, {error}", file=sys.stderr)
         else:
-            peers["dspy"] = str(said["version"])
-            for each, row in zip(said["attempts"], few, strict=True):
-                found.setdefault("dspy.Refine", []).append(best(each, row.passage))
-                found.setdefault("dspy.Refine.unbounded", []).append(best(each, row.passage, budget=math.inf))
+            for said, row in zip(refined, few, strict=True):
+                peers["dspy"] = str(said["version"])
+                found.setdefault("dspy.Refine", []).append(best(said["attempts"][0], row.passage))
+                found.setdefault("dspy.Refine.unbounded", []).append(
+                    best(said["attempts"][0], row.passage, budget=math.inf)
+                )
         print(f"assertions: {start + len(few)} of {len(rows)} rows", file=sys.stderr)
         if time.monotonic() > end:
             break
