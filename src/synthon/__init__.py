@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from synthon.runs import Thread, ask_person
     from synthon.strategies import (
         Calls,
+        Ends,
         Memory,
         agent,
         best_of,
@@ -84,6 +85,7 @@ __all__ = [
     "Embedder",
     "Emit",
     "Evaluation",
+    "Ends",
     "Explanation",
     "Fail",
     "Failed",
@@ -238,6 +240,7 @@ _LATER = {
     "Cases": "evals",
     "Decoder": "models",
     "Evaluation": "evals",
+    "Ends": "strategies",
     "Fail": "guards",
     "Fallback": "models",
     "FunctionModel": "models",

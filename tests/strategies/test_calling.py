@@ -180,32 +180,6 @@ async def test_a_model_may_be_made_to_call() -> None:
     assert "no tool was called; call one" in native.seen[1].messages[-1].text
 
 
-async def test_what_could_not_end_within_the_tokens_is_asked_again_under_bounds() -> None:
-    cut = sy.Completion('{"answer":"aaaaaaa', finish="length")
-    model = Scripted(cut, '{"answer":"a"}', able=("chat", "schema"))
-    lists = sy.schema(
-        {
-            "type": "object",
-            "properties": {
-                "all": {"type": "array", "items": {"type": "string"}},
-                "kind": {"enum": ["x"], "type": "string"},
-            },
-        }
-    )
-    asked = sy.Request(ASKED.messages, max_tokens=200, constraint=lists)
-    model.answers[1] = '{"answer":{"all":["a"]}}'
-    assert (await sy.next_calls(model, asked, [WEATHER])).answer == '{"all":["a"]}'
-    first, second = (
-        json.loads(request.constraint.json) for request in model.seen if isinstance(request.constraint, sy.Schema)
-    )
-    assert "maxItems" not in json.dumps(first)
-    answer = second["$defs"]["answer"]["properties"]
-    assert answer["all"] == {"type": "array", "items": {"type": "string", "maxLength": 50}, "maxItems": 8}
-    weather = second["$defs"]["tool0"]["properties"]
-    assert weather["days"] == {"minimum": -(10**9), "maximum": 10**9, "type": "integer"}
-    assert answer["kind"] == {"enum": ["x"], "type": "string"}
-
-
 async def test_two_tools_of_one_name_and_an_answer_without_schema_are_refused() -> None:
     with pytest.raises(sy.UserError, match="Give each tool a name of its own"):
         await sy.next_calls(Scripted(), ASKED, [WEATHER, WEATHER])

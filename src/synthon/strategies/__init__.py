@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from synthon.strategies.debating import debate
     from synthon.strategies.demonstrating import reasoned
     from synthon.strategies.dividing import map_reduce
+    from synthon.strategies.ending import Ends
     from synthon.strategies.hopping import multi_hop
     from synthon.strategies.programming import program_of_thought
     from synthon.strategies.remembering import Memory
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calls",
+    "Ends",
     "Memory",
     "agent",
     "best_of",
@@ -46,6 +48,7 @@ _FILES = {
     "debating": ("debate",),
     "demonstrating": ("reasoned",),
     "dividing": ("map_reduce",),
+    "ending": ("Ends",),
     "hopping": ("multi_hop",),
     "programming": ("program_of_thought",),
     "remembering": ("Memory",),

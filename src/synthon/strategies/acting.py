@@ -15,6 +15,7 @@ from synthon.core.running import budgeted
 from synthon.core.settings import current
 from synthon.core.values import Completion, Message, Text, ToolResult
 from synthon.strategies.calling import Calls, next_calls
+from synthon.strategies.ending import Ends
 from synthon.strategies.looping import Circles
 from synthon.strategies.thinking import Asked
 from synthon.strategies.through import through
@@ -54,6 +55,7 @@ class agent:  # noqa: N801 - users call it as a function
         patience: times it is told that it goes round in a circle.
         least: steps before it may answer; a small model is quick to say that it knows.
         last: at the last step, `raise`, or `answer`: leave it no tool.
+        ends: bounds of a masked turn where no schema sets one; see `next_calls`.
 
     Raises:
         BudgetExceeded: steps or budget are used up.
@@ -71,6 +73,7 @@ class agent:  # noqa: N801 - users call it as a function
     patience: int = 2
     least: int = 0
     last: Literal["raise", "answer"] = "raise"
+    ends: Ends | Literal["fitting"] | None = "fitting"
     name: str = "agent"
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]:
@@ -141,8 +144,9 @@ class _Work:
             of = self.of
             try:
                 return await next_calls(
-                    model, asked, tools, thought=of.thought, parallel=of.parallel, answers=answers, native=of.native
-                )
+                    model, asked, tools, thought=of.thought, parallel=of.parallel, answers=answers, native=of.native,
+                    ends=of.ends,
+                )  # fmt: skip
             except ContextTooLong:
                 if not await self._forgot():
                     raise

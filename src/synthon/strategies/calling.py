@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from synthon.core.constraints import Schema
 from synthon.core.errors import OutputError, UserError
@@ -12,7 +12,8 @@ from synthon.core.identity import dumps
 from synthon.core.output import read_json
 from synthon.core.values import Image, Message, Part, Text, ToolCall, ToolResult, ToolSpec
 from synthon.decoding.validation import unmet_schema
-from synthon.strategies.shapes import bounded, next_schema
+from synthon.strategies.ending import Ends, ended, fitting
+from synthon.strategies.shapes import next_schema
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Model, Tool
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Tools: TypeAlias = "Sequence[Tool | ToolSpec]"
 _ANSWER = "final_answer"
+_TOKENS, _CHARACTERS = 512, 3  # of an answer where the request sets no limit; of a token, as most are at least
 _THINK = "First say in a few words what you think, then call a tool."
 _ONE = 'answer with JSON {"tool": its name, "arguments": {...}}'
 _SEVERAL = 'answer with JSON {"calls": [{"tool": its name, "arguments": {...}}, ...]}'
@@ -63,13 +65,14 @@ async def next_calls(
     answers: bool = True,
     native: bool | None = None,
     retries: int = 2,
+    ends: Ends | Literal["fitting"] | None = "fitting",
 ) -> Calls:
     """The model's next calls, or its final answer; nothing is run.
 
     A model with the capability `tools` is asked natively. Any other answers in JSON, which one with the capability
     `schema` is masked to: one of the tools' names with arguments that fit its schema, or an answer; so a small
-    local model writes well-formed calls only. What a mask could not end within `max_tokens` is asked again under
-    bounds of length. Native arguments are as the model wrote them.
+    local model writes well-formed calls only. It may write without an end, though: the same call again and again, or
+    a list that grows until `max_tokens` cut it; see `ends`. Native arguments are as the model wrote them.
 
     Args:
         request: what is asked. Its constraint, a `Schema`, is the shape of an answer; without one it is text.
@@ -79,6 +82,10 @@ async def next_calls(
         answers: False where it must call a tool.
         native: False asks in JSON even where the model has `tools`.
         retries: times a completion that is neither is asked again.
+        ends: what keeps a masked answer within `max_tokens` (512 where the request names none) where no schema does.
+            With `fitting` the first request is bounded by the schemas alone; where its answer was cut off, the next
+            one is masked, and told, to the widest `Ends` with which the longest JSON has three characters a token; at
+            the last retry one character, so that it ends. `Ends(...)` hold from the first request on, None never.
 
     Raises:
         OutputError: it never was.
@@ -94,6 +101,9 @@ async def next_calls(
     asks_natively = ("tools" in model.capabilities if native is None else native) and bool(tools)
     form = (_Native if asks_natively else _Json)(request, tools, thought, parallel=parallel, answers=answers)
     asked = form.request(model)
+    whole = asked.constraint if isinstance(asked.constraint, Schema) else None
+    if whole is not None and isinstance(ends, Ends):
+        asked = replace(asked, constraint=ended(whole, ends))
     while True:
         completion = await model.complete(asked)
         found = form.read(completion)
@@ -105,10 +115,13 @@ async def next_calls(
         retries -= 1
         said = completion.text or next((call.arguments for call in completion.tool_calls), "")
         turn = [Message("assistant", said)] if said else []  # endpoints refuse an empty one
+        if completion.finish == "length" and whole is not None and ends == "fitting":
+            room = (request.max_tokens or _TOKENS) * (_CHARACTERS if retries else 1)
+            constraint, within = fitting(whole, room)
+            asked = replace(asked, constraint=constraint)
+            found = f"it was cut off. Keep to {within}."
         again = Message("user", f"That does not fit: {found}\nAnswer again.")
         asked = replace(asked, messages=(*asked.messages, *turn, again))
-        if completion.finish == "length" and isinstance(asked.constraint, Schema):
-            asked = replace(asked, constraint=bounded(asked.constraint, request.max_tokens or 512))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from synthon.core.constraints import Constraint, Schema
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 _LITERAL = {"enum", "const", "default", "examples"}
 _BASE = {"$schema", "$id"}  # a definition has those of the whole
-_NUMBER = 10**9  # the largest number where a schema sets none; the digits of a fraction stay free
-_STRING, _ITEMS = 32, 8  # the least bound of a string, and the most items of an array, where a schema sets none
 
 
 def next_schema(
@@ -48,11 +45,6 @@ def next_schema(
     return Schema(dumps(shape | {"$defs": {name: _placed(one, name) for name, one in own.items()}}), "next", "compact")
 
 
-def bounded(schema: Schema, max_tokens: int) -> Schema:
-    """The schema with an end to each text, number and list that has none, so that a mask ends within `max_tokens`."""
-    return replace(schema, json=dumps(_bounded(json.loads(schema.json), max(_STRING, max_tokens // 4))))
-
-
 def _object(properties: Mapping[str, object]) -> dict[str, object]:
     names = list(properties)
     return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
@@ -71,18 +63,3 @@ def _placed(schema: Any, name: str) -> Any:
     if placed.get("type") == "object" and isinstance(placed.get("properties"), dict):
         placed.setdefault("additionalProperties", False)
     return placed
-
-
-def _bounded(schema: Any, longest: int) -> Any:
-    if isinstance(schema, list):
-        return [_bounded(item, longest) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {key: item if key in _LITERAL else _bounded(item, longest) for key, item in schema.items()}
-    if found.get("type") == "string" and not {"enum", "const", "format", "pattern"} & found.keys():
-        found.setdefault("maxLength", longest)
-    if found.get("type") in {"integer", "number"} and not {"enum", "const"} & found.keys():
-        found = {"minimum": -_NUMBER, "maximum": _NUMBER, **found}
-    if found.get("type") == "array":
-        found.setdefault("maxItems", max(_ITEMS, found.get("minItems", 0)))
-    return found
