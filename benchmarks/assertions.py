@@ -13,8 +13,8 @@ All arms ask the embedded model and have 256 generated tokens a row, DSPy's advi
 nothing counts. A post of ours has at most 64 tokens, a call of DSPy's 128, which its markers and its advice need. The
 last post that was whole within the budget stands, in `dspy.Refine` the best; `dspy.Refine.unbounded` is the best of
 all. DSPy asks llama.cpp's own server with the same weights. `kept`: all four; `answered`: the post holds an accepted
-answer; `both`: it does and keeps to all. Gains are paired. Rows are drawn by seed; answers are kept, DSPy's row by row. A run
-without a cache stops after seven minutes, and `n` says how far it came.
+answer; `both`: it does and keeps to all. Gains are paired. Rows are drawn by seed; answers are kept, DSPy's row by
+row. A run without a cache stops after seven minutes, and `n` says how far it came.
 """
 
 from __future__ import annotations

@@ -20,12 +20,15 @@ class Answering:
         self.name, self.skill = name, skill
         self.asked: list[sy.Request] = []
 
-    def __call__(self, request: sy.Request) -> str:
+    def __call__(self, request: sy.Request) -> sy.Completion:
         self.asked.append(request)
         question = request.messages[-1].text
         shown = (len(request.messages) - 2) / 2
         is_right = chance(self.name, question) < self.skill + 0.03 * shown
-        return "yes" if ("a" in question) == is_right else "no"
+        text = "yes" if ("a" in question) == is_right else "no"
+        return sy.Completion(
+            text, sy.Usage(input_tokens=sum(len(turn.text) for turn in request.messages), output_tokens=1)
+        )
 
     def model(self, usd: float) -> sy.Journaled:
         """It as a journaled model of this price for a million tokens."""

@@ -114,6 +114,15 @@ async def test_the_dial_runs_the_point_that_a_call_asks_for() -> None:
         await dial("bab", quality=1.5)
 
 
+async def test_the_front_is_drawn(tmp_path: Path) -> None:
+    front = (await searched(System())).front
+    front.plot(tmp_path / "front.svg")
+    assert "quality" in str(front)
+    assert "mean score" in (tmp_path / "front.svg").read_text("utf-8") or (tmp_path / "front.svg").stat().st_size > 1000
+    with pytest.raises(sy.UserError, match="cannot be drawn"):
+        front.plot(tmp_path / "front.txt")
+
+
 async def test_a_program_with_nothing_to_search_is_refused() -> None:
     @sy.step(model=System().small.model(1))
     async def plain(text: str) -> str:

@@ -27,6 +27,16 @@ def figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def checked(path: str | Path) -> None:
+    """Refuse a path that no picture ends like.
+
+    Raises:
+        UserError: names those that do.
+    """
+    if Path(path).suffix.lower() not in _FORMATS:
+        raise UserError(f"{str(path)!r} cannot be drawn: plots end in {', '.join(_FORMATS)}. Rename it.")
+
+
 def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -> None:
     """Write a picture as .png, .svg or .pdf: scores with 95 % intervals on the left, latencies on the right.
 
@@ -39,9 +49,7 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -
         UserError: another ending, or no case has the key.
         MissingExtra: what draws is not installed.
     """
-    place = Path(path)
-    if place.suffix.lower() not in _FORMATS:
-        raise UserError(f"{str(path)!r} cannot be drawn: plots end in {', '.join(_FORMATS)}. Rename it.")
+    checked(path)
     rows = [_estimates(each, by) for each in evaluations]
     names = list(dict.fromkeys(name for row in rows for name in row))
     drawn = figure(10, 1.8 + 0.35 * len(names) * len(rows))
@@ -54,7 +62,7 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -
     scores.set(xlabel="mean score, 95 % interval")
     latencies.set(xlabel="latency (s)", ylabel="share of cases", xlim=(0, None))
     latencies.legend(loc="lower right")
-    drawn.savefig(place, dpi=150)
+    drawn.savefig(Path(path), dpi=150)
 
 
 def _estimates(evaluation: Evaluation, by: str) -> dict[str, Estimate]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, dumps
 from synthon.core.running import Defaults
-from synthon.evals import evaluate
+from synthon.evals import Cases, evaluate, overlap
 from synthon.journal import DatasetRow, MemoryJournal
 from synthon.optimize.certificate import Certificate, certificate
 
@@ -59,9 +59,9 @@ async def certify(
     ]
     ours, theirs = ([row.score for row in one.rows] for one in found)
     warnings = [
-        f"{shared} of {len(test)} test rows are {name} rows too"
+        f"{name}: {shared}"
         for name, rows in (known or {}).items()
-        if (shared := len({case.id for case in test} & {case.id for case in rows}))
+        if rows and ((shared := overlap(Cases(test), Cases(rows))).exact or shared.near)
     ]
     looks = await _looks(kept, test, [[row.score for row in one.rows] for one in found])
     return certificate(

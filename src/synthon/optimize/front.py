@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
+from synthon.evals.plotting import checked, figure
 
 if TYPE_CHECKING:
     from synthon.optimize.outcome import Optimized
@@ -58,6 +60,25 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
     def dial(self) -> Dial[P, T]:
         """A program with a dial: each call says what it may cost, how long it may take or how good it must be."""
         return Dial(self)
+
+    def plot(self, path: str | Path) -> None:
+        """Draw quality, with its intervals, over cost: .png, .svg or .pdf by the path's end.
+
+        Raises:
+            UserError: another ending.
+            MissingExtra: what draws is not installed.
+        """
+        checked(path)
+        drawn = figure(7, 4.5)
+        axes = drawn.subplots()
+        costs, qualities = [each.cost.value for each in self], [each.quality.value for each in self]
+        low = [each.quality.value - each.quality.low for each in self]
+        high = [each.quality.high - each.quality.value for each in self]
+        axes.errorbar(costs, qualities, yerr=[low, high], fmt="o", capsize=3)
+        for number, each in enumerate(self, 1):
+            axes.annotate(f" {number}: p95 {each.p95_s:.2f} s", (each.cost.value, each.quality.value), fontsize=8)
+        axes.set(xlabel=f"{self[0].unit} a call", ylabel="mean score, 95 % interval")
+        drawn.savefig(Path(path), dpi=150)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
-from synthon.core.errors import BudgetExceeded, UserError
+from synthon.core.errors import BudgetExceeded, SynthonError, UserError
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
 from synthon.evals import evaluate
@@ -211,7 +211,7 @@ class _Search(Generic[P, T]):
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(ask)) for ask in asks]
-        except* BudgetExceeded as errors:
+        except* SynthonError as errors:
             raise errors.exceptions[0] from None
         found = [task.result() for task in tasks]
         self._tell(watch)

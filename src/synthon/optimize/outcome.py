@@ -13,7 +13,7 @@ import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
-from synthon.core.saved import dumped, encoded
+from synthon.core.saved import dumped, encoded, save
 from synthon.evals.statistics import Estimate, mean
 from synthon.optimize.certificate import Certificate, without_luck
 from synthon.optimize.certifying import certify
@@ -69,8 +69,7 @@ class Optimized(Generic[P, T]):
 
     def save(self, path: str | Path) -> None:
         """Write its settings as plain JSON; `program.using(path)` reads them, in any process."""
-        shape = {"synthon": 1, "program": self.program.name, "settings": _settings(self.program)}
-        Path(path).write_text(json.dumps(shape, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        save(self.program, path)
 
     def certify(
         self, test: Sequence[Case[Any]], *, against: Program[P, T] | Step[P, T] | None = None
