@@ -38,7 +38,7 @@ ROOM_LINES = {
     "scale": 400,
     "optimize": 1_800,
     "evals": 1_500,
-    "strategies": 1_050,
+    "strategies": 1_100,  # docs/decisions/0006
     "retrieval": 1_800,
     "tools": 1_150,  # docs/decisions/0005
     "guards": 1_200,

@@ -28,7 +28,6 @@ class Examples:
     def __init__(self, examples: Sequence[Demo], embedder: Embedder | str | None = None) -> None:
         self.examples = tuple(examples)
         self._given = embedder
-        self._embedder: Embedder | None = None
         self._vectors: FloatArray | None = None
         self._embedding: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[FloatArray]] = WeakKeyDictionary()
 
@@ -43,45 +42,60 @@ class Examples:
             raise UserError(msg)
         return {"examples": self.examples, "embedder": self._given}
 
-    @cached_property
+    @property
     def name(self) -> str:
         """How saved programs name it: by what it holds."""
+        return f"nearest({self.digest})"
+
+    @cached_property
+    def digest(self) -> str:
+        """What decides its answers but the embedder: the examples, in order; 16 hex digits."""
         rows = [
             [json.loads(to_json(demo.inputs)), json.loads(to_json(demo.output)), demo.thought] for demo in self.examples
         ]
-        return f"nearest({digest(dumps(rows))[:16]})"
+        return digest(dumps(rows))[:16]
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """What embeds them.
+
+        Raises:
+            MissingExtra: the packaged embedder is not on this machine.
+        """
+        given = self._given
+        return packaged_embedder() if given is None else packaged_embedder(given) if isinstance(given, str) else given
 
     async def nearest(self, inputs: Mapping[str, object], k: int) -> Sequence[Demo]:
         """At most `k` examples, the nearest last, next to the question; of equals the first counts as nearer.
 
         An example whose inputs are the question's own is left out: it would tell the answer.
         """
-        asked = _text(inputs)
-        embedder = self._embedder = self._embedder or _embedder(self._given)
+        asked = text_of(inputs)
 
         async def act() -> str:
-            return json.dumps(await self._order(embedder, asked, k))
+            return json.dumps(await self._order(asked, k))
 
-        arguments = {"examples": self.name, "embedder": embedder.identity, "inputs": asked, "k": k}
+        arguments = {"examples": self.name, "embedder": self.embedder.identity, "inputs": asked, "k": k}
         places: list[int] = json.loads(await recorded("nearest", arguments, act, kind="search"))
         return [self.examples[place] for place in reversed(places)]
 
-    async def _order(self, embedder: Embedder, asked: str, k: int) -> list[int]:
-        texts = [_text(demo.inputs) for demo in self.examples]
+    async def _order(self, asked: str, k: int) -> list[int]:
+        texts = [text_of(demo.inputs) for demo in self.examples]
         if not texts:
             return []
-        vectors = await self._embedded(embedder, texts)
-        question = np.asarray((await embedder.embed([asked]))[0], np.float32)
-        order = np.argsort(-np.round(vectors @ question, 6), kind="stable")
+        vectors = await self.vectors()
+        question = await _rows(self.embedder, [asked])
+        order = np.argsort(-np.round(vectors @ question[0], 6), kind="stable")
         return [int(place) for place in order if texts[place] != asked][:k]
 
-    async def _embedded(self, embedder: Embedder, texts: Sequence[str]) -> FloatArray:
-        """The examples' vectors; those who ask at once wait for one embedding."""
+    async def vectors(self) -> FloatArray:
+        """The examples' vectors, in order; those who ask at once wait for one embedding."""
         if self._vectors is None:
             loop = asyncio.get_running_loop()
             task = self._embedding.get(loop)
             if task is None or (task.done() and (task.cancelled() or task.exception())):
-                task = self._embedding[loop] = loop.create_task(_rows(embedder, texts))
+                texts = [text_of(demo.inputs) for demo in self.examples]
+                task = self._embedding[loop] = loop.create_task(_rows(self.embedder, texts))
             self._vectors = await asyncio.shield(task)
         return self._vectors
 
@@ -102,17 +116,11 @@ def nearest(examples: Sequence[Demo], *, embedder: Embedder | str | None = None)
     return Examples(examples, embedder)
 
 
-def _embedder(given: Embedder | str | None) -> Embedder:
-    if given is None:
-        return packaged_embedder()
-    return packaged_embedder(given) if isinstance(given, str) else given
-
-
 async def _rows(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
     return np.asarray(await embedder.embed(texts), np.float32)
 
 
-def _text(inputs: Mapping[str, object]) -> str:
+def text_of(inputs: Mapping[str, object]) -> str:
     """An example's inputs as one text, without their names: these are the same in all."""
     return "\n".join(shown(value) for value in inputs.values())
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from synthon.strategies.dividing import map_reduce
     from synthon.strategies.ending import Ends
     from synthon.strategies.hopping import multi_hop
+    from synthon.strategies.labelling import linear_probe, neighbour_vote
     from synthon.strategies.programming import program_of_thought
     from synthon.strategies.remembering import Memory
     from synthon.strategies.testing import generate_and_test
@@ -29,8 +30,10 @@ __all__ = [
     "chain_of_thought",
     "debate",
     "generate_and_test",
+    "linear_probe",
     "map_reduce",
     "multi_hop",
+    "neighbour_vote",
     "next_calls",
     "predict",
     "program_of_thought",
@@ -50,6 +53,7 @@ _FILES = {
     "dividing": ("map_reduce",),
     "ending": ("Ends",),
     "hopping": ("multi_hop",),
+    "labelling": ("linear_probe", "neighbour_vote"),
     "programming": ("program_of_thought",),
     "remembering": ("Memory",),
     "testing": ("generate_and_test",),

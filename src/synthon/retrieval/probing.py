@@ -1,0 +1,83 @@
+"""Tell a question's label from labelled examples: a linear classifier over their vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthon.core.errors import UserError
+from synthon.core.identity import to_json
+from synthon.core.recording import recorded
+from synthon.retrieval.nearest import Examples, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from synthon.core.protocols import Embedder, FloatArray
+    from synthon.core.render import Demo
+
+# Round vectors that the spread is shrunk by: of twelve ways within 0.6 points of the best at 80 to 2,000 examples
+# (folds of the training rows of BANKING77 and CLINC150).
+_PRIOR = 1000
+
+
+class Probe:
+    """Linear discriminant analysis (Fisher 1936) of examples' vectors, their common spread shrunk to a round one.
+
+    Regularised as in Friedman 1989: with few examples it is the nearest mean, with many it knows which directions tell
+    labels apart. Every label is taken to be as frequent as every other. Worked out at the first question, once.
+    """
+
+    def __init__(self, examples: Sequence[Demo], embedder: Embedder | str | None = None) -> None:
+        if not examples:
+            raise UserError("A linear probe was given no examples. Pass labelled ones, some of every label.")
+        self._examples = Examples(examples, embedder)
+        self._first: dict[str, int] = {}
+        for place, demo in enumerate(examples):
+            self._first.setdefault(to_json(demo.output), place)
+        self._plane: tuple[FloatArray, FloatArray] | None = None
+
+    def saved(self) -> dict[str, object]:
+        """What a saved program keeps of it, see `Examples.saved`."""
+        return self._examples.saved()
+
+    @property
+    def digest(self) -> str:
+        """What decides its answers but the embedder."""
+        return self._examples.digest
+
+    async def label(self, inputs: Mapping[str, object]) -> object:
+        """The output of the examples that the inputs are likest to, the first of equals; a journaled call.
+
+        Raises:
+            MissingExtra: the packaged embedder is not on this machine.
+        """
+        asked, embedder = text_of(inputs), self._examples.embedder
+
+        async def act() -> str:
+            if self._plane is None:
+                self._plane = self._fitted(await self._examples.vectors())
+            slopes, offsets = self._plane
+            question = np.asarray(await embedder.embed([asked]), np.float64)
+            return str(np.argmax(np.round(question @ slopes + offsets, 6)))
+
+        arguments = {"examples": self.digest, "embedder": embedder.identity, "inputs": asked}
+        label = int(await recorded("linear_probe", arguments, act, kind="search"))
+        return self._examples.examples[[*self._first.values()][label]].output
+
+    def _fitted(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Slopes of shape (dim, labels) and offsets of shape (labels,)."""
+        names = {name: label for label, name in enumerate(self._first)}
+        labels = np.array([names[to_json(demo.output)] for demo in self._examples.examples])
+        rows, dim = vectors.shape
+        means = np.stack([vectors[labels == label].mean(axis=0, dtype=np.float64) for label in range(len(names))])
+        apart = vectors - means[labels]
+        free = rows - len(names)
+        spread = apart.T @ apart / max(free, 1)
+        shrunk = (free * spread + _PRIOR * (np.trace(spread) / dim or 1.0) * np.eye(dim)) / (free + _PRIOR)
+        slopes = np.linalg.solve(shrunk, means.T)
+        return slopes, -0.5 * np.sum(means.T * slopes, axis=0)
+
+
+__all__ = ["Probe"]
