@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Literal, cast
 
@@ -142,6 +143,39 @@ async def test_results_do_not_depend_on_workers_and_a_named_run_resumes(policy: 
     assert one.rows[3].run == "r/cases/3"
 
 
+async def test_a_replay_is_priced_as_what_it_replays() -> None:
+    asked, seen = model()
+    program, journal = opinion.using(model=asked), sy.MemoryJournal()
+    first = await sy.evaluate(program, CASES[:2], exact, journal=journal, run_id="r")
+    again = await sy.evaluate(program, CASES[:2], exact, journal=journal, run_id="r", policy="replay_only")
+    assert len(seen) == 2
+    assert [(row.score, row.cost_usd) for row in first.rows] == [(row.score, row.cost_usd) for row in again.rows]
+
+
+async def test_a_case_that_waits_for_a_person_has_no_score(tmp_path: Path) -> None:
+    @sy.program
+    async def ask(text: str) -> str:
+        return await sy.ask_person(f"What of {text}?")
+
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal, pytest.raises(sy.Suspended, match="What of good"):
+        await sy.evaluate(ask, CASES[:1], exact, journal=journal, run_id="r")
+
+
+async def test_spans_written_from_threads_are_counted() -> None:
+    @sy.program
+    async def threaded(text: str) -> str:
+        return await asyncio.to_thread(lambda: sync_judge(text))
+
+    asked, _ = model()
+
+    def sync_judge(text: str) -> str:
+        with sy.span("thread"):
+            return opinion.using(model=asked).sync(text)
+
+    found = await sy.evaluate(threaded, CASES[:2], exact, journal=sy.MemoryJournal())
+    assert [(row.output, row.calls) for row in found.rows] == [("yes", 1), ("no", 1)]
+
+
 async def test_scores_and_feedback_lie_beside_the_spans(tmp_path: Path) -> None:
     def told(case: sy.Case[str], output: str) -> tuple[float, str]:
         return 0.5, f"not {output}"
@@ -184,6 +218,9 @@ def test_a_better_program_is_told_from_an_equal_one() -> None:
 def test_programs_on_different_cases_are_not_compared() -> None:
     with pytest.raises(sy.UserError, match="evaluated on different cases"):
         measured(1.0).compare(measured(1.0, 0.0))
+    with pytest.raises(sy.UserError, match=r"was not scored by 'f1'\. It has: exact"):
+        measured(1.0).compare(measured(1.0), metric="f1")
+    assert measured(1.0, 0.5).compare(measured(1.0, 0.0), metric="exact").difference.value == 0.25
 
 
 def test_slices_need_a_key_that_is_there() -> None:
@@ -199,7 +236,7 @@ def test_the_table_and_the_json_hold_every_number() -> None:
         "p: 2 cases, 0 failed",
         "  exact            0.500 [0.095, 0.905]",
         "  cost_usd         0.500000",
-        "  latency_s        p50 1.500, p95 1.950",
+        "  latency_s        p50 1.500 [-inf, inf], p95 1.950 [1.000, inf]",
         "  calls            2.00, 0 tokens in",
     ]
     shown = found.json()

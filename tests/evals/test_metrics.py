@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 
 import pytest
@@ -61,6 +62,17 @@ def test_f1_is_symmetric_and_bounded(one: str, other: str) -> None:
     assert 0 <= there[0] <= 1
 
 
+@pytest.mark.parametrize(
+    ("module", "metric"), [("rouge_score.rouge_scorer", metrics.rouge), ("sacrebleu", metrics.bleu)]
+)
+def test_a_missing_library_is_named_with_its_extra(
+    module: str, metric: AnyMetric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(sy.MissingExtra, match=r"not installed\. Run: pip install 'synthon\[evals\]'"):
+        metric(sy.Case({}, "a"), "a")
+
+
 def test_rouge_and_bleu_are_those_of_the_libraries() -> None:
     text, other = "the cat sat on the mat", "a cat was sitting on the mat"
     assert score(metrics.rouge, text, text) == score(metrics.bleu, text, text) == pytest.approx(1.0)
@@ -86,6 +98,9 @@ def test_rouge_and_bleu_are_those_of_the_libraries() -> None:
         ("f(x, y=g(1))", "f(x, y = g( 1 ))", 1),
         ("f(1)", "f(1", 0),
         ("f(1)", "x = 1", 0),
+        ("f(1)", {"name": "f", "arguments": "{"}, 0),
+        ("f(1)", ["x = 1"], 0),
+        ("f(**{'b': 1}, a=[2.5])", "f(a=[2.5], **{'b': 1})", 1),
     ],
 )
 def test_code_and_calls_match_by_meaning(expected: object, output: object, right: float) -> None:
@@ -125,6 +140,19 @@ def test_a_tolerance_may_be_a_share() -> None:
 def test_every_number_is_found_in_a_text(number: float) -> None:
     for text in (f"It is {number!r}.", f"{number:,}" if isinstance(number, int) else f"{number!r}"):
         assert metrics.numeric(1e-12, relative=True)(sy.Case({}, number), text) == (1.0, "")
+
+
+def test_a_field_that_is_not_there_or_a_number_that_is_none_is_an_error_of_the_cases() -> None:
+    with pytest.raises(sy.UserError, match="has no field 'town'"):
+        score(metrics.field("town"), Slots(), Slots())
+    with pytest.raises(sy.UserError, match="'x' has no fields"):
+        score(metrics.fields_f1, "x", Slots())
+    with pytest.raises(sy.UserError, match="the expected value 'x' holds no number"):
+        score(metrics.numeric(), "x", 1)
+    with pytest.raises(sy.UserError, match="the case has no expected text"):
+        score(metrics.f1, [], "x")
+    assert score(metrics.fields_f1, {"city": "Rome", "people": None}, Slots(city="rome")) == 1.0
+    assert told(metrics.numeric(), 3, "none")[1] == "Expected the number 3, got 'none', which holds none."
 
 
 def test_a_field_is_judged_alone() -> None:

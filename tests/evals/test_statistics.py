@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import synthon as sy
 from synthon.evals import statistics
-from synthon.evals.statistics import _student
+from synthon.evals.statistics import Estimate, _student
 
 DIFFERENCES = st.lists(st.integers(-6, 6), min_size=1, max_size=9)
 
@@ -107,6 +107,23 @@ def test_means_of_nothing_and_of_one_say_that_they_know_nothing() -> None:
     assert math.isnan(one.low)
     same = statistics.mean([0.5] * 9)
     assert (same.value, same.low, same.high, same.n) == (0.5, 0.5, 0.5, 9)
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.5, 15), (0.95, 100)])
+def test_a_quantile_is_covered_at_least_as_often_as_said(share: float, n: int) -> None:
+    generator, rounds = np.random.default_rng(n), 2000
+    covered = 0
+    for _ in range(rounds):
+        found = statistics.quantile(generator.random(n), share)
+        covered += found.low <= share <= found.high
+    assert 0.94 <= covered / rounds <= 0.99
+
+
+def test_bounds_that_few_values_do_not_show_are_infinite() -> None:
+    assert math.isfinite(statistics.quantile(range(72), 0.95).high)
+    assert statistics.quantile(range(71), 0.95).high == math.inf
+    assert statistics.quantile([1.0], 0.5) == Estimate(1.0, -math.inf, math.inf, 1)
+    assert math.isnan(statistics.quantile([], 0.5).value)
 
 
 def test_a_paired_difference_is_surer_than_two_means() -> None:

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthon.core.errors import MissingExtra, UserError
-
-_EXTRA = "Parquet files need the extra 'evals'. Run: pip install 'synthon[evals]'"
+from synthon.core.errors import UserError
+from synthon.evals._extras import extra
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    try:
-        import duckdb  # noqa: PLC0415 - an optional extra
-    except ImportError as error:  # pragma: no cover - installed wherever the tests run
-        raise MissingExtra(_EXTRA) from error
+    duckdb = extra("duckdb", "A Parquet file")
     try:
         with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
             found = connection.read_parquet(str(path))

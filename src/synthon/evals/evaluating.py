@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from synthon.core.errors import BudgetExceeded, UserError
+from synthon.core.errors import BudgetExceeded, Suspended, Uncertain, UserError
 from synthon.core.many import Failed, run_many
 from synthon.core.running import Defaults, current_run, described, name_of, new_id, running
 from synthon.evals.cases import Case, Cases
@@ -58,6 +58,7 @@ async def evaluate(
 
     Raises:
         BudgetExceeded: the budget stopped a case or a judge, so there is no fair score; what was answered is kept.
+        Suspended: a case waits for a person; answer, and evaluate again under the same `run_id`.
         UserError: no case, a wrong set-up, or a metric that fails.
     """
     rows = Cases(cases)
@@ -78,7 +79,10 @@ async def evaluate(
     try:
         async with opening as opened:
             inputs = [dict(case.inputs) for case in rows]
-            outputs = await run_many(program, inputs, workers=workers, run_id=f"{batch}/cases", watch=watch)
+            shown = None if budget is None or budget.durable else budget  # counted once, for it is the same
+            outputs = await run_many(
+                program, inputs, workers=workers, run_id=f"{batch}/cases", budget=shown, watch=watch
+            )
             bills = [tee.bill(run) for run in runs]
             _refuse_unfair(outputs, bills, opened.run.budgets)
             done = [place for place, output in enumerate(outputs) if not isinstance(output, Failed)]
@@ -116,12 +120,13 @@ def _refuse_unfit(program: Callable[..., object], rows: Cases[object]) -> None:
 def _refuse_unfair(outputs: Sequence[object], bills: Sequence[Bill], budgets: Sequence[Budget]) -> None:
     """A case that a budget of the evaluation stopped has no score, also where the program took the error for an answer.
 
-    One that a budget of the program's own stopped has failed.
+    Nor has one that waits for a person. One that a budget of the program's own stopped has failed.
     """
     limits = {f"{name}={getattr(budget, name)}" for budget in budgets for name in ("calls", "tokens", "usd", "minutes")}
     for output, bill in zip(outputs, bills, strict=True):
-        if isinstance(output, Failed) and isinstance(output.error, BudgetExceeded) and output.error.limit in limits:
-            raise output.error
+        error = output.error if isinstance(output, Failed) else None
+        if isinstance(error, Suspended | Uncertain) or (isinstance(error, BudgetExceeded) and error.limit in limits):
+            raise error
         if bill.stopped in limits:
             msg = (
                 f"The budget's limit {bill.stopped} stopped a call that its program went on without, so the score "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from synthon.core.errors import UserError
 from synthon.evals.cases import Case, Cases
 from synthon.evals.plotting import plot
-from synthon.evals.statistics import Estimate, mean, minimum_detectable_effect, paired, permutation_p
+from synthon.evals.statistics import Estimate, mean, minimum_detectable_effect, paired, permutation_p, quantile
 
 _SURE = 0.05
 
@@ -77,7 +77,7 @@ class Comparison:
 
 def listed(estimate: Estimate) -> list[float | None]:
     """A mean and its bounds; None where there are none."""
-    return [None if isnan(each) else each for each in (estimate.value, estimate.low, estimate.high)]
+    return [each if isfinite(each) else None for each in (estimate.value, estimate.low, estimate.high)]
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,16 @@ class Evaluation:
     @property
     def p50_s(self) -> float:
         """The median latency, in seconds."""
-        return self.latency_s(0.5)
+        return self.latency_s(0.5).value
 
     @property
     def p95_s(self) -> float:
         """The latency that 95 of 100 cases do not pass, in seconds."""
-        return self.latency_s(0.95)
+        return self.latency_s(0.95).value
 
-    def latency_s(self, share: float) -> float:
-        """A quantile of the latencies, in seconds."""
-        return float(np.quantile([row.latency_s for row in self.rows], share)) if self.rows else float("nan")
+    def latency_s(self, share: float) -> Estimate:
+        """A quantile of the latencies, in seconds; few cases do not show its upper bound, which is infinite then."""
+        return quantile([row.latency_s for row in self.rows], share)
 
     def slices(self, key: str) -> dict[str, Estimate]:
         """The mean score for each value of a metadata key, by value.
@@ -149,16 +149,16 @@ class Evaluation:
         found = [pair for pair in zip(self.cases, self.rows, strict=True) if pair[1].error or pair[1].score < below]
         return sorted(found, key=lambda pair: (not pair[1].error, pair[1].score))
 
-    def compare(self, other: Evaluation, *, seed: int = 0) -> Comparison:
-        """The paired difference to another program's results.
+    def compare(self, other: Evaluation, *, metric: str = "", seed: int = 0) -> Comparison:
+        """The paired difference to another program's results, by the first metric or the named one.
 
         Raises:
-            UserError: the two are not of the same cases in the same order.
+            UserError: the two are not of the same cases in the same order, or not by that metric.
         """
         if [case.id for case in self.cases] != [case.id for case in other.cases]:
             msg = f"{self.name!r} and {other.name!r} were evaluated on different cases. Evaluate both on the same ones."
             raise UserError(msg)
-        one, two = [row.score for row in self.rows], [row.score for row in other.rows]
+        one, two = self._by(metric), other._by(metric)
         differences = np.subtract(one, two)
         sd = float(differences.std(ddof=1)) if len(one) > 1 else 0.0
         detectable = minimum_detectable_effect(max(1, len(one)), sd=sd)
@@ -166,6 +166,11 @@ class Evaluation:
             self.name, other.name, paired(one, two, seed=seed), permutation_p(one, two, seed=seed),
             int((differences != 0).sum()), detectable,
         )  # fmt: skip
+
+    def _by(self, metric: str) -> list[float]:
+        if metric and any(metric not in row.scores for row in self.rows):
+            raise UserError(f"{self.name!r} was not scored by {metric!r}. It has: {', '.join(self.scores)}.")
+        return [row.scores[metric] if metric else row.score for row in self.rows]
 
     def plot(self, path: str | Path, *, beside: Sequence[Evaluation] = (), by: str = "") -> None:
         """Write a picture of the scores and latencies as .png, .svg or .pdf, see `plotting.plot`."""
@@ -180,8 +185,8 @@ class Evaluation:
             "failed": sum(bool(row.error) for row in self.rows),
             "scores": {name: listed(estimate) for name, estimate in self.scores.items()},
             "cost_usd": None if cost is None else listed(cost),
-            "p50_s": self.p50_s,
-            "p95_s": self.p95_s,
+            "p50_s": listed(self.latency_s(0.5)),
+            "p95_s": listed(self.latency_s(0.95)),
             "calls": self.calls.value,
             "tokens_in": self.tokens_in.value,
             "failures": [
@@ -196,7 +201,7 @@ class Evaluation:
         lines += [f"  {name:<16} {estimate}" for name, estimate in self.scores.items()]
         cost = self.cost_usd
         lines += [f"  {'cost_usd':<16} " + ("unknown: a call has no price" if cost is None else f"{cost.value:.6f}")]
-        lines += [f"  {'latency_s':<16} p50 {self.p50_s:.3f}, p95 {self.p95_s:.3f}"]
+        lines += [f"  {'latency_s':<16} p50 {self.latency_s(0.5)}, p95 {self.latency_s(0.95)}"]
         lines += [f"  {'calls':<16} {self.calls.value:.2f}, {self.tokens_in.value:.0f} tokens in"]
         return "\n".join(lines)
 

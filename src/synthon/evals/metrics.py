@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from synthon.core.errors import MissingExtra, UserError
+from synthon.core.errors import UserError
 from synthon.core.identity import to_json
+from synthon.evals._extras import extra
 from synthon.evals.cases import Case
 from synthon.evals.grading import AnyMetric, Grade, called
 from synthon.evals.trees import TreeError, shape_of
@@ -23,7 +24,6 @@ from synthon.evals.trees import TreeError, shape_of
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
-_EXTRA = "{} needs the extra 'evals'. Run: pip install 'synthon[evals]'"
 
 
 def exact_match(case: Case[Any], output: object) -> Grade:
@@ -41,21 +41,14 @@ def f1(case: Case[Any], output: object) -> Grade:
 
 def rouge(case: Case[Any], output: object, *, kind: Literal["rouge1", "rouge2", "rougeL"] = "rougeL") -> Grade:
     """The F-measure of ROUGE, with stemming (Lin 2004); needs `synthon[evals]`."""
-    try:
-        from rouge_score.rouge_scorer import RougeScorer  # noqa: PLC0415 - an optional extra
-    except ImportError as error:  # pragma: no cover - installed wherever the tests run
-        raise MissingExtra(_EXTRA.format("ROUGE")) from error
-    scorer = RougeScorer([kind], use_stemmer=True)
+    scorer = extra("rouge_score.rouge_scorer", "ROUGE").RougeScorer([kind], use_stemmer=True)
     return float(max(scorer.score(each, _text(output))[kind].fmeasure for each in _texts(case)))
 
 
 def bleu(case: Case[Any], output: object) -> Grade:
     """Sentence BLEU, from 0 to 1, against all expected texts at once (Papineni 2002); needs `synthon[evals]`."""
-    try:
-        from sacrebleu import sentence_bleu  # noqa: PLC0415 - an optional extra
-    except ImportError as error:  # pragma: no cover - installed wherever the tests run
-        raise MissingExtra(_EXTRA.format("BLEU")) from error
-    return min(1.0, sentence_bleu(_text(output), _texts(case)).score / 100)  # its rounding may pass 1
+    said = extra("sacrebleu", "BLEU").sentence_bleu(_text(output), _texts(case))
+    return min(1.0, float(said.score) / 100)  # its rounding may pass 1
 
 
 def ast_match(case: Case[Any], output: object) -> Grade:

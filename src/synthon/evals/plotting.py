@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from synthon.core.errors import MissingExtra, UserError
+from synthon.core.errors import UserError
+from synthon.evals._extras import extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,11 +21,7 @@ _FORMATS = (".png", ".svg", ".pdf")
 
 def figure(width: float, height: float) -> Figure:
     """An empty figure, in inches; it belongs to no window."""
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra
-    except ImportError as error:  # pragma: no cover - installed wherever the tests run
-        raise MissingExtra("A plot needs the extra 'evals'. Run: pip install 'synthon[evals]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return cast("Figure", extra("matplotlib.figure", "A plot").Figure(figsize=(width, height), layout="constrained"))
 
 
 def checked(path: str | Path) -> None:

@@ -26,7 +26,7 @@ _BLOCK = 4_000_000  # numbers of a block of resamples: 32 MB
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its interval, from `n` cases; the bounds are nan where there are none."""
+    """A number with its interval, from `n` cases; a bound that is not known is nan or infinite."""
 
     value: float
     low: float
@@ -107,6 +107,27 @@ def mean(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estim
     else:
         low, high = bootstrap(numbers, confidence=confidence, seed=seed)
     return Estimate(float(numbers.mean()), low, high, n)
+
+
+def quantile(values: ArrayLike, share: float, *, confidence: float = 0.95) -> Estimate:
+    """A quantile with bounds that are values of the sample, whatever it is drawn from (Thompson 1936).
+
+    A bound that so few values do not show is infinite: of the 95 % quantile, the upper one below 72 values.
+    """
+    numbers = np.sort(np.asarray(values, float))
+    n = numbers.size
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    places = np.arange(n + 1)
+    logs = np.array([math.lgamma(k + 1) for k in places])
+    chances = np.exp(logs[n] - logs - logs[::-1] + places * math.log(share) + places[::-1] * math.log1p(-share))
+    below = np.cumsum(chances)  # that at most k values are below the quantile
+    tail = (1 - confidence) / 2
+    low, high = int(np.searchsorted(below, tail, "right")), int(np.searchsorted(below, 1 - tail))
+    value = float(np.quantile(numbers, share))
+    return Estimate(
+        value, float(numbers[low - 1]) if low else -math.inf, float(numbers[high]) if high < n else math.inf, n
+    )
 
 
 def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
