@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import synthon as sy
+from synthon.core.saved import load
+from synthon.evals import Case, Cases
 from synthon.optimize import Limits, Optimization
 from tests.optimize.programs import System, right, rows
 
@@ -154,3 +157,35 @@ async def test_no_validation_rows_are_refused() -> None:
 async def test_an_unknown_method_is_refused_with_those_there_are() -> None:
     with pytest.raises(sy.UserError, match=r"no method 'magic'.*racing"):
         await searched(System(), method="magic")
+
+
+async def test_a_closed_question_that_examples_answer_is_answered_without_a_model(tmp_path: Path) -> None:
+    words = {"tea": "drink", "coffee": "drink", "juice": "drink", "bread": "food", "cheese": "food", "soup": "food"}
+    told = [(f"{start} {word} {end}", kind) for word, kind in words.items() for start in ("some", "my", "a cup of")
+            for end in ("please", "now", "today", "again")]  # fmt: skip
+    cases = Cases(Case({"text": text}, kind) for text, kind in told)
+    train, validation, test = cases.split(36, 24, 12, seed=3)
+    asked: list[sy.Request] = []
+
+    def wrong(request: sy.Request) -> str:
+        asked.append(request)
+        return "drink"
+
+    @sy.step(model=sy.Journaled(sy.FunctionModel(wrong)), temperature=0.0)
+    async def kind(text: str) -> Literal["drink", "food"]:
+        """Say what it is."""
+        ...
+
+    run = await sy.optimize(
+        kind, train, validation, metric=right, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
+        embedder="wordllama-256",
+    )  # fmt: skip
+    best = run.best()
+    assert "kind.strategy=" in best.changes
+    assert best.cost.value == 0
+    assert best.quality.n == len(validation)
+    before = len(asked)
+    best.save(tmp_path / "kind.json")
+    loaded = kind.using(load(kind.parts(), tmp_path / "kind.json"))
+    assert sum([right(case, await loaded(str(case.inputs["text"]))) for case in test]) >= 11
+    assert len(asked) == before

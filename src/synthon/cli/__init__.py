@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from synthon import __version__
-from synthon.cli import asking, evaluating, runs, traces, weights
+from synthon.cli import asking, evaluating, optimizing, runs, traces, weights
 from synthon.cli.shell import plain
 from synthon.core.errors import SynthonError
 
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"synthon {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     rooms = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (asking, evaluating, runs, traces, weights):
+    for room in (asking, evaluating, optimizing, runs, traces, weights):
         room.commands(rooms)
     return parser
 

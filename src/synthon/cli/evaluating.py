@@ -52,8 +52,8 @@ def _eval(arguments: argparse.Namespace) -> None:
     sys.path.insert(0, "")  # a module of the folder one stands in, as `python -m` finds it
     named = [name for name in (arguments.program, arguments.against) if name]
     programs = {name: imported(name) for name in named}
-    metrics = {name: _metric(name) for name in arguments.metric}
-    rows = _cases(programs[arguments.program], arguments)
+    metrics = {name: metric_of(name) for name in arguments.metric}
+    rows = cases_of(programs[arguments.program], arguments.cases, arguments)
     limits = {"calls": arguments.calls, "usd": arguments.usd}
     budget = Budget(**limits) if any(limit is not None for limit in limits.values()) else None
 
@@ -72,7 +72,7 @@ def _eval(arguments: argparse.Namespace) -> None:
     _tell(found, arguments)
 
 
-def _cases(program: Callable[..., object], arguments: argparse.Namespace) -> Cases[object]:
+def cases_of(program: Callable[..., object], path: Path, arguments: argparse.Namespace) -> Cases[object]:
     """The cases, with the types that the program's annotations give them; an answer may be one of several."""
     from synthon.evals import cases  # noqa: PLC0415 - see _eval
 
@@ -80,7 +80,7 @@ def _cases(program: Callable[..., object], arguments: argparse.Namespace) -> Cas
     answer: Any = hints.get("return")
     inputs = {name: hints.get(name) for name in arguments.inputs.split(",")} if arguments.inputs else program
     type_ = None if answer is None else answer | list[answer]
-    return cases(arguments.cases, type_, inputs=inputs, expected=arguments.expected)
+    return cases(path, type_, inputs=inputs, expected=arguments.expected)
 
 
 def _tell(found: list[Evaluation], arguments: argparse.Namespace) -> None:
@@ -122,7 +122,7 @@ def _shown(found: list[Evaluation], key: str | None) -> Mapping[str, object]:
     return {**shown[0], **pair}
 
 
-def _metric(name: str) -> AnyMetric:
+def metric_of(name: str) -> AnyMetric:
     """One of `sy.metrics` that takes no options, or the user's own.
 
     Raises:

@@ -12,6 +12,7 @@ from synthon.optimize.front import Dial, Front
 from synthon.optimize.history import Ask, Difference, History, Limits, Measure, Summary
 from synthon.optimize.optimizing import optimize
 from synthon.optimize.outcome import Optimization, Optimized
+from synthon.optimize.planning import Plan, plan
 from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.searching import Measuring, Method, search
@@ -32,12 +33,14 @@ __all__ = [
     "Method",
     "Optimization",
     "Optimized",
+    "Plan",
     "Point",
     "Space",
     "Summary",
     "certificate",
     "certify",
     "optimize",
+    "plan",
     "racing",
     "random_search",
     "search",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -90,8 +90,7 @@ class Teacher:
         with a step that was seen to give the program's answer, as soon as its inputs are known: those are had from a
         run that stops at its door. Other steps get what they said themselves in rows that went well.
         """
-        found = {step.name: _labelled(step, train) for step in parts.steps if _answers(step, self.program)}
-        found = {name: demos for name, demos in found.items() if demos}
+        found = labelled(self.program, parts, train)
         told = _TOLD if self.budget.calls is None else min(_TOLD, self.budget.calls // _SHARE)
         if len(found) == len(parts.steps) or not train or not told:
             return found
@@ -157,6 +156,12 @@ class Door:
         raise Shut("The step's inputs are known; nobody was asked.")
 
 
+def labelled(program: object, parts: Parts, train: Sequence[Case[Any]]) -> dict[str, list[Demo]]:
+    """The examples, by step, that need no run."""
+    found = {step.name: _labelled(step, train) for step in parts.steps if _answers(step, program)}
+    return {name: demos for name, demos in found.items() if demos}
+
+
 def _answering(seen: Sequence[Sequence[Span]], whole: Evaluation) -> str:
     """The step whose output is the program's in nearly all rows, empty where there is none."""
     done = [(spans, to_json(row.output)) for spans, row in zip(seen, whole.rows, strict=True) if not row.error]
@@ -200,9 +205,4 @@ def _fitting(step: Step[..., Any], expected: object) -> object | None:
     return value
 
 
-def rows_of(demos: Mapping[str, Sequence[Demo]]) -> dict[str, int]:
-    """How many examples each step has."""
-    return {name: len(found) for name, found in demos.items()}
-
-
-__all__ = ["Teacher", "rows_of"]
+__all__ = ["Teacher", "labelled"]

@@ -22,7 +22,7 @@ from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.reflecting import Evidence, reflective
 from synthon.optimize.searching import search
-from synthon.optimize.tuning import tuning_of
+from synthon.optimize.tuning import asks_no_model, tuning_of
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
@@ -184,7 +184,7 @@ class _Search(Generic[P, T]):
     def _is_free(self, point: Point) -> bool:
         """Whether the program's one step is answered without a model."""
         step = self.tuning.parts.steps[0]
-        return getattr(self.tuning.candidate(point).get(f"{step.name}.strategy"), "free", False) is True
+        return asks_no_model(self.tuning.candidate(point).get(f"{step.name}.strategy"))
 
     async def _tried(self, point: Point, rows: Sequence[int]) -> Sequence[Measured]:
         """A point on training rows, which instructions are learnt from."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from synthon.core.identity import to_json
-from synthon.core.settings import Knob, Nearest
+from synthon.core.settings import Knob, Nearest, Slot
 from synthon.optimize.space import Dimension, Kind, Space
 from synthon.retrieval.nearest import nearest
+from synthon.strategies.labelling import LinearProbe, linear_probe, neighbour_vote
 
 if TYPE_CHECKING:
     from synthon.core.parts import Parts
@@ -29,6 +30,7 @@ Settings = Mapping[str, object]
 _GRID = 7  # values that a range is searched at
 _FIXED = (4, 8)  # demonstrations of a fixed set
 _NEAREST = (2, 4, 8)  # demonstrations chosen for each question
+_VOTES = (1, 5, 15)  # neighbours that answer without a model
 _OFFLINE = {"accept", "threshold"}
 
 
@@ -135,6 +137,27 @@ def _add_step(
             *(each for each in models if each is not step.model),
         ]
         tuning.add(f"{name}.model", [(each.name, {f"{name}.model": each}) for each in given], "model")
+    if step.output.choice is not None and selector is not None:
+        _add_no_model(tuning, step, examples, selector)
+
+
+def _add_no_model(tuning: Tuning, step: Step[..., Any], examples: Sequence[Demo], selector: Selector) -> None:
+    """Ways to answer a closed question from its examples alone: no call, no money."""
+    name = f"{step.name}.strategy"
+    found = [neighbour_vote(k, selector) for k in _VOTES if k <= len(examples)]
+    ways = {f"neighbour_vote({each.k})": each for each in found}
+    options: list[tuple[object, Settings]] = [(label, {name: each}) for label, each in ways.items()]
+    options.append(("linear_probe", {name: linear_probe(examples, embedder=tuning.embedder)}))
+    if name in tuning.sets:
+        for label, settings in options:
+            tuning.extend(name, label, settings)
+    elif isinstance(tuning.parts.settings.get(name), Slot):
+        tuning.add(name, [(_label(step.strategy), {name: step.strategy}), *options], "strategy")
+
+
+def asks_no_model(strategy: object) -> bool:
+    """Whether a strategy answers from examples alone."""
+    return isinstance(strategy, neighbour_vote | LinearProbe)
 
 
 def _demonstrations(
@@ -209,4 +232,4 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a line of a table
 
 
-__all__ = ["Tuning", "tuning_of"]
+__all__ = ["Tuning", "asks_no_model", "tuning_of"]
