@@ -1,0 +1,78 @@
+"""Rows that say what the whole should answer become examples of the steps."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import synthon as sy
+from synthon.evals import Case, Cases
+from synthon.optimize.learning import Teacher
+from tests.optimize.programs import Answering, System, right, rows
+
+
+def teacher(program: Any, calls: int = 1000) -> Teacher:
+    return Teacher(program, right, sy.MemoryJournal(), sy.Budget(calls=calls, once=True))
+
+
+async def test_a_step_that_is_the_program_has_its_rows_as_examples_without_a_call() -> None:
+    system = System()
+    examples = await teacher(system.tidy).examples(system.tidy.parts(), rows(5))
+    assert [demo.inputs for demo in examples["tidy"]] == [case.inputs for case in rows(5)]
+    assert [demo.output for demo in examples["tidy"]] == [case.expected for case in rows(5)]
+    assert system.calls == 0
+
+
+async def test_the_step_that_answers_has_every_row_as_an_example_for_the_price_of_what_comes_before() -> None:
+    asked: list[str] = []
+
+    @sy.step(model=Answering("small", 1.0).model(1), temperature=0.0)
+    async def clean(text: str) -> list[str]:
+        """Split into letters."""
+        ...
+
+    def say(request: sy.Request) -> str:
+        asked.append(request.messages[-1].text)
+        return "yes"
+
+    @sy.step(model=sy.Journaled(sy.FunctionModel(say)), temperature=0.0)
+    async def decide(letters: str, text: str) -> Literal["yes", "no"]:
+        """Say whether it holds an a."""
+        ...
+
+    @sy.program
+    async def whole(text: str) -> str:
+        return await decide(text.upper(), text)
+
+    train = rows(40)
+    examples = await teacher(whole).examples(whole.parts(), train)
+    assert len(asked) == 8  # to see which step answers; the others stop at its door
+    assert [demo.output for demo in examples["decide"]] == [case.expected for case in train]
+    assert examples["decide"][3].inputs == {
+        "letters": str(train[3].inputs["text"]).upper(), "text": train[3].inputs["text"]
+    }  # fmt: skip
+
+
+async def test_other_steps_keep_what_they_said_in_rows_that_went_well() -> None:
+    system = System()
+    examples = await teacher(system.program).examples(system.program.parts(), rows(30))
+    said = {demo.inputs["text"]: demo.output for demo in examples["tidy"]}
+    right_rows = [case for case in rows(8) if await system.program(str(case.inputs["text"])) == case.expected]
+    assert len(said) >= len(right_rows) > 0
+
+
+async def test_a_small_budget_is_not_spent_on_examples() -> None:
+    system = System()
+    assert await teacher(system.label, 10).examples(system.program.parts(), []) == {}
+    await teacher(system.program, 19).examples(system.program.parts(), rows(30))
+    assert system.calls == 0
+
+
+async def test_a_row_whose_answer_is_none_of_the_steps_is_no_example() -> None:
+    @sy.step(model=Answering("small", 1.0).model(1))
+    async def holds(text: str) -> Literal["yes", "no"]:
+        """Say whether it holds an a."""
+        ...
+
+    cases = Cases([Case({"text": "a"}, "yes"), Case({"text": "b"}, "perhaps"), Case({"other": "c"}, "no")])
+    examples = await teacher(holds).examples(holds.parts(), cases)
+    assert [demo.inputs for demo in examples["holds"]] == [{"text": "a"}]

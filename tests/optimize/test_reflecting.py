@@ -1,0 +1,70 @@
+"""A model that writes instructions is asked with what went wrong, and its words are kept where they help."""
+
+from __future__ import annotations
+
+import synthon as sy
+from synthon.optimize import Optimization
+from tests.optimize.programs import right, rows
+
+TRAIN, VALIDATION = rows(30), rows(40, 1000)
+
+
+def obedient(request: sy.Request) -> str:
+    """Does what its instruction says, and says yes where it says nothing."""
+    if "vowel a" not in request.messages[0].text:
+        return "yes"
+    return "yes" if "a" in request.messages[-1].text else "no"
+
+
+class Writer:
+    """Proposes the right instruction at its `good`-th reflection, useless ones before."""
+
+    def __init__(self, good: int) -> None:
+        self.good, self.asked = good, list[str]()
+
+    def __call__(self, request: sy.Request) -> str:
+        self.asked.append(request.messages[-1].text)
+        if len(self.asked) < self.good:
+            return f"Try this:\n```\nSay yes or no, idea {len(self.asked)}.\n```"
+        return "```text\nAnswer yes if the text holds the vowel a, else no.\n```"
+
+
+async def searched(writer: Writer, calls: int = 500, method: str = "reflective") -> Optimization[[str], str]:
+    @sy.step(model=sy.Journaled(sy.FunctionModel(obedient)), temperature=0.0)
+    async def label(text: str) -> str:
+        """Label the text."""
+        ...
+
+    return await sy.optimize(
+        label, TRAIN, VALIDATION, metric=right, budget=sy.Budget(calls=calls), journal=sy.MemoryJournal(),
+        proposer=sy.Journaled(sy.FunctionModel(writer, name="writer")), method=method, embedder="wordllama-256",
+    )  # fmt: skip
+
+
+async def test_an_instruction_that_helps_is_found_and_kept() -> None:
+    writer = Writer(good=3)
+    run = await searched(writer)
+    best = run.best()
+    assert best.quality.value == 1.0
+    assert "vowel a" in best.changes
+    assert "idea" not in str(run.front[0].changes)
+    assert "-Label the text." in best.diff(run.program).replace("- ", "-")
+    assert "Wanted: " in writer.asked[0]
+    assert "It answered: " in writer.asked[0]
+    assert "Label the text." in writer.asked[0]
+
+
+async def test_words_that_help_nothing_end_the_search_early() -> None:
+    writer = Writer(good=10**6)
+    run = await searched(writer)
+    assert len(writer.asked) <= 6
+    assert run.best().changes == "as it is"
+
+
+async def test_values_are_searched_before_words_and_both_count_against_the_budget() -> None:
+    writer = Writer(good=2)
+    run = await searched(writer, 300, "auto")
+    assert run.methods == ("racing", "reflective")
+    assert "values first" in run.why
+    assert run.budget.spent.calls <= 300
+    assert run.best().quality.value == 1.0
