@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from synthon.core.errors import UserError
 from synthon.core.settings import Slot, current
 from synthon.core.values import Completion
-from synthon.decoding import unmet
 from synthon.models.doubles import FunctionModel
 from synthon.retrieval.probing import Probe
 from synthon.strategies.thinking import named
 from synthon.strategies.voting import Votes
 
 if TYPE_CHECKING:
+    from synthon.core.constraints import Constraint
     from synthon.core.protocols import Embedder
     from synthon.core.render import Demo
     from synthon.core.settings import Selector
@@ -110,10 +110,16 @@ def _answered(
 
         async def say(request: Request) -> Completion:
             text = step.output.written(await label(inputs))
-            return Completion(text, unmet=unmet(request.constraint, text) if request.constraint else "", model=name)
+            return Completion(text, model=name, unmet=_unmet(request.constraint, text) if request.constraint else "")
 
         model = FunctionModel(say, name, capabilities=frozenset({"chat", "grammar"}))
         settings = {**step.settings, Slot(step.fn, "model"): model, Slot(step.fn, "demos"): ()}
         return await replace(step, settings=settings)(*args, **kwargs)
 
     return answered
+
+
+def _unmet(constraint: Constraint, text: str) -> str:
+    from synthon.decoding import unmet  # noqa: PLC0415 - loaded where something is constrained only
+
+    return unmet(constraint, text)
