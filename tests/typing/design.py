@@ -22,7 +22,7 @@ large = sy.openai("qwen3-8b", base_url="http://127.0.0.1:8000/v1")
 manual = sy.Index("manual.db")
 
 
-@sy.step(model=sy.one_of(small, large), demos=sy.knn(0, 4, 8))
+@sy.step(model=sy.cascade(small, large, accept=sy.knob(0.5, 0.7, 0.9, 0.99)), demos=sy.knn(0, 4, 8))
 async def route(message: str) -> Ticket:
     """Decide what the customer wants."""
     ...
