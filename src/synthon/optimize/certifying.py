@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, dumps
 from synthon.core.running import Defaults
 from synthon.evals import Cases, evaluate, overlap
-from synthon.journal import DatasetRow, MemoryJournal
+from synthon.journal import DatasetRow, MemoryJournal, SQLiteJournal
 from synthon.optimize.certificate import Certificate, certificate
 
 if TYPE_CHECKING:
@@ -18,13 +21,23 @@ if TYPE_CHECKING:
     from synthon.evals import Case, Evaluation, Metric
 
 
+@contextmanager
+def opened(journal: Journal | str | os.PathLike[str] | None) -> Iterator[Journal]:
+    """A journal as given, one opened at a path for as long as the block lasts, the default one, or one in memory."""
+    if isinstance(journal, str | os.PathLike):
+        with SQLiteJournal(Path(journal)) as own:
+            yield own
+    else:
+        yield journal or Defaults.journal() or MemoryJournal()
+
+
 async def certify(
     program: Callable[..., Awaitable[Any]],
     test: Sequence[Case[Any]],
     *,
     against: Callable[..., Awaitable[Any]],
     metric: Metric[Any, Any],
-    journal: Journal | None = None,
+    journal: Journal | str | os.PathLike[str] | None = None,
     budget: Budget | None = None,
     workers: int = 8,
     known: Mapping[str, Sequence[Case[Any]]] | None = None,
@@ -41,7 +54,7 @@ async def certify(
         test: held-out rows.
         against: the baseline.
         metric: of a case and an output.
-        journal: the default one, or one in memory, which forgets the looks.
+        journal: or the path of one; the default one, or one in memory, which forgets the looks.
         budget: all calls count against it.
         workers: cases at once.
         known: rows that were seen before, by what they were used for; shared ones become warnings.
@@ -53,17 +66,18 @@ async def certify(
     """
     if not test:
         raise UserError("certify was given no test rows. Pass rows that neither training nor validation had.")
-    kept = journal or Defaults.journal() or MemoryJournal()
-    found = [
-        await evaluate(each, test, metric, journal=kept, budget=budget, workers=workers) for each in (program, against)
-    ]
+    with opened(journal) as kept:
+        found = [
+            await evaluate(each, test, metric, journal=kept, budget=budget, workers=workers)
+            for each in (program, against)
+        ]
+        looks = await _looks(kept, test, [[row.score for row in one.rows] for one in found])
     ours, theirs = ([row.score for row in one.rows] for one in found)
     warnings = [
         f"{name}: {shared}"
         for name, rows in (known or {}).items()
         if rows and ((shared := overlap(Cases(test), Cases(rows))).exact or shared.near)
     ]
-    looks = await _looks(kept, test, [[row.score for row in one.rows] for one in found])
     return certificate(
         ours, theirs, looks=looks, promised=promised, expected=expected, warnings=warnings, costs=_costs(*found)
     )
@@ -93,4 +107,4 @@ def _costs(one: Evaluation, other: Evaluation) -> dict[str, tuple[float | None, 
     }
 
 
-__all__ = ["certify"]
+__all__ = ["certify", "opened"]

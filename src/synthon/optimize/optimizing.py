@@ -14,7 +14,7 @@ from synthon.core.errors import BudgetExceeded, SynthonError, UserError
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
 from synthon.evals import evaluate
-from synthon.journal import MemoryJournal, SQLiteJournal
+from synthon.optimize.certifying import opened
 from synthon.optimize.history import Ask, History, Limits, Measure
 from synthon.optimize.learning import Teacher
 from synthon.optimize.outcome import Optimization
@@ -90,23 +90,19 @@ async def optimize(
     if not validation:
         raise UserError(f"optimize({program.name!r}) was given no validation rows. Pass some; 100 or more decide most.")
     with ExitStack() as stack:
-        kept = _journal(journal, stack)
+        kept = stack.enter_context(opened(journal))
         budget.once = True
+        place = Path(journal) if isinstance(journal, str | os.PathLike) else kept
+        more = dict(metrics or {})
         work = _Search(
-            program, list(train), list(validation), metric, budget, kept, seed, workers, dict(metrics or {}), embedder
+            program, list(train), list(validation), metric, budget, kept, place, seed, workers, more, embedder
         )
         shown = stack.enter_context(Defaults.watch(f"optimize {program.name}") if watch is None else nullcontext(watch))
         about = {"seed": seed, "method": getattr(method, "name", method), "budget": repr(budget)}
-        async with running(f"optimize {program.name}", about, journal=kept, policy="cache", budget=budget) as opened:
+        async with running(f"optimize {program.name}", about, journal=kept, policy="cache", budget=budget) as whole:
             found = await work.through(method, within or Limits(), models, proposer, shown)
-            opened.result = found.summary()
+            whole.result = found.summary()
         return found
-
-
-def _journal(given: Journal | str | os.PathLike[str] | None, stack: ExitStack) -> Journal:
-    if isinstance(given, str | os.PathLike):
-        return stack.enter_context(SQLiteJournal(Path(given)))
-    return given or Defaults.journal() or MemoryJournal()
 
 
 @dataclass
@@ -117,6 +113,7 @@ class _Search(Generic[P, T]):
     metric: Metric[Any, T]
     budget: Budget
     journal: Journal
+    place: Journal | Path
     seed: int
     workers: int
     metrics: Mapping[str, Metric[Any, T]]
@@ -154,7 +151,7 @@ class _Search(Generic[P, T]):
         names = [each.name for each, _ in chosen]
         return Optimization(
             self.program, self.tuning, history, self.evidence, self.unit, tuple(names), why, self.budget,
-            self.train, self.validation, self.metric, self.journal, self.workers,
+            self.train, self.validation, self.metric, self.place, self.workers,
         )  # fmt: skip
 
     def _method(self, method: str | Method, proposer: Model | None) -> tuple[list[tuple[Method, float]], str]:

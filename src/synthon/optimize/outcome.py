@@ -151,7 +151,7 @@ class Optimization(Generic[P, T]):
     train: Sequence[Case[Any]] = field(repr=False)
     validation: Sequence[Case[Any]] = field(repr=False)
     metric: Metric[Any, T] = field(repr=False)
-    journal: Journal = field(repr=False)
+    journal: Journal | Path = field(repr=False)
     workers: int = 8
 
     @property
