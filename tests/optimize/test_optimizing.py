@@ -154,6 +154,23 @@ async def test_no_validation_rows_are_refused() -> None:
         await sy.optimize(system.program, TRAIN, [], metric=right, budget=sy.Budget(calls=9))
 
 
+async def test_all_metrics_are_shown_and_rows_that_training_and_validation_share_are_told() -> None:
+    system = System()
+
+    def short(case: Case[str], output: str) -> float:
+        return 1 / len(output)
+
+    run = await sy.optimize(
+        system.program, VALIDATION[:10], VALIDATION, metric=right, metrics={"short": short}, seed=1,
+        budget=sy.Budget(calls=200), journal=sy.MemoryJournal(), embedder="wordllama-256",
+    )  # fmt: skip
+    scores = run.best().scores
+    assert list(scores) == ["right", "short"]
+    assert 1 / 3 <= scores["short"].value <= 1 / 2
+    assert "warning: training: 10 pairs of cases with the same inputs" in str(run)
+    assert (await searched(System(), 100)).warnings == []
+
+
 async def test_an_unknown_method_is_refused_with_those_there_are() -> None:
     with pytest.raises(sy.UserError, match=r"no method 'magic'.*racing"):
         await searched(System(), method="magic")

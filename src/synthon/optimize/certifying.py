@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, dumps
 from synthon.core.running import Defaults
-from synthon.evals import Cases, evaluate, overlap
+from synthon.evals import evaluate, overlap
 from synthon.journal import DatasetRow, MemoryJournal, SQLiteJournal
 from synthon.optimize.certificate import Certificate, certificate
 
@@ -73,14 +73,16 @@ async def certify(
         ]
         looks = await _looks(kept, test, [[row.score for row in one.rows] for one in found])
     ours, theirs = ([row.score for row in one.rows] for one in found)
-    warnings = [
-        f"{name}: {shared}"
-        for name, rows in (known or {}).items()
-        if rows and ((shared := overlap(Cases(test), Cases(rows))).exact or shared.near)
-    ]
+    warnings = shared(test, known or {})
     return certificate(
         ours, theirs, looks=looks, promised=promised, expected=expected, warnings=warnings, costs=_costs(*found)
     )
+
+
+def shared(cases: Sequence[Case[Any]], known: Mapping[str, Sequence[Case[Any]]]) -> list[str]:
+    """What some rows share with others that were used before, one line for each use; empty where nothing."""
+    found = [(name, overlap(cases, rows)) for name, rows in known.items() if rows]
+    return [f"{name}: {rows}" for name, rows in found if rows]
 
 
 async def _looks(journal: Journal, test: Sequence[Case[Any]], scores: Sequence[Sequence[float]]) -> int:
@@ -107,4 +109,4 @@ def _costs(one: Evaluation, other: Evaluation) -> dict[str, tuple[float | None, 
     }
 
 
-__all__ = ["certify", "opened"]
+__all__ = ["certify", "opened", "shared"]

@@ -14,7 +14,7 @@ from synthon.core.errors import BudgetExceeded, SynthonError, UserError
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
 from synthon.evals import evaluate
-from synthon.optimize.certifying import opened
+from synthon.optimize.certifying import opened, shared
 from synthon.optimize.history import Ask, History, Limits, Measure
 from synthon.optimize.learning import Teacher
 from synthon.optimize.outcome import Optimization
@@ -70,7 +70,7 @@ async def optimize(
         train: rows that examples are taken from.
         validation: rows that candidates are compared on; neither may hold rows of the test set.
         metric: of a case and an output: a score, higher is better, or (score, feedback in words).
-        budget: all calls count against it, those of `proposer` and of judges too.
+        budget: all calls count against it, those of `proposer` and of judges too; from here on each once.
         within: what a call of the chosen program may cost on average, and take at the 95th percentile. Time is part of
             the search only where `p95_s` limits it: measured times differ from run to run.
         journal: or the path of one; the default one, or one in memory.
@@ -149,9 +149,10 @@ class _Search(Generic[P, T]):
                 msg = f"{self.budget!r} does not pay for {self.program.name!r} as it is on a few rows. Raise the limit."
                 raise BudgetExceeded(msg, spent=text, limit=repr(self.budget))
         names = [each.name for each, _ in chosen]
+        warnings = shared(self.validation, {"training": self.train})
         return Optimization(
             self.program, self.tuning, history, self.evidence, self.unit, tuple(names), why, self.budget,
-            self.train, self.validation, self.metric, self.place, self.workers,
+            self.train, self.validation, self.metric, self.place, self.workers, warnings,
         )  # fmt: skip
 
     def _method(self, method: str | Method, proposer: Model | None) -> tuple[list[tuple[Method, float]], str]:

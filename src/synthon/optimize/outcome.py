@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -44,6 +44,7 @@ class Optimized(Generic[P, T]):
         quality: mean score with its interval. The one of a chosen program is the luckiest of many: see `certify`.
         cost: of a call, in `unit`: `usd`, or `tokens` where no price is known.
         p50_s: median latency in seconds, and `p95_s` the 95th percentile.
+        scores: the mean of each metric, the first one first.
         expected: the mean score without the luck of having been picked; None where nothing was picked from.
         certificate: of `certify`.
     """
@@ -55,6 +56,7 @@ class Optimized(Generic[P, T]):
     unit: str
     p50_s: float
     p95_s: float
+    scores: Mapping[str, Estimate] = field(default_factory=dict)
     expected: float | None = None
     certificate: Certificate | None = None
     origin: Optimization[P, T] | None = field(default=None, repr=False)
@@ -138,6 +140,7 @@ class Optimization(Generic[P, T]):
         unit: of costs, `usd` or `tokens`.
         methods: what searched, and `why` it was chosen.
         budget: with what was spent of it.
+        warnings: rows that training and validation share.
     """
 
     program: Program[P, T] | Step[P, T]
@@ -153,6 +156,7 @@ class Optimization(Generic[P, T]):
     metric: Metric[Any, T] = field(repr=False)
     journal: Journal | Path = field(repr=False)
     workers: int = 8
+    warnings: Sequence[str] = ()
 
     @property
     def front(self) -> Front[P, T]:
@@ -199,6 +203,7 @@ class Optimization(Generic[P, T]):
             self.unit,
             float(np.quantile(times, 0.5)),
             float(np.quantile(times, 0.95)),
+            {name: mean([row.scores[name] for row in rows]) for name in rows[0].scores},
             origin=self,
         )
 
@@ -219,7 +224,7 @@ class Optimization(Generic[P, T]):
             f"{self.program.name}: {len(history.rows)} of {self.tuning.space.size} programs on "
             f"{history.evaluations} rows by {', then '.join(self.methods)} ({self.why}); spent {self.budget.spent}"
         )
-        return f"{head}\n{self.front}"
+        return "\n".join([head, str(self.front), *(f"warning: {warning}" for warning in self.warnings)])
 
 
 __all__ = ["Optimization", "Optimized"]
