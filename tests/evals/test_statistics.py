@@ -95,6 +95,14 @@ def test_an_interval_is_the_same_for_the_same_seed() -> None:
     assert statistics.mean(values, seed=1) == statistics.mean(values, seed=1) != statistics.mean(values, seed=2)
 
 
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_an_interval_holds_its_mean_and_stays_inside_the_values(values: list[float]) -> None:
+    low, high = statistics.bootstrap(values, resamples=500)
+    middle = float(np.mean(values))
+    assert min(values) - 1e-12 <= low <= middle + 1e-12
+    assert middle - 1e-12 <= high <= max(values) + 1e-12
+
+
 def test_students_quantile_is_as_tabulated() -> None:
     for freedom, known in ((4, 2.776), (9, 2.262), (30, 2.042)):
         assert _student(0.975, freedom) == pytest.approx(known, rel=0.01)

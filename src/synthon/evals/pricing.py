@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from synthon.core.protocols import CallRecord, Journal, Key, Reservation, RunRecord, Span
-from synthon.core.running import current_span
+from synthon.core.running import current_run, current_span
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Record
@@ -134,7 +134,10 @@ class Tee:
         row.spans.append(span)
         took: float | None = None
         if span.hit:
-            took = self.journal.took(Key(span.run, span.key)) or self.journal.took(Key("", span.key))
+            run = current_run()
+            own, shared = Key(span.run, span.key), Key("", span.key)
+            first, second = (own, shared) if run is None or run.scope else (shared, own)
+            took = self.journal.took(first) or self.journal.took(second)
         row.pieces.append(self._ended(_Piece(span.id, span.parent, span.start, span.end, self._task(), took=took)))
 
     async def durable(self) -> None:

@@ -63,8 +63,8 @@ def bootstrap(
         return math.nan, math.nan
     means, middle = _means(numbers, resamples, seed), numbers.mean()
     away = numbers - middle
-    squares = float((away**2).sum())
-    skew = float((away**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
+    away /= np.abs(away).max() or 1.0  # the cubes of tiny numbers are 0
+    skew = float((away**3).sum()) / (6 * max(1.0, float((away**2).sum())) ** 1.5)
     below = float(((means < middle).mean() + (means <= middle).mean()) / 2)
     bias = _NORMAL.inv_cdf(min(max(below, 1 / resamples), 1 - 1 / resamples))
     wide = math.sqrt(n / (n - 1)) * _student(0.5 + confidence / 2, n - 1)
