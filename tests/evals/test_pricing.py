@@ -177,7 +177,42 @@ async def test_a_call_without_a_price_leaves_the_cost_unknown() -> None:
     found = await sy.evaluate(free, [sy.Case({"text": "x"}, None)], anything, journal=sy.MemoryJournal())
     assert found.cost_usd is None
     assert found.rows[0].cost_usd is None
-    assert "unknown: a call has no price" in str(found)
+    assert "unknown: a call has no price, or a model no journal" in str(found)
+
+
+async def test_a_model_without_a_journal_leaves_the_cost_unknown() -> None:
+    @sy.step(model=sy.FunctionModel(lambda _: sy.Completion("x")))
+    async def unseen(text: str) -> str:
+        """Say."""
+        ...
+
+    found = await sy.evaluate(unseen, [sy.Case({"text": "x"}, None)], anything, journal=sy.MemoryJournal())
+    assert (found.rows[0].output, found.rows[0].cost_usd) == ("x", None)
+
+
+async def test_a_tool_that_is_a_hit_costs_the_calls_that_were_inside(tmp_path: Path) -> None:
+    @sy.tool(effects=())
+    async def inner(text: str) -> str:
+        """Wait twice."""
+        await wait(f"{text} inner 0")
+        return await wait(f"{text} again 0")
+
+    @sy.tool(effects={"read"})
+    async def outer(text: str) -> str:
+        """Wait, and wait inside."""
+        await wait(f"{text} outer 0")
+        return await inner(text)
+
+    @sy.program
+    async def using(text: str) -> str:
+        await outer(text)
+        return await inner(text)
+
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        found = [
+            (await sy.evaluate(using, [sy.Case({"text": "x"}, None)], anything, journal=journal)).rows[0] for _ in "123"
+        ]
+    assert [(row.calls, row.cost_usd, row.tokens_in) for row in found] == [(5, 5.0, 5)] * 3
 
 
 async def test_an_evaluation_inside_a_program_counts_for_both() -> None:

@@ -200,7 +200,10 @@ class Evaluation:
         lines = [f"{self.name}: {len(self.rows)} cases, {sum(bool(row.error) for row in self.rows)} failed"]
         lines += [f"  {name:<16} {estimate}" for name, estimate in self.scores.items()]
         cost = self.cost_usd
-        lines += [f"  {'cost_usd':<16} " + ("unknown: a call has no price" if cost is None else f"{cost.value:.6f}")]
+        lines += [
+            f"  {'cost_usd':<16} "
+            + ("unknown: a call has no price, or a model no journal" if cost is None else f"{cost.value:.6f}")
+        ]
         lines += [f"  {'latency_s':<16} p50 {self.latency_s(0.5)}, p95 {self.latency_s(0.95)}"]
         lines += [f"  {'calls':<16} {self.calls.value:.2f}, {self.tokens_in.value:.0f} tokens in"]
         return "\n".join(lines)

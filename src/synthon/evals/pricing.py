@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from synthon.core.protocols import CallRecord, Journal, Key, Reservation, RunRecord, Span
 from synthon.core.running import current_run, current_span
+from synthon.evals.sums import Sums, inside, keep_inside
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Record
@@ -23,7 +24,7 @@ _Task = int  # a task's number, 0 where there is none
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What one row takes; `cost_usd` is None where a call's price is not known. `root` is its outermost span's id.
+    """What one row takes; `cost_usd` is None where a price is not known. `root` is its outermost span's id.
 
     `stopped` is the limit of a budget that stopped one of its calls, if one did.
     """
@@ -54,7 +55,8 @@ class _Piece:
 class _Row:
     """What was seen of one row."""
 
-    spans: list[Span] = field(default_factory=list)
+    sums: dict[str, Sums] = field(default_factory=dict)
+    stopped: str = ""
     pieces: list[_Piece] = field(default_factory=list)
     start: float = 0.0
     end: float = 0.0
@@ -92,18 +94,18 @@ class Tee:
     def bill(self, run: str) -> Bill:
         """What a watched run took; it is forgotten with this."""
         row = self._rows.pop(run)
-        calls = [span for span in row.spans if span.kind == "call"]
-        known = [span.cost_usd for span in row.spans if span.cost_usd is not None]
-        unknown = any(span.cost_usd is None and not span.error for span in calls)
-        ids = {span.id for span in row.spans}
+        total = Sums()
+        for sums in row.sums.values():
+            total.add(sums)
+        ids = {piece.id for piece in row.pieces if piece.id}
         return Bill(
-            None if unknown else sum(known),
+            None if total.unpriced else total.cost_usd,
             _seconds(row, self._born),
-            len(calls),
-            sum(span.tokens_in for span in calls),
-            sum(span.tokens_out for span in calls),
-            next((span.id for span in reversed(row.spans) if span.parent not in ids), ""),
-            next((found[1] for span in row.spans if (found := _STOPPED.match(span.error))), ""),
+            total.calls,
+            total.tokens_in,
+            total.tokens_out,
+            next((piece.id for piece in reversed(row.pieces) if piece.id and piece.parent not in ids), ""),
+            row.stopped,
         )
 
     def forget(self, runs: Iterable[str]) -> None:
@@ -131,7 +133,15 @@ class Tee:
                 row.start, row.end, row.task = record.start, record.end, self._task()
             return
         span = _span(record)
-        row.spans.append(span)
+        sums = row.sums.pop(span.id, Sums())
+        if isinstance(record, CallRecord):
+            keep_inside(self.journal, record, sums)
+        if span.hit and span.kind != "call":
+            sums.add(inside(self.journal, span))
+        sums.close(span)
+        row.sums.setdefault(span.parent, Sums()).add(sums)
+        if found := _STOPPED.match(span.error):
+            row.stopped = found[1]
         took: float | None = None
         if span.hit:
             run = current_run()
