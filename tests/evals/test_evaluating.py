@@ -120,6 +120,8 @@ async def test_a_budget_of_the_programs_own_is_its_failure() -> None:
 async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> None:
     asked, seen = model()
     program = opinion.using(model=asked)
+    with pytest.raises(sy.UserError, match="Two metrics are called 'exact'"):
+        await sy.evaluate(program, CASES, exact, metrics={"exact": sy.metrics.f1})
     with pytest.raises(sy.UserError, match="was given no case"):
         await sy.evaluate(program, [], exact)
     with pytest.raises(sy.UserError, match="policy='off', which keeps no spans"):

@@ -59,7 +59,7 @@ async def evaluate(
     Raises:
         BudgetExceeded: the budget stopped a case or a judge, so there is no fair score; what was answered is kept.
         Suspended: a case waits for a person; answer, and evaluate again under the same `run_id`.
-        UserError: no case, a wrong set-up, or a metric that fails.
+        UserError: no case, one that does not fit the program, a wrong set-up, or a metric that fails.
     """
     rows = Cases(cases)
     if not rows or policy in {"off", "read_only"}:
@@ -71,7 +71,7 @@ async def evaluate(
         journal = (None if above is None else above.journal) or Defaults.journal() or MemoryJournal()
     batch = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
-    every: dict[str, AnyMetric] = {called(metric): metric, **(metrics or {})}
+    every = _named(metric, metrics or {})
     name = name or name_of(program)
     tee = Tee.of(journal)
     tee.watch(runs)
@@ -98,6 +98,18 @@ async def evaluate(
     finally:
         tee.forget(runs)
     return Evaluation(name, rows, found)
+
+
+def _named(metric: AnyMetric, metrics: Mapping[str, AnyMetric]) -> dict[str, AnyMetric]:
+    """All metrics by name, the one that scores first.
+
+    Raises:
+        UserError: another metric has its name.
+    """
+    name = called(metric)
+    if metrics.get(name, metric) is not metric:
+        raise UserError(f"Two metrics are called {name!r}. Give the one in metrics= another name.")
+    return {name: metric, **metrics}
 
 
 def _refuse_unfit(program: Callable[..., object], rows: Cases[object]) -> None:
