@@ -112,11 +112,11 @@ def told(case: sy.Case[str], output: Answer) -> tuple[float, str]:
 
 
 async def main(
-    large: str = "", calls: int = 120, colours: int = 2
+    large: str = "", calls: int = 200, rows: int = 36
 ) -> tuple[Optimization[..., Answer], Optimized[..., Answer]]:
     """Search, certify, save, load."""
-    names = ("red", "green", "blue", "white", "black", "grey")
-    train, validation, test = (tickets(*names[start : start + colours]) for start in (0, colours, 2 * colours))
+    every = sy.Cases(tickets("red", "green", "blue", "white", "black", "grey"))
+    train, validation, test = every.split(rows, rows, rows, seed=7)
     small = sy.local()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -141,6 +141,7 @@ async def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", default="", metavar="NAME")
-    parser.add_argument("--calls", type=int, default=120)
+    parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=36, help="to train, to compare and to judge on (36)")
     given = parser.parse_args()
-    asyncio.run(main(given.large, given.calls))
+    asyncio.run(main(given.large, given.calls, given.rows))

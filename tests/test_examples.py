@@ -32,6 +32,7 @@ NAMES = [
         "outlines_types",
         "self_consistency",
         "sglang_fork",
+        "support",
     ),
 ]
 
@@ -363,3 +364,13 @@ async def test_a_chain_takes_one_of_its_branches_and_streams_to_the_same(capsys:
     assert [each.kind in {"complaint", "question"} for each in found] == [True, True]
     assert all(each.topic in {"delivery", "products", "payment"} and each.answer for each in found)
     assert "the stream ends in the same: True" in capsys.readouterr().out
+
+
+@pytest.mark.engine
+async def test_the_design_s_own_example_keeps_its_budget_and_is_judged_and_saved() -> None:
+    run, best = await example("support").main(calls=40, rows=8)
+    assert 0 < run.budget.spent.calls <= 40
+    assert {"route.model.accept", "support.k", "answer.model", "answer.strategy"} <= set(run.tuning.sets)
+    assert best.certificate is not None
+    assert best.certificate.gain.n == 8
+    assert best.certificate.verdict == "no real gain"  # eight rows show little

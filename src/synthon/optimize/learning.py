@@ -61,7 +61,7 @@ class Witness:
         return self.journal.reservations(run)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Teacher:
     """How training rows become examples of steps: run once, keep what the metric accepts.
 
@@ -73,6 +73,7 @@ class Teacher:
         journal: keeps what is run.
         budget: it counts against.
         accept: a row's examples are kept from this score on.
+        most_calls: that one row was seen to need.
         workers: rows at once.
     """
 
@@ -82,6 +83,7 @@ class Teacher:
     budget: Budget
     accept: float = 1.0
     workers: int = 8
+    most_calls: int = 0
 
     async def examples(self, parts: Parts, train: Sequence[Case[Any]]) -> dict[str, list[Demo]]:
         """Examples by step.
@@ -95,6 +97,7 @@ class Teacher:
         if len(found) == len(parts.steps) or not train or not told:
             return found
         seen, whole = await self._run(train[:told])
+        self.most_calls = max(row.calls for row in whole.rows)
         for name, demos in self._accepted(seen, whole).items():
             found.setdefault(name, demos)
         last = _answering(seen, whole)

@@ -120,6 +120,7 @@ class _Search(Generic[P, T]):
     embedder: Embedder | str | None
     evidence: Evidence = field(default_factory=dict)
     unit: str = ""
+    most_calls: int = 1
 
     async def through(
         self, method: str | Method, limits: Limits, models: Sequence[Model], proposer: Model | None, watch: Watch
@@ -128,6 +129,7 @@ class _Search(Generic[P, T]):
         parts = self.program.parts()
         teacher = Teacher(self.program, self.metric, self.journal, self.budget, workers=self.workers)
         examples = await teacher.examples(parts, self.train)
+        self.most_calls = max(teacher.most_calls, len(parts.steps))
         self.tuning = tuning_of(parts, examples, models, seed=self.seed, embedder=self.embedder)
         self.limits = limits
         if self.tuning.space.size < 2 and proposer is None:  # noqa: PLR2004 - one point is no search
@@ -177,7 +179,9 @@ class _Search(Generic[P, T]):
             return max(each.calls for each in seen.values())
         if len(self.tuning.parts.steps) == 1 and self._is_free(point):
             return 0
-        return max((each.calls for rows in self.history.rows.values() for each in rows.values()), default=1)
+        return max(
+            (each.calls for rows in self.history.rows.values() for each in rows.values()), default=self.most_calls
+        )
 
     def _is_free(self, point: Point) -> bool:
         """Whether the program's one step is answered without a model."""
