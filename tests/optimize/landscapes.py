@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synthon.core.errors import BudgetExceeded
-from synthon.optimize import Ask, Dimension, Measure, Point, Space
+from synthon.optimize import Ask, Dimension, Kind, Measure, Point, Space
 
 
-def two_steps() -> Space:
+def two_steps(*, offline: bool = True) -> Space:
     """Two models, three values of k, three thresholds, two strategies: 36 points; the first of each is the default."""
+    threshold: Kind = "offline" if offline else "other"
     return Space([
         Dimension("answer.strategy", ("predict", "vote"), "strategy"),
         Dimension("route.model", ("small", "large"), "model"),
         Dimension("support.k", (2, 4, 8), "retrieval", ordered=True),
-        Dimension("route.accept", (0.5, 0.7, 0.9), "offline", ordered=True),
+        Dimension("route.accept", (0.5, 0.7, 0.9), threshold, ordered=True),
     ])  # fmt: skip
 
 

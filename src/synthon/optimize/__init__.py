@@ -17,6 +17,7 @@ from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.searching import Measuring, Method, search
 from synthon.optimize.space import Dimension, Kind, Point, Space
+from synthon.optimize.tpe import tpe
 
 __all__ = [
     "Ask",
@@ -44,6 +45,7 @@ __all__ = [
     "racing",
     "random_search",
     "search",
+    "tpe",
     "without_luck",
 ]
 

@@ -19,13 +19,17 @@ def nondominated(losses: Floats) -> Flags:
     Args:
         losses: lower is better, shape (points, objectives).
     """
-    kept = np.zeros(len(losses), np.bool_)
-    best = np.empty((0, losses.shape[1]))
-    for row in np.lexsort(losses.T[::-1]):  # a row is beaten only by rows before it in this order
-        if not (best <= losses[row]).all(axis=1).any():
-            kept[row] = True
-            best = np.vstack([best, losses[row]])
-    return kept
+    order = np.lexsort(losses.T[::-1])  # a row is beaten only by rows before it in this order
+    kept: list[int] = []
+    open_ = losses[order]
+    while len(order):
+        first = open_[0]
+        kept.append(int(order[0]))
+        stays = (open_ < first).any(axis=1)
+        order, open_ = order[stays], open_[stays]
+    flags = np.zeros(len(losses), np.bool_)
+    flags[kept] = True
+    return flags
 
 
 __all__ = ["nondominated"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthon.optimize.dominance import nondominated
+from synthon.optimize.features import Features
 from synthon.optimize.space import Point, Space
+from synthon.optimize.surrogate import Surrogate, paired_logs, paired_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FIELDS = 4  # score, cost, latency, calls
-_PRIOR = 8.0  # cases that the mean of all points weighs against a point's own
+_CAUTION = 0.5  # standard deviations
+_DIGITS = 12  # equal points are equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ class History:
     rows: dict[Point, dict[int, Measure]] = field(default_factory=dict, init=False)
     evaluations: int = field(default=0, init=False)
     _tables: dict[Point, Floats] = field(default_factory=dict, init=False, repr=False)
-    _summed: int = field(default=0, init=False, repr=False)
+    _paid: dict[tuple[Point, int], int] = field(default_factory=dict, init=False, repr=False)
+    _most: dict[Point, int] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def order(self) -> tuple[int, ...]:
@@ -104,8 +109,8 @@ class History:
 
     @property
     def spent(self) -> int:
-        """Model calls so far."""
-        return self._summed if self.meter is None else self.meter()
+        """Model calls so far; points that differ offline only share theirs."""
+        return sum(self._paid.values()) if self.meter is None else self.meter()
 
     @property
     def left(self) -> int | None:
@@ -114,12 +119,13 @@ class History:
 
     def add(self, point: Point, measured: Mapping[int, Measure]) -> None:
         """Keep what was measured; a case measured before is replaced."""
-        rows = self.rows.setdefault(point, {})
+        rows, stem = self.rows.setdefault(point, {}), self.space.stem(point)
         table = self._tables.setdefault(point, np.full((self.cases, _FIELDS), np.nan))
         for case, each in measured.items():
             rows[case] = each
             table[case] = each.score, each.cost, each.latency_s, each.calls
-            self._summed += each.calls
+            self._paid[stem, case] = max(each.calls, self._paid.get((stem, case), 0))
+            self._most[stem] = max(each.calls, self._most.get(stem, 0))
         self.evaluations += len(measured)
 
     def unseen(self, point: Point, n: int | None = None) -> tuple[int, ...]:
@@ -127,23 +133,31 @@ class History:
         seen = self.rows.get(point, {})
         return tuple(case for case in self.order if case not in seen)[:n]
 
-    def worst_case(self, ask: Ask) -> int:
-        """The most calls an ask can need: by `price`, else what the point, or else any point, was seen to need."""
-        n = sum(case not in self.rows.get(ask.point, {}) for case in ask.cases)
-        if self.price is not None:
-            return n * self.price(ask.point)
-        seen = [self.rows[ask.point]] if ask.point in self.rows else list(self.rows.values())
-        return n * max((each.calls for rows in seen for each in rows.values()), default=1)
+    def is_free(self, point: Point) -> bool:
+        """Whether a point was measured and needed no call."""
+        return point in self.rows and self._most[self.space.stem(point)] == 0
+
+    def worst_case(self, asks: Sequence[Ask]) -> int:
+        """The most calls that asks can need together.
+
+        One case needs what `price` says, else the most that was seen of the point, or of any; points that differ
+        offline only need it once.
+        """
+        default = max(self._most.values(), default=1)
+        needed: dict[tuple[Point, int], int] = {}
+        for ask in asks:
+            stem = self.space.stem(ask.point)
+            each = self._most.get(stem, default) if self.price is None else self.price(ask.point)
+            for case in ask.cases:
+                needed[stem, case] = max(each, needed.get((stem, case), 0))
+        return sum(max(0, most - self._paid.get(key, 0)) for key, most in needed.items())
 
     def affordable(self, asks: Sequence[Ask], *, share: float = 1.0) -> list[Ask]:
         """The asks from the front whose worst cases fit together into a share of what is left."""
-        left, taken = math.inf if self.left is None else self.left * share, []
-        for ask in asks:
-            left -= self.worst_case(ask)
-            if left < 0:
-                break
-            taken.append(ask)
-        return taken
+        if self.left is None or self.worst_case(asks) <= share * self.left:
+            return list(asks)
+        n = bisect.bisect_right(range(len(asks)), share * self.left, key=lambda n: self.worst_case(asks[: n + 1]))
+        return list(asks[:n])
 
     def mean(self, point: Point) -> Summary:
         """What a measured point showed."""
@@ -165,27 +179,28 @@ class History:
         half = NormalDist().inv_cdf((1 + level) / 2) * float(padded.std()) / math.sqrt(len(padded))
         return Difference(float(gaps.mean()), float(padded.mean()) - half, float(padded.mean()) + half, len(both))
 
-    def scores(self) -> tuple[list[Point], Floats]:
-        """The measured points and what each scores surely enough: a bound, not the mean.
+    def table(self) -> Floats:
+        """All that was measured: points (in the order of `rows`) by cases by score, cost, seconds, calls; else NaN."""
+        return np.stack(list(self._tables.values()))
 
-        Scores are corrected for the cases a point has seen, drawn to the mean of all, and lowered by half their
-        standard error. So a point seen on few cases does not win by luck.
+    def judged(self) -> Floats:
+        """Score, cost and seconds of the measured points, shape (points, 3), as far as they can be told from luck.
+
+        Each is what a surrogate believes (`surrogate.Surrogate`) after what was measured: corrected for the cases a
+        point has seen, and drawn, the fewer they are the more, to what points like it have shown. The score is lowered
+        by half a standard deviation of what the point's own cases leave open.
         """
-        points = list(self.rows)
-        table = np.stack([self._tables[point][:, 0] for point in points])
-        seen = ~np.isnan(table)
-        filled = np.where(seen, table, 0.0)
-        level = float(filled.sum() / seen.sum())
-        cases = np.zeros(self.cases)
-        counts = seen.sum(axis=1)
-        shrunk = np.full(len(points), level)
-        for _ in range(3):
-            residual = np.where(seen, table - shrunk[:, None], 0.0)
-            cases = residual.sum(axis=0) / (seen.sum(axis=0) + 1.0)
-            own = np.where(seen, table - cases, 0.0).sum(axis=1)
-            shrunk = (own + _PRIOR * level) / (counts + _PRIOR)
-        spread = float(np.sqrt(np.where(seen, (table - cases - shrunk[:, None]) ** 2, 0.0).sum() / seen.sum()))
-        return points, shrunk - spread / (2 * np.sqrt(counts + _PRIOR))
+        table, features = self.table(), Features(self.space)
+        rows, places = features.of(list(self.rows)), np.arange(len(self.rows))
+        values = [paired_means(table[:, :, 0]), paired_logs(table[:, :, 1]), paired_logs(table[:, :, 2])]
+        fits = [Surrogate.fitted(rows, features.blocks, each) for each in values]
+        generator = np.random.default_rng(self.seed)
+        score, cost, seconds = (
+            fit.drawn(rows, places, each, 0, generator)[0] for fit, each in zip(fits, values, strict=True)
+        )
+        prior, noise = fits[0].variances(rows), values[0].noise
+        sure = score - _CAUTION * np.sqrt(prior * noise / (prior + noise))
+        return np.round(np.stack([sure, np.exp(cost), np.exp(seconds)], axis=1), _DIGITS)
 
     def feasible(self, point: Point, limits: Limits | None = None) -> bool:
         """Whether what a measured point showed keeps the limits."""
@@ -195,29 +210,29 @@ class History:
         )
 
     def front(self) -> list[Point]:
-        """The measured points that keep the limits and that no other beats: score up, cost and latency down.
+        """The measured points that keep the limits and that no other beats: score up, cost and seconds down.
 
-        By score, the highest first.
+        They are compared as `judged`; the highest score is first.
         """
-        points, scores = self.scores() if self.rows else ([], np.empty(0))
-        kept = [number for number, point in enumerate(points) if self.feasible(point)]
-        if not kept:
-            return []
-        shown = [self.mean(points[number]) for number in kept]
-        losses = np.array([(-scores[n], each.cost, each.latency_s) for n, each in zip(kept, shown, strict=True)])
-        chosen = [n for n, is_best in zip(kept, nondominated(losses), strict=True) if is_best]
-        return [points[number] for number in sorted(chosen, key=lambda number: (-scores[number], points[number]))]
+        judged = self._within(self.limits)
+        losses = np.array([[-score, cost, seconds] for score, cost, seconds in judged.values()]).reshape(-1, 3)
+        kept = [point for point, is_best in zip(judged, nondominated(losses), strict=True) if is_best]
+        return sorted(kept, key=lambda point: (-judged[point][0], point))
 
     def best(self, limits: Limits | None = None) -> Point | None:
-        """The measured point to take: the highest of `scores` within the limits, of equal ones the cheapest.
+        """The point to take: the highest score, as `judged`, that keeps the limits; of equal ones the cheapest.
 
         None where no measured point keeps them.
         """
-        points, scores = self.scores() if self.rows else ([], np.empty(0))
-        kept = [number for number, point in enumerate(points) if self.feasible(point, limits)]
-        if not kept:
-            return None
-        return points[min(kept, key=lambda number: (-scores[number], self.mean(points[number]).cost, points[number]))]
+        judged = self._within(limits or self.limits)
+        return min(judged, key=lambda point: (-judged[point][0], judged[point][1], point), default=None)
+
+    def _within(self, limits: Limits) -> dict[Point, list[float]]:
+        """What is judged of the measured points that showed to keep the limits."""
+        if not self.rows:
+            return {}
+        judged = zip(self.rows, self.judged().tolist(), strict=True)
+        return {point: values for point, values in judged if self.feasible(point, limits)}
 
 
 __all__ = ["Ask", "Difference", "History", "Limits", "Measure", "Summary"]

@@ -1,56 +1,94 @@
-"""Racing: few cases for many points, many cases for the few that may still be on the front."""
+"""Racing: few cases for many points, many cases for the few that somebody may want."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from synthon.optimize.history import Ask, History
-from synthon.optimize.space import Point
+import numpy as np
 
-_FEW = 8
+from synthon.optimize.history import Ask, History
+from synthon.optimize.outlook import Outlook
+from synthon.optimize.space import Point, Space
+
+_BLOCK = (4, 8)  # cases that a point gets at a time: least, most
+_BLOCKS = 50  # that a budget pays for, if it can: of 50 or 200 calls, blocks of 4 find more than blocks of 8
+_FIRST = 0.5  # of the budget, at most, for the first round
+_ASKS = 8  # of a round, at least
+_GROWTH = 0.06  # of a round, as a share of all there was before
+_ROUNDS = 12  # that the rest of a budget is made to last, at least
 
 
 @dataclass(frozen=True, slots=True)
 class Racing:
     """See `racing`."""
 
-    block: int = _FEW
+    tolerance: float = 1e-4
     name: str = "racing"
 
     async def propose(self, history: History) -> Sequence[Ask]:
+        generator = np.random.default_rng((history.seed, history.evaluations))
+        if not history.rows:
+            return self._first(history, generator)
+        outlook = Outlook.of(history, generator)
+        value = outlook.value_of_measuring(history, generator)
+        if value.sum() < self.tolerance:
+            return [Ask(point, cases) for point in history.front() if (cases := history.unseen(point))]
+        worthy = np.argsort(-value / outlook.calls, kind="stable")[: self._asks(history, outlook)]
+        return [ask for n in worthy if value[n] > 0 for ask in self._family(history, outlook.points[n])]
+
+    def _first(self, history: History, generator: np.random.Generator) -> list[Ask]:
+        """The default, what differs from it in one dimension, and where there is room points drawn from all over."""
         space = history.space
-        if space.default not in history.rows:
-            first = [
-                Ask(point, history.unseen(point, self.block))
-                for point in [space.default, *space.neighbours(space.default)]
-            ]
-            return history.affordable(first, share=0.5)
-        near = [other for point in history.front() for other in space.neighbours(point) if other not in history.rows]
-        fresh = [Ask(point, history.unseen(point, self.block)) for point in dict.fromkeys(near)]
-        running = [Ask(point, self._next(history, point)) for point in survivors(history)]
-        return [*(ask for ask in running if ask.cases), *fresh[: max(1, len(running))]]
+        near = space.neighbours(space.default)
+        far = _balanced(space, 2 * len(near) + 1, generator)
+        mixed = [point for pair in itertools.zip_longest(far, near) for point in pair if point is not None]
+        asks = [ask for point in dict.fromkeys([space.default, *mixed]) for ask in self._family(history, point)]
+        return history.affordable(asks, share=_FIRST) or history.affordable(asks[:1])
 
-    def _next(self, history: History, point: Point) -> tuple[int, ...]:
-        """A point whose calls are free gets all cases at once."""
-        return history.unseen(point, None if history.mean(point).calls == 0 else self.block)
+    def _asks(self, history: History, outlook: Outlook) -> int:
+        many = max(_ASKS, int(_GROWTH * history.evaluations / _block(history)))
+        if history.left is None:
+            return many
+        one = _block(history) * float(np.median(outlook.calls))
+        return max(1, min(many, int(history.left / one / _ROUNDS)))
 
-
-def survivors(history: History) -> list[Point]:
-    """The measured points that none surely beats: at no more cost and latency, on the same cases."""
-    shown = {point: history.mean(point) for point in history.rows}
-
-    def beats(other: Point, point: Point) -> bool:
-        mine, theirs = shown[point], shown[other]
-        is_dearer = theirs.cost > mine.cost or theirs.latency_s > mine.latency_s
-        return other != point and not is_dearer and history.difference(other, point, level=0.9).low > 0
-
-    return [point for point in shown if not any(beats(other, point) for other in shown)]
+    def _family(self, history: History, point: Point) -> list[Ask]:
+        """A point with those that its calls answer too; where calls are free all cases at once."""
+        size = None if history.is_free(point) else _block(history)
+        return [Ask(each, cases) for each in history.space.siblings(point) if (cases := history.unseen(each, size))]
 
 
-def racing(*, block: int = _FEW) -> Racing:
-    """Coordinate search with paired racing."""
-    return Racing(block)
+def _balanced(space: Space, n: int, generator: np.random.Generator) -> list[Point]:
+    """Points from all over, among which every value of a dimension comes equally often."""
+    columns = [generator.permutation(np.arange(n) % size) for size in space.shape]
+    return [tuple(int(column[number]) for column in columns) for number in range(n)]
 
 
-__all__ = ["Racing", "racing", "survivors"]
+def _block(history: History) -> int:
+    least, most = _BLOCK
+    return most if history.calls is None else min(most, max(least, history.calls // _BLOCKS))
+
+
+def racing(*, tolerance: float = 1e-4) -> Racing:
+    """Few cases for many points, then more for those on which it depends what somebody would take.
+
+    All points see the cases in one order, so any two are compared on the same ones. The first round is the default,
+    its neighbours (offline dimensions first, then demos, retrieval, models, strategies; instructions last) and points
+    from all over in which every value comes equally often. Then a Bayesian linear model of single dimensions and pairs
+    says what each point, measured or not, may score, cost and take; joint draws from it say for users with limits of
+    cost and time which point would be best for them, and what they lose by the one that now looks best. The next cases
+    go where a call can lower that loss most (as in knowledge gradients: Frazier, Powell and Dayanik 2009, The
+    Knowledge-Gradient Policy for Correlated Normal Beliefs). Points that others beat get nothing more, which is a race
+    (Maron and Moore 1993, Hoeffding Races). Points that differ offline only are measured together, those that need no
+    call on all cases at once.
+
+    Args:
+        tolerance: share of the score that all users together may still gain by the next cases; below it the front is
+            measured on all cases and the search is done.
+    """
+    return Racing(tolerance)
+
+
+__all__ = ["Racing", "racing"]

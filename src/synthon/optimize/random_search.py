@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthon.optimize.history import Ask, History
-from synthon.optimize.space import Point, Space
+from synthon.optimize.space import Point
 
 _TRIES = 64
 
@@ -34,16 +34,11 @@ def unmeasured(history: History) -> Point | None:
         return None
     generator = np.random.default_rng((history.seed, len(history.rows)))
     for _ in range(_TRIES):
-        point = drawn(space, generator)
+        point = space.drawn(generator)
         if point not in history.rows:
             return point
     left = [point for point in space.points() if point not in history.rows]
     return left[int(generator.integers(len(left)))]
-
-
-def drawn(space: Space, generator: np.random.Generator) -> Point:
-    """A point drawn uniformly."""
-    return tuple(int(generator.integers(size)) for size in space.shape)
 
 
 def random_search(*, cases: int | None = None) -> RandomSearch:
@@ -54,4 +49,4 @@ def random_search(*, cases: int | None = None) -> RandomSearch:
     return RandomSearch(cases)
 
 
-__all__ = ["RandomSearch", "drawn", "random_search", "unmeasured"]
+__all__ = ["RandomSearch", "random_search", "unmeasured"]

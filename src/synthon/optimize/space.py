@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from synthon.core.errors import UserError
 
 Point = tuple[int, ...]
@@ -90,6 +92,22 @@ class Space:
         known = ", ".join(each.name for each in self.dimensions)
         msg = f"No dimension is named {name!r}; there are {known or 'none'}. Add values to one of these."
         raise UserError(msg)
+
+    def drawn(self, generator: np.random.Generator) -> Point:
+        """A point drawn uniformly."""
+        return tuple(int(generator.integers(size)) for size in self.shape)
+
+    def stem(self, point: Point) -> Point:
+        """A point without its offline dimensions: points of one stem make the same calls."""
+        return tuple(place for place, each in zip(point, self.dimensions, strict=True) if each.kind != "offline")
+
+    def siblings(self, point: Point) -> list[Point]:
+        """The points of the same stem, itself among them."""
+        choices = [
+            range(len(each.values)) if each.kind == "offline" else (place,)
+            for place, each in zip(point, self.dimensions, strict=True)
+        ]
+        return list(itertools.product(*choices))
 
     def neighbours(self, point: Point) -> list[Point]:
         """The points that differ from one in one dimension, those of the kinds tried first in front."""
