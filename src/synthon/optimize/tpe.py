@@ -12,7 +12,8 @@ from synthon.optimize.history import Ask, History
 from synthon.optimize.random_search import unmeasured
 from synthon.optimize.space import Point
 
-_TRIES = 16  # proposals in one round, until one is new
+_TRIES = 16  # proposals in one round, until enough are new
+_SHARE = 10  # a round is a tenth of the points before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +24,34 @@ class TPE:
     name: str = "tpe"
 
     async def propose(self, history: History) -> Sequence[Ask]:
-        point = self._next(history)
-        return [] if point is None else [Ask(point, history.unseen(point, self.cases))]
+        return [Ask(point, history.unseen(point, self.cases)) for point in self._next(history)]
 
-    def _next(self, history: History) -> Point | None:
-        space = history.space
-        if space.default not in history.rows or len(history.rows) >= space.size:
-            return unmeasured(history)
+    def _next(self, history: History) -> list[Point]:
+        space, seen = history.space, len(history.rows)
+        if space.default not in history.rows or seen >= space.size:
+            point = unmeasured(history)
+            return [] if point is None else [point]
         optuna = _optuna()
-        sampler = optuna.samplers.TPESampler(seed=history.seed * 1_000_003 + len(history.rows))
+        sampler = optuna.samplers.TPESampler(seed=history.seed * 1_000_003 + seen, constant_liar=True)
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         choices = {
             each.name: optuna.distributions.CategoricalDistribution(range(len(each.values)))
             for each in space.dimensions
         }
         for point in history.rows:
-            shown, names = history.mean(point), dict(zip(choices, point, strict=True))
+            shown, places = history.mean(point), dict(zip(choices, point, strict=True))
             values = [shown.score, shown.cost, shown.latency_s]
-            study.add_trial(optuna.trial.create_trial(params=names, distributions=choices, values=values))
+            study.add_trial(optuna.trial.create_trial(params=places, distributions=choices, values=values))
+        found: dict[Point, None] = {}
         for _ in range(_TRIES):
-            found = study.ask(choices).params
-            point = tuple(found[name] for name in choices)
+            asked = study.ask(choices).params
+            point = tuple(asked[name] for name in choices)
             if point not in history.rows:
-                return point
-        return unmeasured(history)
+                found[point] = None
+            if len(found) >= max(1, seen // _SHARE):
+                return list(found)
+        point = unmeasured(history)
+        return list(found) or ([] if point is None else [point])
 
 
 def _optuna() -> ModuleType:
