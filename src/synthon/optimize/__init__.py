@@ -8,6 +8,7 @@ from types import ModuleType
 
 from synthon.optimize.certificate import Certificate, certificate, without_luck
 from synthon.optimize.certifying import certify
+from synthon.optimize.exporting import Exported, export
 from synthon.optimize.front import Dial, Front
 from synthon.optimize.history import Ask, Difference, History, Limits, Measure, Summary
 from synthon.optimize.optimizing import optimize
@@ -25,6 +26,7 @@ __all__ = [
     "Dial",
     "Difference",
     "Dimension",
+    "Exported",
     "Front",
     "History",
     "Kind",
@@ -40,6 +42,7 @@ __all__ = [
     "Summary",
     "certificate",
     "certify",
+    "export",
     "optimize",
     "plan",
     "racing",

@@ -80,7 +80,7 @@ class Teacher:
     program: Callable[..., Awaitable[object]]
     metric: Metric[Any, Any]
     journal: Journal
-    budget: Budget
+    budget: Budget | None = None
     accept: float = 1.0
     workers: int = 8
     most_calls: int = 0
@@ -93,7 +93,8 @@ class Teacher:
         run that stops at its door. Other steps get what they said themselves in rows that went well.
         """
         found = labelled(self.program, parts, train)
-        told = _TOLD if self.budget.calls is None else min(_TOLD, self.budget.calls // _SHARE)
+        calls = None if self.budget is None else self.budget.calls
+        told = _TOLD if calls is None else min(_TOLD, calls // _SHARE)
         if len(found) == len(parts.steps) or not train or not told:
             return found
         seen, whole = await self._run(train[:told])
@@ -105,6 +106,11 @@ class Teacher:
         if step is not None and f"{step.name}.model" in parts.settings:
             found[step.name] = await self._at_the_door(step, train)
         return {name: demos for name, demos in found.items() if demos}
+
+    async def accepted(self, rows: Sequence[Case[Any]]) -> tuple[dict[str, list[Demo]], int]:
+        """What each step said in the rows that the metric accepts, and how many rows those are."""
+        seen, whole = await self._run(rows)
+        return self._accepted(seen, whole), sum(not row.error and row.score >= self.accept for row in whole.rows)
 
     async def _run(
         self, rows: Sequence[Case[Any]], program: Callable[..., Awaitable[object]] | None = None
@@ -132,7 +138,7 @@ class Teacher:
         demos = []
         for spans, case in zip(seen, train, strict=True):
             asked = [span for span in spans if span.name == step.name]
-            answer = _fitting(step, case.expected)
+            answer = fitting(step, case.expected)
             if asked and answer is not None:
                 demos.append(Demo(json.loads(asked[-1].inputs), answer))
         return demos
@@ -193,13 +199,13 @@ def _labelled(step: Step[..., Any], train: Sequence[Case[Any]]) -> list[Demo]:
     needed = {name for name, each in parameters.items() if each.default is each.empty}
     demos = []
     for case in train:
-        answer = _fitting(step, case.expected) if needed <= set(case.inputs) else None
+        answer = fitting(step, case.expected) if needed <= set(case.inputs) else None
         if answer is not None:
             demos.append(Demo({name: case.inputs[name] for name in parameters if name in case.inputs}, answer))
     return demos
 
 
-def _fitting(step: Step[..., Any], expected: object) -> object | None:
+def fitting(step: Step[..., Any], expected: object) -> object | None:
     """What a row expects, where the step could have said it."""
     try:
         value: object = step.output.validated(expected)
@@ -208,4 +214,4 @@ def _fitting(step: Step[..., Any], expected: object) -> object | None:
     return value
 
 
-__all__ = ["Teacher", "labelled"]
+__all__ = ["Teacher", "fitting", "labelled"]
