@@ -9,8 +9,10 @@ import textwrap
 from pathlib import Path
 
 NURSERY = """
-import json, os, sys
+import importlib, json, os, sys
 import apsw, asyncio, synthon as sy
+for name in sys.argv[1:]:
+    importlib.import_module(name)
 from synthon.journal import SQLiteJournal
 from synthon.core.identity import dump_completion
 dump_completion(sy.Completion())
@@ -74,11 +76,11 @@ journal = sy.SQLiteJournal(folder / "journal.db")
 
 
 class Nursery:
-    """Runs programs over `model` and `journal` in processes of their own, forked from one that has imported."""
+    """Runs programs over `model` and `journal` in processes of their own, forked from one with `modules` imported."""
 
-    def __init__(self) -> None:
+    def __init__(self, *modules: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
-        command = [sys.executable, "-c", NURSERY]
+        command = [sys.executable, "-c", NURSERY, *modules]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean, bufsize=1
         )
