@@ -78,7 +78,7 @@ class Landscape:
             return area(gains[:, 0], gains[:, 1])
         by_time = gains[np.argsort(-gains[:, 2], kind="stable")]
         depths = by_time[:, 2] - np.append(by_time[1:, 2], 0.0)
-        return sum(
+        return math.fsum(
             depth * area(by_time[: n + 1, 0], by_time[: n + 1, 1])
             for n, depth in enumerate(depths.tolist())
             if depth > 0
@@ -164,7 +164,8 @@ def _interactions(space: Space, at: NDArray[np.int64], generator: np.random.Gene
             found += (effect - effect.mean(axis=1, keepdims=True))[at[:, one], at[:, other]]
     three = generator.choice(at.shape[1], 3, replace=False)
     meets = [at[:, each] == generator.integers(space.shape[each]) for each in three]
-    return found + 0.6 * (meets[0] & meets[1]) + 0.4 * (meets[0] & meets[1] & meets[2])
+    together: Floats = found + 0.6 * (meets[0] & meets[1]) + 0.4 * (meets[0] & meets[1] & meets[2])
+    return together
 
 
 def _answered(space: Space, at: NDArray[np.int64], worth: Floats, seed: int) -> Landscape:

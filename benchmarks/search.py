@@ -152,7 +152,7 @@ def measure(arguments: Arguments, pool: ProcessPoolExecutor) -> dict[str, Measur
     better, power = list(pool.map(is_called_better, nulls, chunksize=20)), list(pool.map(is_found, nulls, chunksize=20))
     found["null.better"] = Measure(sum(better), None, NULLS, 27, "<=", "runs")
     found["null.found"] = Measure(fmean(power), share(sum(power), NULLS), NULLS, 0.8, unit="share")
-    return found | recorded(arguments, pool, seeds if arguments.full else seeds[:RECORDED])
+    return {**found, **recorded(arguments, pool, seeds if arguments.full else seeds[:RECORDED])}
 
 
 def recorded(arguments: Arguments, pool: ProcessPoolExecutor, seeds: Sequence[int]) -> Mapping[str, Measure]:

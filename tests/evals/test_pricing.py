@@ -124,7 +124,7 @@ def anything(case: sy.Case[None], output: object) -> float:
         (with_time_of_its_own, 2, 1),
         (with_a_search, 1, 0),
     ],
-    ids=lambda each: getattr(each, "name", str(each)),
+    ids=lambda each: getattr(each, "name", None) or getattr(each, "__name__", str(each)),
 )
 async def test_a_hit_costs_and_takes_what_its_call_did(
     program: Callable[..., Awaitable[str]], pauses: int, calls: int, tmp_path: Path

@@ -22,6 +22,7 @@ from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.reflecting import Evidence, reflective
 from synthon.optimize.searching import search
+from synthon.optimize.tpe import tpe
 from synthon.optimize.tuning import asks_no_model, tuning_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-METHODS: Mapping[str, Callable[[], Method]] = {"racing": racing, "random": random_search}
+METHODS: Mapping[str, Callable[[], Method]] = {"racing": racing, "tpe": tpe, "random": random_search}
 
 
 async def optimize(
