@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_TELL_S = 1.0
 METHODS: Mapping[str, Callable[[], Method]] = {"racing": racing, "tpe": tpe, "random": random_search}
 
 
@@ -122,6 +124,8 @@ class _Search(Generic[P, T]):
     evidence: Evidence = field(default_factory=dict)
     unit: str = ""
     most_calls: int = 1
+    told: str = ""
+    told_at: float = field(default_factory=time.monotonic)
 
     async def through(
         self, method: str | Method, limits: Limits, models: Sequence[Model], proposer: Model | None, watch: Watch
@@ -233,7 +237,10 @@ class _Search(Generic[P, T]):
         return Measure(row.score, float(cost), row.latency_s if self.limits.p95_s is not None else 0.0, row.calls)
 
     def _tell(self, watch: Watch) -> None:
-        history, best = self.history, self.history.best()
-        said = "" if best is None else f": best {history.mean(best).score:.3f} of {len(history.rows)} programs"
+        history = self.history
+        if time.monotonic() - self.told_at > _TELL_S:  # to judge all points takes longer than a cached batch
+            self.told_at, best = time.monotonic(), history.best()
+            self.told = "" if best is None else f": best {history.mean(best).score:.3f}"
+        said = f"{self.told} of {len(history.rows)} programs"
         spent = self.budget.spent.calls
         watch(Progress(spent, self.budget.calls, 0, self.budget.billed_usd, f"{self.program.name}{said}"))
