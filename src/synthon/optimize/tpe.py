@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
+import numpy as np
+
 from synthon.core.errors import MissingExtra
 from synthon.optimize.history import Ask, History
 from synthon.optimize.random_search import unmeasured
@@ -32,7 +34,8 @@ class TPE:
             point = unmeasured(history)
             return [] if point is None else [point]
         optuna = _optuna()
-        sampler = optuna.samplers.TPESampler(seed=history.seed * 1_000_003 + seen, constant_liar=True)
+        (seed,) = np.random.SeedSequence((history.seed, seen)).generate_state(1).tolist()  # Optuna's has 32 bits
+        sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         choices = {
             each.name: optuna.distributions.CategoricalDistribution(range(len(each.values)))
