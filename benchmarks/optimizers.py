@@ -1,0 +1,428 @@
+"""Our optimizer against DSPy's, at the same budget of model calls: `python -m benchmarks.optimizers [--json]`.
+
+One llama.cpp server (SmolLM2-135M) stands behind a proxy that counts and logs every call and refuses call B+1 of each
+arm (`benchmarks/counting_proxy.py`). All arms that call a model do it there, one call at a time. That server scores no
+given texts (`echo` with log-probabilities answers for generated tokens only), so ours constrains answers by a JSON
+schema, as DSPy's JSONAdapter may: label scores, calibration and cascades are not in its space here.
+
+    ours_auto          `sy.optimize`, which takes racing where no model writes instructions
+    ours_tpe, ours_random                              other searches over the same space, same budget
+    dspy_*             zero-shot; LabeledFewShot of 8; BootstrapFewShot, its random search, MIPROv2 light of 4 and 4;
+                       KNNFewShot of 4 by the vectors that ours uses, not booted; GEPA; the last two propose with the
+                       same model. Candidates and validation rows are sized so that an arm's own defaults fit B.
+                       All with the adapter, ChatAdapter or JSONAdapter with the schema enforced, that did better
+                       zero-shot on training rows; the pilot is beside the budget. An arm that aborts is what it left
+    tfidf_knn, logistic_regression                     no model at all, where the answer is a label
+
+Tasks are in `benchmarks/optimizer_tasks.py`. `score` is of test rows nobody saw; `gap` is a paired difference to the
+best DSPy arm, the one with the highest test score, by rows; `prompt_tokens` of one row's calls; `calls` and `search_s`
+of the search (seconds the model took); `failures` rows that gave no answer that can be read; p50_s and p95_s of a row.
+`gain` is ours_auto's gap, its p-value corrected over the tasks by Holm.
+
+The default runs one task small, and goes on where it was when run again. `--full` runs all tasks and seeds, `--task T`
+with `--seed S` one part of it, and `--budget B` that part at another budget; `--report` makes the table again from the
+logs of the full form. Logs are in `<cache>/optimizers/<part>/`: a line a call, and a file an arm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+import synthon as sy
+from benchmarks import datasets, peer
+from benchmarks.counting_proxy import CountingProxy
+from benchmarks.embeddings import Cached
+from benchmarks.optimizer_scores import SCORES
+from benchmarks.optimizer_tasks import TASKS, TOKENS, Row, Task, cases
+from benchmarks.report import Measure, parse, report, skip
+from benchmarks.servers import server
+from benchmarks.statistics import interval, paired, share
+from synthon.core.errors import MissingExtra
+from synthon.evals import evaluate
+from synthon.models.embedders import embedder as packaged
+from synthon.optimize import optimize
+from synthon.optimize.optimizing import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.report import Arguments
+
+NAME, ENVIRONMENT, SERVER, CONTEXT = "optimizers", "optimizers", "xllamacpp", 8192
+OURS = {"ours_auto": "auto", "ours_random": "random", "ours_tpe": "tpe"}
+WITHOUT = ("tfidf_knn", "logistic_regression")
+ORDER = (
+    *WITHOUT, "dspy_zero_shot", "ours_auto", "dspy_labeled_few_shot", "dspy_knn_few_shot", "dspy_bootstrap_few_shot",
+    "dspy_bootstrap_random_search", "ours_random", "dspy_mipro_v2", "dspy_gepa", "ours_tpe",
+)  # fmt: skip
+SEEDS, BUDGET, OTHER_BUDGETS = 2, 200, {"slots": (50, 1000)}
+QUICK, SECONDS = "slots", 9.5 * 60
+ADAPTERS = ("chat", "json")
+NEIGHBOURS = (1, 3, 5, 9)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One task, seed and budget; a folder of logs."""
+
+    task: str
+    seed: int
+    budget: int = BUDGET
+    rows: tuple[int, int, int] = (160, 160, 300)
+    pilot: int = 40
+
+    def folder(self, cache: Path) -> Path:
+        """Where its logs are."""
+        sizes = "-".join(map(str, self.rows))
+        return cache / NAME / f"{self.task}-calls{self.budget}-seed{self.seed}-rows{sizes}"
+
+
+def small(seed: int) -> Part:
+    return Part(QUICK, seed, 40, (60, 30, 24), 8)
+
+
+Arm = dict[str, Any]
+"""rows: [{id, score, error, prompt_tokens, seconds, calls}]; calls, search_s, stopped, about."""
+
+
+@dataclass
+class Runner:
+    """Runs the arms of a part that have no file yet."""
+
+    part: Part
+    task: Task
+    folder: Path
+    proxy: CountingProxy
+    embedder: Cached
+
+    def __post_init__(self) -> None:
+        self.train, self.validation, self.test = self.task.split(*self.part.rows, seed=self.part.seed)
+
+    async def arm(self, name: str) -> Arm | None:
+        """An arm's result, from its file or by running it; None where it does not apply."""
+        path = self.folder / f"{name}.json"
+        if path.exists():
+            return cast("Arm", json.loads(path.read_text()))
+        if (name in WITHOUT and self.task.kind != "label") or (name in OURS and OURS[name] not in {"auto", *METHODS}):
+            return None
+        print(f"{NAME}: {self.part.task}, seed {self.part.seed}, {name}", file=sys.stderr, flush=True)
+        run = self._ours if name in OURS else self._without_model if name in WITHOUT else self._dspy
+        found = await run(name)
+        made = self.proxy.calls(name, "optimize")
+        found |= {
+            "calls": len(made),
+            "search_s": sum(call.seconds for call in made),
+            "refused": self.proxy.refused[name],
+        }
+        whole = path.with_suffix(".part")
+        whole.write_text(json.dumps(found))
+        whole.rename(path)
+        return found
+
+    async def _ours(self, name: str) -> Arm:
+        model = sy.openai(
+            self._model(name), base_url=f"{self.proxy.url}/{name}/v1", server="llama.cpp",
+            capabilities={"chat", "schema"},
+        )  # fmt: skip
+        found = await optimize(
+            self.task.program.using(model=model), cases(self.train), cases(self.validation), metric=self.task.metric,
+            budget=sy.Budget(calls=self.part.budget), journal=sy.MemoryJournal(), seed=self.part.seed,
+            method=OURS[name], embedder=self.embedder, workers=1, watch=lambda _: None,
+        )  # fmt: skip
+        best = found.best()
+        self.proxy.test(name)
+        rows = []
+        for case in cases(self.test):
+            start = len(self.proxy.calls(name, "test"))
+            clock = time.perf_counter()
+            (row,) = (
+                await evaluate(
+                    best.program, [case], self.task.metric, journal=sy.MemoryJournal(), workers=1, watch=lambda _: None
+                )
+            ).rows
+            took = time.perf_counter() - clock
+            calls = len(self.proxy.calls(name, "test")) - start
+            rows.append({"score": row.score, "error": row.error, "calls": calls, "took_s": took})
+        about = {"changes": best.changes, "quality": best.quality.value, "programs": len(found.history.rows)}
+        return {"rows": self._priced(name, rows), "stopped": "", "about": about}
+
+    async def _dspy(self, name: str, adapter: str | None = None) -> Arm:
+        rows = {"train": self.train, "validation": self.validation, "test": self.test}
+        if adapter is None:
+            adapter = await self.adapter()
+        else:
+            rows["test"] = self.train[: self.part.pilot]
+        kinds = {key: "text" if isinstance(value, str) else "texts" for key, value in self.train[0].inputs.items()}
+        asked: dict[str, object] = {
+            "url": f"{self.proxy.url}/{name}", "arm": name.removeprefix("dspy_") if name in ORDER else "zero_shot",
+            "model": self._model(name), "adapter": adapter, "budget": self.part.budget, "seed": self.part.seed,
+            "max_tokens": TOKENS,
+            "task": {
+                "kind": self.task.kind, "instruction": self.task.instruction, "inputs": kinds,
+                "output": self.task.output, "labels": list(self.task.labels),
+            },
+            **{
+                part: [{"inputs": row.inputs, "expected": row.expected, "accepted": row.accepted} for row in some]
+                for part, some in rows.items()
+            },
+        }  # fmt: skip
+        if name == "dspy_knn_few_shot":
+            asked["vectors"] = await self._vectors([*self.train, *self.test])
+        said = await asyncio.to_thread(peer.ask, ENVIRONMENT, "optimizers_dspy.py", asked)
+        found = self._priced(name, cast("list[dict[str, Any]]", said["rows"]), rows["test"])
+        about = {key: said[key] for key in ("version", "adapter", "sized")}
+        return {"rows": found, "stopped": said["stopped"], "about": about}
+
+    async def adapter(self) -> str:
+        """The adapter that does better zero-shot on training rows, of equals the one with fewer tokens."""
+        pilots = {}
+        for adapter in ADAPTERS:
+            path = self.folder / f"pilot_{adapter}.json"
+            if not path.exists():
+                path.write_text(json.dumps(await self._dspy(f"pilot_{adapter}", adapter)))
+            rows = json.loads(path.read_text())["rows"]
+            pilots[adapter] = (mean_of(rows, "score"), -mean_of(rows, "prompt_tokens"))
+        return max(pilots, key=lambda adapter: pilots[adapter])
+
+    async def _without_model(self, name: str) -> Arm:
+        asked: dict[str, object] = {
+            "train": [[row.text, row.expected] for row in self.train],
+            "validation": [[row.text, row.expected] for row in self.validation],
+            "test": [row.text for row in self.test], "k": NEIGHBOURS,
+        }  # fmt: skip
+        said = await asyncio.to_thread(peer.ask, ENVIRONMENT, "optimizers_without_lm.py", asked)
+        score = SCORES[self.task.kind]
+        rows = [
+            {"score": score(row.accepted, label), "error": "", "calls": 0}
+            for row, label in zip(self.test, cast("list[str]", said[name]), strict=True)
+        ]
+        return {"rows": self._priced(name, rows), "stopped": "", "about": {"k": said["k"], "version": said["version"]}}
+
+    def _priced(self, name: str, rows: Sequence[dict[str, Any]], test: Sequence[Row] = ()) -> list[dict[str, Any]]:
+        """The rows with what their calls took, which the proxy knows in their order."""
+        made = iter(self.proxy.calls(name, "test"))
+        found = []
+        for row, given in zip(rows, test or self.test, strict=True):
+            calls = [next(made) for _ in range(row["calls"])]
+            seconds = sum(call.seconds for call in calls) if calls else row.get("took_s", 0.0)
+            tokens = sum(call.prompt_tokens for call in calls)
+            found.append({**row, "id": given.id, "prompt_tokens": tokens, "seconds": seconds})
+        return found
+
+    async def _vectors(self, rows: Sequence[Row]) -> dict[str, list[float]]:
+        """Of each row's inputs as DSPy's KNN writes them."""
+        vectors = await self.embedder.embed([row.text for row in rows])
+        written = [" | ".join(f"{key}: {value}" for key, value in row.inputs.items()) for row in rows]
+        return dict(zip(written, vectors.tolist(), strict=True))
+
+    def _model(self, arm: str) -> str:
+        return f"{self.part.task}-{self.part.budget}-{self.part.seed}-{arm}"
+
+
+def mean_of(rows: Sequence[Mapping[str, Any]], key: str) -> float:
+    return statistics.fmean(float(row[key]) for row in rows)
+
+
+async def run(part: Part, arguments: Arguments, *, end: float) -> dict[str, Arm]:
+    """The arms of a part that are done by the end of the time."""
+    folder = part.folder(arguments.cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    task = TASKS[part.task](arguments.data)
+    path = cast("Any", sy.local().model).path
+    embedder = Cached(packaged(), arguments.cache / "embeddings.db")
+    found: dict[str, Arm] = {}
+    threads = 2 if os.getloadavg()[0] < 1 else 1  # two that wait for each other are slower than one on a busy machine
+    async with (
+        server(SERVER, path, parallel=1, context=CONTEXT, threads=threads) as served,
+        CountingProxy(served.url, folder, budget=part.budget) as proxy,
+    ):
+        runner = Runner(part, task, folder, proxy, embedder)
+        for name in ORDER:
+            is_done = (folder / f"{name}.json").exists()
+            if not is_done and time.monotonic() > end:
+                print(f"{NAME}: {name} is left for the next run", file=sys.stderr)
+                continue
+            try:
+                arm = await runner.arm(name)
+            except subprocess.CalledProcessError as error:
+                print(f"{NAME}: {name} failed, {error}", file=sys.stderr)
+                continue
+            if arm is not None:
+                found[name] = arm
+    return found
+
+
+def read(part: Part, cache: Path) -> dict[str, Arm]:
+    """What a part's logs hold."""
+    files = {name: part.folder(cache) / f"{name}.json" for name in ORDER}
+    return {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
+
+
+# ----------------------------------------------------------------------------------------------------- measures
+
+
+def pooled(parts: Sequence[dict[str, Arm]]) -> dict[str, list[dict[str, Any]]]:
+    """Each arm's test rows over the seeds that have it; arms that miss in one of them are left out."""
+    names = [name for name in ORDER if parts and all(name in arms for arms in parts)]
+    return {name: [row for arms in parts for row in arms[name]["rows"]] for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A task's measures, and what is compared over the tasks."""
+
+    measures: dict[str, Measure]
+    gain: tuple[float, float, float] | None  # low, high, p
+    without_model_wins: bool
+
+
+def measured(name: str, parts: Sequence[dict[str, Arm]]) -> Found:
+    rows, measures = pooled(parts), {}
+    scores = {arm: [float(row["score"]) for row in some] for arm, some in rows.items()}
+    theirs = [arm for arm in rows if arm.startswith("dspy_")]
+    best = max(theirs, key=lambda arm: statistics.fmean(scores[arm]), default=None)
+    for arm, some in rows.items():
+        ids, n = [row["id"] for row in some], len(some)
+        seconds = [float(row["seconds"]) for row in some]
+        failed = sum(bool(row["error"]) for row in some)
+        at = f"{name}.{arm}"
+        measures[f"{at}.score"] = Measure(statistics.fmean(scores[arm]), interval(scores[arm], groups=ids), n)
+        if best is not None and best != arm:
+            gap = paired(scores[arm], scores[best], groups=ids)
+            measures[f"{at}.gap"] = Measure(gap.mean, gap.interval, n)
+        runs = [arms[arm] for arms in parts]
+        measures |= {
+            f"{at}.prompt_tokens": Measure(mean_of(some, "prompt_tokens"), None, n, unit="tokens"),
+            f"{at}.calls": Measure(mean_of(runs, "calls"), None, len(runs), unit="calls"),
+            f"{at}.search_s": Measure(mean_of(runs, "search_s"), None, len(runs), unit="s"),
+            f"{at}.failures": Measure(failed / n, share(failed, n), n, unit="of rows"),
+            f"{at}.p50_s": Measure(float(np.quantile(seconds, 0.5)), None, n, unit="s"),
+            f"{at}.p95_s": Measure(float(np.quantile(seconds, 0.95)), None, n, unit="s"),
+        }
+    gain: tuple[float, float, float] | None = None
+    if best is not None and "ours_auto" in rows:
+        gap = paired(scores["ours_auto"], scores[best], groups=[row["id"] for row in rows["ours_auto"]])
+        gain = (*gap.interval, gap.p)
+        tokens = mean_of(rows["ours_auto"], "prompt_tokens") / max(1.0, mean_of(rows[best], "prompt_tokens"))
+        measures[f"{name}.gain"] = Measure(gap.mean, gap.interval, gap.n)
+        measures[f"{name}.gain.low"] = Measure(gap.interval[0], None, gap.n, 1e-4)
+        measures[f"{name}.gain.prompt_tokens"] = Measure(tokens, None, gap.n, 1.0, "<=", f"of {best}'s")
+    with_model = max((statistics.fmean(scores[arm]) for arm in rows if arm not in WITHOUT), default=math.inf)
+    wins = any(statistics.fmean(scores[arm]) > with_model for arm in WITHOUT if arm in rows)
+    if any(arm in rows for arm in WITHOUT):
+        measures[f"{name}.without_a_model_wins"] = Measure(float(wins))
+    return Found(measures, gain, wins)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values corrected for their number (Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure)."""
+    found, least = {}, 0.0
+    for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        least = max(least, min(1.0, (len(p_values) - place) * p_values[name]))
+        found[name] = least
+    return found
+
+
+def compared(found: Mapping[str, Found], *, is_whole: bool) -> dict[str, Measure]:
+    """Over the tasks: where ours is surely ahead of the best DSPy arm, and where behind."""
+    gains = {name: each.gain for name, each in found.items() if each.gain is not None}
+    corrected = holm({name: gain[2] for name, gain in gains.items()})
+    ahead = sum(gains[name][0] > 0 and corrected[name] < 0.05 for name in gains)
+    behind = sum(gains[name][1] < 0 and corrected[name] < 0.05 for name in gains)
+    measures = {f"{name}.gain.p": Measure(p, None, op="<=") for name, p in corrected.items()}
+    measures["tasks.ahead"] = Measure(ahead, None, len(gains), 3 if is_whole else None, unit="tasks")
+    measures["tasks.behind"] = Measure(behind, None, len(gains), 0, "<=", "tasks")
+    return measures
+
+
+def versions(parts: Sequence[dict[str, Arm]]) -> dict[str, str]:
+    """Of DSPy, with the adapter that the pilot chose, and of scikit-learn, as the arms tell them."""
+    found = {}
+    for arms in parts:
+        for name, arm in arms.items():
+            if "adapter" in arm["about"]:
+                found["dspy"] = f"{arm['about']['version']} ({arm['about']['adapter']} adapter)"
+            elif name in WITHOUT:
+                found["scikit-learn"] = arm["about"]["version"]
+    return found
+
+
+def told(name: str, parts: Sequence[dict[str, Arm]]) -> str:
+    """What the arms ended as, for people: what ours chose, what stopped."""
+    lines = []
+    for arms in parts:
+        for arm, each in arms.items():
+            what = each["about"].get("changes") or (f"stopped: {each['stopped']}" if each["stopped"] else "")
+            if what:
+                lines.append(f"{name}.{arm}: {what}")
+    return "\n".join(lines)
+
+
+# --------------------------------------------------------------------------------------------------------- main
+
+
+def chosen(argv: Sequence[str]) -> tuple[argparse.Namespace, Arguments]:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--task", choices=TASKS)
+    parser.add_argument("--budget", type=int, default=BUDGET)
+    parser.add_argument("--report", action="store_true")
+    own, rest = parser.parse_known_args(argv)
+    return own, parse(__doc__, rest)
+
+
+def groups_of(own: argparse.Namespace, arguments: Arguments) -> dict[str, list[Part]]:
+    """The parts asked for, by the name their measures have."""
+    if own.task is not None and not own.report:
+        name = own.task if own.budget == BUDGET else f"{own.task}.budget_{own.budget}"
+        return {name: [Part(own.task, arguments.seed, own.budget)]}
+    if not (arguments.full or own.report):
+        return {f"{QUICK}.small": [small(arguments.seed)]}
+    seeds = range(arguments.seed, arguments.seed + SEEDS)
+    found = {task: [Part(task, seed) for seed in seeds] for task in TASKS}
+    for task, budgets in OTHER_BUDGETS.items():
+        found |= {f"{task}.budget_{budget}": [Part(task, seed, budget) for seed in seeds] for budget in budgets}
+    return found
+
+
+def main() -> None:
+    own, arguments = chosen(sys.argv[1:])
+    is_small = own.task is None and not (arguments.full or own.report)
+    end = time.monotonic() + (SECONDS if is_small else math.inf)
+    groups = groups_of(own, arguments)
+    done: dict[str, list[dict[str, Arm]]] = {}
+    try:
+        for name, parts in groups.items():
+            for part in parts:
+                arms = read(part, arguments.cache) if own.report else asyncio.run(run(part, arguments, end=end))
+                if arms:
+                    done.setdefault(name, []).append(arms)
+    except (datasets.DataMissing, MissingExtra, OSError, subprocess.CalledProcessError) as missing:
+        skip(NAME, str(missing), arguments)
+        return
+    found = {name: measured(name, finished) for name, finished in done.items()}
+    measures = {key: each for one in found.values() for key, each in one.measures.items()}
+    whole = {name: each for name, each in found.items() if name in TASKS}
+    measures |= compared(whole or found, is_whole=len(whole) == len(TASKS))
+    for name, finished in done.items():
+        print(told(name, finished))
+        if found[name].without_model_wins:
+            print(f"{name}: an arm without any language model has the highest score")
+    everyone = [arms for finished in done.values() for arms in finished]
+    report(NAME, arguments.seed, measures, as_json=arguments.json, peers=versions(everyone), readme=arguments.readme)
+
+
+if __name__ == "__main__":
+    main()
