@@ -91,7 +91,7 @@ class Part:
 
 
 def small(seed: int) -> Part:
-    return Part(QUICK, seed, 40, (60, 30, 24), 8)
+    return Part(QUICK, seed, 40, (60, 24, 20), 6)
 
 
 Arm = dict[str, Any]
