@@ -78,11 +78,14 @@ class Piece:
 class Weights:
     """A loaded model: its vocabulary, its chat template, and what is asked of its architecture.
 
+    Args:
+        adapter: a LoRA adapter for it (Hu 2021, arXiv:2106.09685), added in every context.
+
     Raises:
-        UserError: the file is no GGUF model that this llama.cpp can run.
+        UserError: the file is no GGUF model that this llama.cpp can run, or the adapter is none for it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, adapter: Path | None = None) -> None:
         self._c, _ = _load()
         _said.clear()
         parameters = self._c.llama_model_default_params()
@@ -101,6 +104,7 @@ class Weights:
                 f"The model file {str(path)!r} is recurrent, hybrid or has an encoder: its sequences cannot be cut "
                 "back, so no prefix could be taken up. Pass a transformer that only decodes."
             )
+        self.adapter = None if adapter is None else self._adapter(path, adapter)
         self._vocabulary = self._c.llama_model_get_vocab(self.native)
         self.size = int(self._c.llama_vocab_n_tokens(self._vocabulary))
         self.trained_context = int(self._c.llama_model_n_ctx_train(self.native))
@@ -108,6 +112,17 @@ class Weights:
         self.eos = self._text(self._c.llama_vocab_eos(self._vocabulary))
         self.template = (self._c.llama_model_chat_template(self.native, None) or b"").decode(errors="replace")
         self.control = re.compile("|".join(map(re.escape, self._control_texts())) or r"(?!)")
+
+    def _adapter(self, path: Path, adapter: Path) -> object:
+        _said.clear()
+        loaded = self._c.llama_adapter_lora_init(self.native, str(adapter).encode())
+        if not loaded:
+            self.close()
+            raise UserError(
+                f"Cannot load the adapter {str(adapter)!r} into {str(path)!r}: "
+                f"{'; '.join(_said) or 'llama.cpp gave no reason'}. Pass a GGUF LoRA file made for these weights."
+            )
+        return loaded
 
     def _text(self, token: int) -> str:
         text = self._c.llama_vocab_get_text(self._vocabulary, token) if token >= 0 else None
@@ -171,7 +186,7 @@ class Weights:
         return bool(self._c.llama_vocab_is_eog(self._vocabulary, token))
 
     def close(self) -> None:
-        """Free the memory; neither this nor its streams are used again."""
+        """Free the memory, the adapter's too; neither this nor its streams are used again."""
         self._c.llama_model_free(self.native)
 
 
@@ -208,6 +223,9 @@ class Streams:
                 f"No room for {count} x {cells} tokens could be made: {'; '.join(_said) or 'llama.cpp gave no reason'}."
                 " Pass a smaller `context` or fewer `parallel` to `local`."
             )
+        if weights.adapter is not None:
+            adapters, scales = (self._c.llama_adapter_lora_p_ctypes * 1)(weights.adapter), (ctypes.c_float * 1)(1.0)
+            self._c.llama_set_adapters_lora(self._context, adapters, 1, scales)
         self._memory = self._c.llama_get_memory(self._context)
         self._batch()
 

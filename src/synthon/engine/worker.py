@@ -37,6 +37,7 @@ class Settings:
     parallel: int = 8
     memory: int = 1_000_000_000
     deterministic: bool = True
+    adapter: Path | None = None
 
 
 class Engine:
@@ -99,7 +100,7 @@ class Engine:
                 if job is None:
                     break
                 try:
-                    weights = weights or Weights(self.settings.path)
+                    weights = weights or Weights(self.settings.path, self.settings.adapter)
                     prefixes = prefixes or self._prefixes(weights)
                     scheduler = scheduler or Scheduler(weights, prefixes, self._closing, self._joins(weights))
                 except BaseException as error:  # noqa: BLE001 - whoever waits gets it, the next request tries again

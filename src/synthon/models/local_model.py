@@ -16,7 +16,7 @@ from synthon.core.identity import canonical, digest, with_sample
 from synthon.core.protocols import discard
 from synthon.core.values import Delta, Image, Price, ToolCall, ToolResult
 from synthon.models.journaled import Journaled
-from synthon.models.weights import digest_of, path_of
+from synthon.models.weights import adapter_at, digest_of, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,7 @@ def local(
     parallel: int = 8,
     memory_gb: float = 1.0,
     deterministic: bool = True,
+    adapter: str | Path | None = None,
 ) -> Journaled:
     """A model that runs in this process; nothing is loaded before the first call.
 
@@ -59,8 +60,10 @@ def local(
         memory_gb: for the keys and values of running and kept sequences; the weights come on top.
         deterministic: compute requests in one call only where that changes no number, which is tried once; with other
             weights one after another. False: always in one call, and the text may depend on the company.
+        adapter: the path of a GGUF LoRA adapter for these weights; `synthon.optimize.finetune` makes one.
 
     Raises:
+        UserError: no such name or file.
         MissingExtra: the engine or the weights are not on this machine; says the command that gets them.
     """
     path = path_of(str(name))
@@ -71,9 +74,11 @@ def local(
                 "(some 5 minutes), so get a compiler first: `apt-get install -y g++ make`. Then run "
                 "`pip install 'synthon[local]'`."
             )
+    named = path.stem if str(name).endswith(".gguf") else str(name)
+    added = None if adapter is None else adapter_at(adapter)
     model = LlamaModel(
         path,
-        name=path.stem if str(name).endswith(".gguf") else str(name),
+        name=named if added is None else f"{named}+{added.stem}",
         temperature=temperature,
         max_tokens=max_tokens,
         context=context,
@@ -82,6 +87,7 @@ def local(
         parallel=parallel,
         memory_gb=memory_gb,
         deterministic=deterministic,
+        adapter=added,
     )
     return Journaled(model, price=Price(0, 0))
 
@@ -108,18 +114,18 @@ class LlamaModel:
     parallel: int = 8
     memory_gb: float = 1.0
     deterministic: bool = True
+    adapter: Path | None = None
 
     @property
     def _settings(self) -> Settings:
         from synthon.engine import Settings  # noqa: PLC0415 - the extra `local` asks for
 
         memory = int(self.memory_gb * 1e9)
-        return Settings(self.path, self.context, self.threads, self.parallel, memory, self.deterministic)
+        return Settings(self.path, self.context, self.threads, self.parallel, memory, self.deterministic, self.adapter)
 
     @property
     def identity(self) -> str:
         """`gguf:` and the weights' sha256, then the defaults that were changed."""
-        status = self.path.stat()
         changed = [
             f";{label}={value}"
             for label, value, default in (
@@ -127,10 +133,11 @@ class LlamaModel:
                 ("max_tokens", self.max_tokens, _MAX_TOKENS),
                 ("chat_template", self.chat_template and digest(self.chat_template), ""),
                 ("deterministic", self.deterministic, True),
+                ("adapter", _digest_of(self.adapter) if self.adapter else "", ""),
             )
             if value != default
         ]
-        return f"gguf:{_digest(self.path, status.st_size, status.st_mtime_ns)}" + "".join(changed)
+        return f"gguf:{_digest_of(self.path)}" + "".join(changed)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -241,6 +248,11 @@ def _cores() -> int:
     """The cores there are but one: llama.cpp's threads wait by spinning, and one too many costs ten times the speed."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores - 1)
+
+
+def _digest_of(path: Path) -> str:
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)

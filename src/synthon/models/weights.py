@@ -89,6 +89,19 @@ def is_path(name: str) -> bool:
     return name.endswith(".gguf") and not name.startswith(HUB)
 
 
+def adapter_at(path: str | Path) -> Path:
+    """The file of a LoRA adapter.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = Path(path).expanduser().absolute()
+    if not found.is_file():
+        msg = f"There is no adapter {str(found)!r}. Pass the path of a GGUF LoRA file, as finetune writes one."
+        raise UserError(msg)
+    return found
+
+
 def digest_of(path: Path) -> str:
     """The file's sha256 in hex, noted beside it and believed for as long as size and time of change stay.
 
