@@ -9,6 +9,7 @@ from types import ModuleType
 from synthon.optimize.certificate import Certificate, certificate, without_luck
 from synthon.optimize.certifying import certify
 from synthon.optimize.exporting import Exported, export
+from synthon.optimize.finetuning import LoRA, finetune
 from synthon.optimize.front import Dial, Front
 from synthon.optimize.history import Ask, Difference, History, Limits, Measure, Summary
 from synthon.optimize.optimizing import optimize
@@ -31,6 +32,7 @@ __all__ = [
     "History",
     "Kind",
     "Limits",
+    "LoRA",
     "Measure",
     "Measuring",
     "Method",
@@ -43,6 +45,7 @@ __all__ = [
     "certificate",
     "certify",
     "export",
+    "finetune",
     "optimize",
     "plan",
     "racing",
