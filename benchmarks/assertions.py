@@ -13,8 +13,8 @@ All arms ask the embedded model and have 256 generated tokens a row, DSPy's advi
 nothing counts. A post of ours has at most 64 tokens, a call of DSPy's 128, which its markers and its advice need. The
 last post that was whole within the budget stands, in `dspy.Refine` the best; `dspy.Refine.unbounded` is the best of
 all. DSPy asks llama.cpp's own server with the same weights. `kept`: all four; `answered`: the post holds an accepted
-answer; `both`: it does and keeps to all. Gains are paired. Rows are drawn by seed; answers are kept, DSPy's row by
-row. A run without a cache stops after seven minutes, and `n` says how far it came.
+answer; `both`: it does and keeps to all. Gains are paired. Rows are drawn by seed; answers are kept,
+DSPy's row by row. A run without a cache stops after seven minutes, ours first, and `n` says how far each arm came.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +35,7 @@ from benchmarks import datasets, peer, posts
 from benchmarks.report import Measure, parse, report, skip
 from benchmarks.servers import server
 from benchmarks.small_model import Heard, gain, mean, share
-from synthon.core.errors import CheckFailed, MissingExtra
+from synthon.core.errors import CheckFailed, JournalError, MissingExtra
 from synthon.core.recording import recorded
 from synthon.core.running import run
 from synthon.journal import SQLiteJournal
@@ -43,7 +43,7 @@ from synthon.journal import SQLiteJournal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synthon.core.protocols import Journal, Model
+    from synthon.core.protocols import Journal, Model, Policy
     from synthon.core.step import Level, Step
 
 ROWS, FULL, ROUND, SECONDS = 40, 100, 2, 7 * 60.0
@@ -204,27 +204,37 @@ def measures_of(found: dict[str, list[Post]], rows: Sequence[Row]) -> dict[str, 
 async def measure(rows: Sequence[Row], journal: Journal, *, end: float) -> tuple[dict[str, Measure], dict[str, str]]:
     model, peers = sy.local(), {}
     found: dict[str, list[Post]] = {}
-    for start in range(0, len(rows), ROUND):
-        few = rows[start : start + ROUND]
-        for arm, step in ARMS.items():
-            found.setdefault(arm, []).extend(await run(_Asking(step, model, few), journal=journal, policy="cache"))
+    for few in batched(rows):
+        policy = _policy(end)
         try:
-            refined = await asyncio.gather(
-                *(run(_Refining(model, row), journal=journal, policy="cache") for row in few)
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(f"dspy: left out, {error}", file=sys.stderr)
-        else:
-            for said, row in zip(refined, few, strict=True):
-                peers["dspy"] = str(said["version"])
-                found.setdefault("dspy.Refine", []).append(best(said["attempts"][0], row.passage))
-                found.setdefault("dspy.Refine.unbounded", []).append(
-                    best(said["attempts"][0], row.passage, budget=math.inf)
-                )
-        print(f"assertions: {start + len(few)} of {len(rows)} rows", file=sys.stderr)
-        if time.monotonic() > end:
+            for arm, step in ARMS.items():
+                found.setdefault(arm, []).extend(await run(_Asking(step, model, few), journal=journal, policy=policy))
+        except JournalError:
             break
+    print(f"assertions: ours, {len(found['none'])} of {len(rows)} rows", file=sys.stderr)
+    for few in batched(rows):
+        policy = _policy(end)
+        try:
+            refined = await asyncio.gather(*(run(_Refining(model, row), journal=journal, policy=policy) for row in few))
+        except (OSError, subprocess.CalledProcessError, JournalError) as error:
+            print(f"dspy: no more, {error}", file=sys.stderr)
+            break
+        for said, row in zip(refined, few, strict=True):
+            attempts = said["attempts"][0]
+            peers["dspy"] = str(said["version"])
+            found.setdefault("dspy.Refine", []).append(best(attempts, row.passage))
+            found.setdefault("dspy.Refine.unbounded", []).append(best(attempts, row.passage, budget=math.inf))
     return measures_of(found, rows), peers
+
+
+def _policy(end: float) -> Policy:
+    """What is kept is read in any case; nobody is asked when the time is over."""
+    return "cache" if time.monotonic() < end else "replay_only"
+
+
+def batched(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows of a round, round by round."""
+    return (rows[start : start + ROUND] for start in range(0, len(rows), ROUND))
 
 
 def main() -> None:
