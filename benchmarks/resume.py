@@ -22,6 +22,7 @@ import json
 import multiprocessing
 import os
 import random
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -249,6 +250,8 @@ def replay_measures(folder: Path) -> dict[str, Measure]:
 
 
 def main() -> None:
+    if "OPENBLAS_NUM_THREADS" not in os.environ:  # else searches side by side wait for each other's threads
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"OPENBLAS_NUM_THREADS": "1"})  # noqa: S606 - this program
     arguments = parse(__doc__)
     with tempfile.TemporaryDirectory(prefix="synthon-resume-") as name:
         folder = Path(name)

@@ -80,6 +80,7 @@ class Nursery:
 
     def __init__(self, *modules: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+        clean["OPENBLAS_NUM_THREADS"] = "1"  # threads for small matrices wait for each other where cores are busy
         command = [sys.executable, "-c", NURSERY, *modules]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean, bufsize=1
