@@ -241,5 +241,6 @@ def squad(data: Path) -> Task:
 TASKS: dict[str, Callable[[Path], Task]] = {
     "slots": slots, "banking77": banking77, "clinc150": clinc150, "climate": climate, "squad": squad,
 }  # fmt: skip
+WITHOUT_LABELS = frozenset({"slots", "squad"})
 
-__all__ = ["MOST", "TASKS", "TOKENS", "Row", "Task", "cases"]
+__all__ = ["MOST", "TASKS", "TOKENS", "WITHOUT_LABELS", "Row", "Task", "cases"]

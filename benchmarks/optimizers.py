@@ -46,7 +46,7 @@ from benchmarks import datasets, peer
 from benchmarks.counting_proxy import CountingProxy
 from benchmarks.embeddings import Cached
 from benchmarks.optimizer_scores import SCORES
-from benchmarks.optimizer_tasks import TASKS, TOKENS, Row, Task, cases
+from benchmarks.optimizer_tasks import TASKS, TOKENS, WITHOUT_LABELS, Row, Task, cases
 from benchmarks.report import Measure, parse, report, skip
 from benchmarks.servers import server
 from benchmarks.statistics import interval, paired, share
@@ -322,9 +322,15 @@ def measured(name: str, parts: Sequence[dict[str, Arm]]) -> Found:
         measures[f"{name}.gain.prompt_tokens"] = Measure(tokens, None, gap.n, 1.0, "<=", f"of {best}'s")
     with_model = max((statistics.fmean(scores[arm]) for arm in rows if arm not in WITHOUT), default=math.inf)
     wins = any(statistics.fmean(scores[arm]) > with_model for arm in WITHOUT if arm in rows)
-    if any(arm in rows for arm in WITHOUT):
+    if any(arm in rows for arm in WITHOUT) and math.isfinite(with_model):
         measures[f"{name}.without_a_model_wins"] = Measure(float(wins))
     return Found(measures, gain, wins)
+
+
+def arms_of(name: str, parts: Sequence[dict[str, Arm]]) -> Measure:
+    """How many of the arms that apply to a task are done in all its parts; a comparison without all of them is none."""
+    applies = len(ORDER) - (len(WITHOUT) if name.partition(".")[0] in WITHOUT_LABELS else 0)
+    return Measure(len(pooled(parts)), None, len(parts), applies, unit="arms")
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -414,6 +420,7 @@ def main() -> None:
         return
     found = {name: measured(name, finished) for name, finished in done.items()}
     measures = {key: each for one in found.values() for key, each in one.measures.items()}
+    measures |= {f"{name}.arms": arms_of(name, finished) for name, finished in done.items()}
     whole = {name: each for name, each in found.items() if name in TASKS}
     measures |= compared(whole or found, is_whole=len(whole) == len(TASKS))
     for name, finished in done.items():

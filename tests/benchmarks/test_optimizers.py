@@ -13,7 +13,7 @@ from aiohttp import web
 
 from benchmarks.counting_proxy import REFUSED, CountingProxy, logged
 from benchmarks.optimizer_scores import answer, label, slots
-from benchmarks.optimizers import Found, compared, holm, measured
+from benchmarks.optimizers import Found, arms_of, compared, holm, measured
 
 
 class Upstream:
@@ -111,6 +111,9 @@ def test_ours_is_compared_with_the_best_of_dspys_arms_and_losses_are_told() -> N
     assert "task.dspy_gepa.gap" not in found.measures
     assert found.measures["task.without_a_model_wins"].value == 1
     assert found.without_model_wins
+    done = arms_of("banking77", [arms])
+    assert (done.value, done.target, done.ok) == (4, 12, False)
+    assert arms_of("slots.small", [arms]).target == 10
 
 
 def test_a_task_counts_as_ahead_or_behind_only_where_it_stays_so_among_all_tasks() -> None:
