@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 _RECIPE = "synthon.recipe"
-_ARCHITECTURES = ("llama", "qwen2", "qwen3")  # whose matrices Hugging Face and llama.cpp name one to one
+_ARCHITECTURES = ("llama", "qwen2")  # whose matrices Hugging Face and llama.cpp name one to one
 _IGNORED = -100
 
 
