@@ -13,8 +13,7 @@ Written: 60 schemas drawn by seed (the first 2,000 characters of each go into th
 valid is what jsonschema-rs says with formats asserted. Free answers may stand in a code fence.
 
 Peers, on the same 60 schemas and instances: a schema each in a process of its own, killed after 20 CPU seconds, which
-counts as 20 s in ratios; ours compiles each anew in turn, so that both meet the same load. They have no final check, so
-what they accept is compared with our masks alone too.
+counts as 20 s in ratios. They have no final check, so what they accept is compared with our masks alone too.
 """
 
 from __future__ import annotations
@@ -270,10 +269,9 @@ def _valid(answers: Sequence[tuple[Case, Completion]]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a peer did with one schema, and what ours took for it meanwhile; `failure` is why it did not compile."""
+    """What a peer did with one schema; `failure` is why it did not compile."""
 
     failure: Literal["", "refused", "time", "killed"]
-    ours_ms: float
     compile_ms: float = CAP_S * 1e3
     masks_us: tuple[float, ...] = ()
     accepted: tuple[bool, ...] = ()
@@ -305,9 +303,6 @@ def answers(name: str, rows: Sequence[Case], language: Language, log: Path | Non
     keys = [hashlib.sha256((pins + json.dumps(question)).encode()).hexdigest() for question in questions]
     known: dict[str, dict[str, Any]] = {row["key"]: row for row in read(log)}
     missing = {key: question for key, question in zip(keys, questions, strict=True) if key not in known}
-    anew = {
-        key: replace(case, id=f"{case.id} beside {name}", instances=()) for key, case in zip(keys, rows, strict=True)
-    }
     common = {
         "library": name,
         "tokens": [base64.b64encode(text).decode() for text in language.tokens],
@@ -318,8 +313,8 @@ def answers(name: str, rows: Sequence[Case], language: Language, log: Path | Non
     with contextlib.closing(asked(name, {**common, "schemas": list(missing.values())})) as lines:
         version = str(next(lines)["version"])
         for key, line in zip(missing, lines, strict=True):
-            known[key] = {"key": key, "ours_ms": walked(anew[key], language).compile_ms, **line}
-            write(log, known[key])
+            known[key] = line
+            write(log, {"key": key, **line})
     return version, [answered(known[key]) for key in keys]
 
 
@@ -336,8 +331,8 @@ def asked(name: str, question: Mapping[str, object]) -> Generator[dict[str, Any]
 
 def answered(line: Mapping[str, Any]) -> Answer:
     if line["failure"]:
-        return Answer(line["failure"], line["ours_ms"])
-    return Answer("", line["ours_ms"], line["compile_ms"], tuple(line["masks_us"]), tuple(line["accepted"]))
+        return Answer(line["failure"])
+    return Answer("", line["compile_ms"], tuple(line["masks_us"]), tuple(line["accepted"]))
 
 
 def read(log: Path | None) -> list[dict[str, Any]]:
@@ -369,7 +364,7 @@ def peer_measures(name: str, found: Sequence[Found], given: Sequence[Answer]) ->
     compiled = [(ours, theirs) for ours, theirs in pairs if not theirs.failure]
     both = [(ours, theirs) for ours, theirs in compiled if ours.is_compiled]
     raced = [
-        theirs.compile_ms / theirs.ours_ms
+        theirs.compile_ms / ours.compile_ms
         for ours, theirs in pairs
         if ours.is_compiled and theirs.failure in {"", "time"}
     ]
