@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from synthon.optimize import Ask, Dimension, History, Limits, Measure, Point, Space
@@ -119,3 +120,17 @@ def test_the_best_is_the_highest_score_within_the_limits() -> None:
     assert history.best() == LARGE
     assert history.best(Limits(p95_s=5.0)) == MIDDLE  # as good as the small one, and cheaper
     assert history.best(Limits(usd=0.1)) is None
+
+
+def test_a_cascade_is_judged_by_what_it_cost_not_by_what_those_like_it_did() -> None:
+    prices, shares = (60.0, 41.0, 25.0, 0.02), (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+    places = [Dimension(name, prices, "model") for name in ("answer.first", "answer.second")]
+    history = History(Space([*places, Dimension("answer.accept", shares, "other", ordered=True)]), 200)
+    unsure = np.random.default_rng(0).random((4, 200))
+    for first, second, accept in history.space.points():
+        costs = prices[first] + prices[second] * (unsure[first] < shares[accept])
+        history.add((first, second, accept), {n: Measure(n % 2, cost, 1.0, 1) for n, cost in enumerate(costs.tolist())})
+    spent = np.array([history.mean(point).cost for point in history.rows])
+    judged = history.judged()[:, 1]
+    assert np.corrcoef(judged, spent)[0, 1] > 0.9999
+    assert (np.diff(judged[np.argsort(spent)]) > -1e-9).all()

@@ -186,21 +186,18 @@ class History:
     def judged(self) -> Floats:
         """Score, cost and seconds of the measured points, shape (points, 3), as far as they can be told from luck.
 
-        Each is what a surrogate believes (`surrogate.Surrogate`) after what was measured: corrected for the cases a
-        point has seen, and drawn, the fewer they are the more, to what points like it have shown. The score is lowered
+        Each is corrected for the cases a point has seen. The score is what a surrogate believes then
+        (`surrogate.Surrogate`): drawn, the fewer cases the more, to what points like it have shown; and it is lowered
         by half a standard deviation of what the point's own cases leave open.
         """
         table, features = self.table(), Features(self.space)
         rows, places = features.of(list(self.rows)), np.arange(len(self.rows))
-        values = [paired_means(table[:, :, 0]), paired_logs(table[:, :, 1]), paired_logs(table[:, :, 2])]
-        fits = [Surrogate.fitted(rows, features.blocks, each) for each in values]
-        generator = np.random.default_rng(self.seed)
-        score, cost, seconds = (
-            fit.drawn(rows, places, each, 0, generator)[0] for fit, each in zip(fits, values, strict=True)
-        )
-        prior, noise = fits[0].variances(rows), values[0].noise
-        sure = score - _CAUTION * np.sqrt(prior * noise / (prior + noise))
-        return np.round(np.stack([sure, np.exp(cost), np.exp(seconds)], axis=1), _DIGITS)
+        scores, costs, seconds = (paired_means(table[:, :, 0]), *(paired_logs(table[:, :, n]) for n in (1, 2)))
+        fit = Surrogate.fitted(rows, features.blocks, scores)
+        score, _ = fit.drawn(rows, places, scores, 0, np.random.default_rng(self.seed))
+        prior = fit.variances(rows)
+        sure = score - _CAUTION * np.sqrt(prior * scores.noise / (prior + scores.noise))
+        return np.round(np.stack([sure, np.exp(costs.values), np.exp(seconds.values)], axis=1), _DIGITS)
 
     def feasible(self, point: Point, limits: Limits | None = None) -> bool:
         """Whether what a measured point showed keeps the limits."""

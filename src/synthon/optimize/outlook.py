@@ -67,6 +67,8 @@ class Outlook:
             np.exp(fit.drawn(rows, places, each, 0, generator)[0])
             for fit, each in zip(fits[1:], values[1:], strict=True)
         )
+        for shown, each in zip((cost, seconds), values[1:3], strict=True):
+            shown[places] = np.exp(each.values)  # little luck is in it, and a cascade's follows no factor per case
         variance = float(values[0].noise[0]) * len(next(iter(history.rows.values())))
         return cls(points, cases, variance, scores, draws, cost, seconds, calls)
 
