@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -138,6 +139,15 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
     os.close(write)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal sends it: a shell's background job ignores it, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_returns_after_the_provider_has_cleaned_up() -> None:
     program = """
     import asyncio, sys, threading, synthon as sy
@@ -169,6 +179,7 @@ def test_ctrl_c_returns_after_the_provider_has_cleaned_up() -> None:
     assert child.returncode == 0
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_is_cancelled_and_awaited() -> None:
     """The same in this process: SIGINT comes to the main thread while it waits."""
     model = Counting(waits_s=30)
