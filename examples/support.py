@@ -1,15 +1,13 @@
-"""A whole system, optimized: the design's own example, on questions of a bank's customers or on tickets of a shop.
+"""A whole system, optimized: the design's own example, on tickets of a shop.
 
-DSPy optimizes prompts and demonstrations of a program (Khattab 2023, arXiv:2310.03714); FrugalGPT learns a cascade
-(Chen 2023, arXiv:2305.05176). Here both are values of one search: the threshold of a cascade, the number of nearest
-examples, the model and strategy of the answering step, and the number of passages, under one budget of calls. Its best
-program is judged on rows that nothing was chosen by, saved as JSON and loaded again.
+There, DSPy optimizes prompts and demonstrations of a program (Khattab 2023, arXiv:2310.03714), and FrugalGPT learns a
+cascade (Chen 2023, arXiv:2305.05176), each with a loop of its own. Here, the threshold of a cascade, the number of
+nearest examples, the answering step's model and strategy and the number of passages are values of one search under one
+budget of calls. Its best program is judged on rows that nothing was chosen by, saved as JSON and loaded again.
 
-Enforced: the budget, before each call; the shape of tickets and answers. Not enforced: that anything is better. The
-verdict says so where it is not.
-
-`python examples/support.py --large NAME` takes a second model of `synthon models list` for a real ladder; without it,
-the embedded model is the cheap and the dear one of the cascade, and its threshold changes nothing but the work.
+Enforced: the budget, before each call; the shape of tickets and answers. Not enforced: that anything is better; the
+verdict says so where it is not. `--large NAME` takes a second model for a real ladder; without it, the embedded model
+is the cheap and the dear one of the cascade.
 """
 
 from __future__ import annotations
@@ -25,21 +23,12 @@ from pydantic import BaseModel
 import synthon as sy
 from synthon.optimize import Optimization, Optimized
 
-KINDS = ("card", "refund", "other")
+COLOURS = ("red", "green", "blue", "white", "black", "grey")
 TEXTS = {
-    "card": [
-        "My {} card was swallowed by the machine", "The {} card does not work abroad", "I lost my {} card yesterday",
-        "Please block my {} card at once", "When does my new {} card arrive?", "The {} card is refused in every shop",
-    ],
-    "refund": [
-        "I want my money back for the {} order", "You charged me twice for a {} chair", "Where is my {} refund?",
-        "The {} table came broken, please pay me back", "Return the {} fee to me", "I sent the {} shoes back",
-    ],
-    "other": [
-        "How late is the {} shop open?", "Do you sell {} paint?", "Can I park near the {} entrance?",
-        "Who wrote the {} catalogue?", "I would like to work in your {} team", "Is the {} hall warm in winter?",
-    ],
-}  # fmt: skip
+    "card": ["My {} card was swallowed", "I lost my {} card yesterday", "When does my new {} card arrive?"],
+    "refund": ["I want my money back for the {} order", "Where is my {} refund?", "I sent the {} shoes back"],
+    "other": ["How late is the {} shop open?", "Can I park near the {} entrance?", "Do you sell {} paint?"],
+}
 PAGES = {
     "card.md": "# Cards\n\nA lost card is blocked at once on the number 0800. A new card arrives within 7 days.\n",
     "refund.md": "# Refunds\n\nA refund reaches the account within 14 days after the goods came back.\n",
@@ -61,16 +50,6 @@ class Answer(BaseModel):
     sources: list[int]
 
 
-def tickets(*colours: str) -> list[sy.Case[str]]:
-    """Every sentence in these colours, and which page answers it."""
-    return [
-        sy.Case({"message": text.format(colour)}, kind, {"kind": kind})
-        for colour in colours
-        for kind in KINDS
-        for text in TEXTS[kind]
-    ]
-
-
 def system(small: sy.Model, large: sy.Model, manual: sy.Index) -> sy.Program[..., Answer]:
     """The program; its models and its index are parts like any other."""
 
@@ -79,11 +58,9 @@ def system(small: sy.Model, large: sy.Model, manual: sy.Index) -> sy.Program[...
         """Decide what the customer wants."""
         ...
 
-    @sy.step(
-        model=sy.one_of(small, large),
-        strategy=sy.one_of(sy.predict, sy.chain_of_thought, sy.self_consistency(3)),
-        max_tokens=60,
-    )
+    ways = sy.one_of(sy.predict, sy.chain_of_thought, sy.self_consistency(3))
+
+    @sy.step(model=sy.one_of(small, large), strategy=ways, max_tokens=60)
     async def answer(question: str, passages: list[sy.Passage]) -> Answer:
         """Answer from the passages only and cite their numbers."""
         ...
@@ -112,10 +89,11 @@ def told(case: sy.Case[str], output: Answer) -> tuple[float, str]:
 
 
 async def main(
-    large: str = "", calls: int = 200, rows: int = 36
+    large: str = "", calls: int = 200, rows: int = 18
 ) -> tuple[Optimization[..., Answer], Optimized[..., Answer]]:
     """Search, certify, save, load."""
-    every = sy.Cases(tickets("red", "green", "blue", "white", "black", "grey"))
+    texts = [(text.format(colour), kind) for colour in COLOURS for kind in TEXTS for text in TEXTS[kind]]
+    every = sy.Cases(sy.Case({"message": text}, kind) for text, kind in texts)
     train, validation, test = every.split(rows, rows, rows, seed=7)
     small = sy.local()
     with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +119,4 @@ async def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", default="", metavar="NAME")
-    parser.add_argument("--calls", type=int, default=200)
-    parser.add_argument("--rows", type=int, default=36, help="to train, to compare and to judge on (36)")
-    given = parser.parse_args()
-    asyncio.run(main(given.large, given.calls, given.rows))
+    asyncio.run(main(parser.parse_args().large))
