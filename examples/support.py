@@ -107,12 +107,10 @@ async def main(
         run = await sy.optimize(
             support, train, validation, metric=told, budget=sy.Budget(calls=calls), journal=place / "support.db", seed=7
         )
-        print(run.front)
         best: Optimized[..., Any] = run.best().certify(test, against=support)
-        print(best)
+        print(f"{run.front}\n{best}")
         best.save(place / "support.json")
-        loaded = support.using(place / "support.json")
-        print((await loaded("I lost my blue card")).text)
+        print((await support.using(place / "support.json")("I lost my blue card")).text)
     return run, best
 
 
