@@ -12,7 +12,7 @@ from synthon.optimize.dominance import nondominated
 from synthon.optimize.features import Features
 from synthon.optimize.history import History
 from synthon.optimize.space import Point
-from synthon.optimize.surrogate import Surrogate, paired_logs, paired_means
+from synthon.optimize.surrogate import Means, Surrogate, paired_logs, paired_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class Outlook:
         variance: of a score from case to case, what points have in common taken off.
         scores: mean belief, shape (points,).
         draws: of the scores, shape (points, draws).
-        cost: mean belief, like `seconds` and `calls`.
+        cost: as measured, else hoped for, like `seconds` and `calls`.
     """
 
     points: Sequence[Point]
@@ -64,16 +64,14 @@ class Outlook:
         fits = [Surrogate.fitted(rows[places], features.blocks, each) for each in values]
         scores, draws = fits[0].drawn(rows, places, values[0], _DRAWS, generator)
         cost, seconds, calls = (
-            np.exp(fit.drawn(rows, places, each, 0, generator)[0])
+            _hoped(fit.drawn(rows, places, each, _DRAWS, generator), each, places)
             for fit, each in zip(fits[1:], values[1:], strict=True)
         )
-        for shown, each in zip((cost, seconds), values[1:3], strict=True):
-            shown[places] = np.exp(each.values)  # little luck is in it, and a cascade's follows no factor per case
         variance = float(values[0].noise[0]) * len(next(iter(history.rows.values())))
         return cls(points, cases, variance, scores, draws, cost, seconds, calls)
 
     def value_of_measuring(self, history: History, generator: np.random.Generator) -> Floats:
-        """For each point the regret that hangs on it, as a share of what users have now; shape (points,).
+        """For each point the regret that hangs on it, as a share of what users have over the worst; shape (points,).
 
         A user has a limit of cost and of seconds, drawn over all there are, and takes the measured point with the
         highest mean that keeps them. In each draw some point would have been the best for him; what he loses by not
@@ -100,7 +98,7 @@ class Outlook:
             regret[kept] += lost * told
             # not the sum: knowing it better settles no more than one rival
             regret[kept[taken]] += lost.max() * told[taken]
-            level += scores[taken]
+            level += scores[taken] - self.scores.min()
         value: Floats = np.where(self.cases < history.cases, regret, 0.0) / draws.shape[1] / max(level, 1e-9)
         return value
 
@@ -127,6 +125,14 @@ class Outlook:
         seconds = _drawn(self.seconds, longest, generator)
         seconds[: _USERS // 2] = longest
         return list(zip(usd.tolist(), generator.permutation(seconds).tolist(), strict=True))
+
+
+def _hoped(believed: tuple[Floats, Floats], measured: Means, places: NDArray[np.int64]) -> Floats:
+    """Amounts as measured; of the other points a standard deviation below what is believed, or they are never tried."""
+    logs = believed[0] - believed[1].std(axis=1)
+    logs[places] = measured.values  # little luck is in it, and a cascade's follows no factor per case
+    amounts: Floats = np.exp(logs)
+    return amounts
 
 
 def _drawn(amounts: Floats, most: float, generator: np.random.Generator) -> Floats:

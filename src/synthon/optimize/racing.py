@@ -24,7 +24,7 @@ _ROUNDS = 12  # that the rest of a budget is made to last, at least
 class Racing:
     """See `racing`."""
 
-    tolerance: float = 1e-5
+    tolerance: float = 3e-5
     name: str = "racing"
 
     async def propose(self, history: History) -> Sequence[Ask]:
@@ -71,7 +71,7 @@ def _block(history: History) -> int:
     return most if history.calls is None else min(most, max(least, history.calls // _BLOCKS))
 
 
-def racing(*, tolerance: float = 1e-5) -> Racing:
+def racing(*, tolerance: float = 3e-5) -> Racing:
     """Few cases for many points, then more for those on which it depends what somebody would take.
 
     All points see the cases in one order, so any two are compared on the same ones. The first round is the default,
@@ -85,8 +85,8 @@ def racing(*, tolerance: float = 1e-5) -> Racing:
     call on all cases at once.
 
     Args:
-        tolerance: share of the score that all users together may still gain by the next cases; below it the front is
-            measured on all cases and the search is done.
+        tolerance: share of the score, over the worst point's, that all users together may still gain by the next
+            cases; below it the front is measured on all cases and the search is done.
     """
     return Racing(tolerance)
 

@@ -43,7 +43,8 @@ def paired_means(table: Floats) -> Means:
         means = np.where(seen, table - cases, 0.0).sum(axis=1) / counts
     rest = np.where(seen, table - cases - means[:, None], 0.0)
     freedom = max(1.0, float(counts.sum() - len(table) - (per_case > 0).sum()))
-    variance = max(float((rest**2).sum()) / freedom, 1e-12)
+    # points that are not alike differ in what is easy for them, so what cases differ by counts as luck too
+    variance = max(float((rest**2).sum()) / freedom, 1e-12) + float(cases[per_case > 0].var())
     return Means(means, variance / counts)
 
 
@@ -52,8 +53,11 @@ def paired_logs(table: Floats) -> Means:
     floor = 1e-9 + 1e-3 * float(np.nanmax(table))
     seen = ~np.isnan(table)
     filled = np.where(seen, np.maximum(table, floor), 0.0)
-    means = filled.sum(axis=1) / seen.sum(axis=1)
-    factors = np.ones(table.shape[1])
+    counts = seen.sum(axis=1)
+    means = filled.sum(axis=1) / counts
+    most = counts * 2 > counts.max()  # they know how the cases differ, with which taking turns begins
+    factors = ((filled[most] / means[most, None]).sum(axis=0) + 1.0) / (seen[most].sum(axis=0) + 1.0)
+    means = filled.sum(axis=1) / np.where(seen, factors, 0.0).sum(axis=1)
     for _ in range(_ROUNDS):
         factors = ((filled / means[:, None]).sum(axis=0) + 1.0) / (seen.sum(axis=0) + 1.0)
         means = filled.sum(axis=1) / np.where(seen, factors, 0.0).sum(axis=1)
