@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 import synthon as sy
+from synthon.core.recording import recorded
 from synthon.core.running import running
 from tests.core.counting import Counting, ask, until
 
@@ -325,6 +326,30 @@ async def test_the_order_of_calls_is_no_divergence(journal: sy.SQLiteJournal) ->
     kept = journal.run("r")
     assert kept is not None
     assert kept.diverged == ""
+
+
+@pytest.mark.parametrize("is_on_disk", [False, True])
+async def test_what_a_recorded_part_called_is_no_divergence_when_the_part_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_on_disk: bool
+) -> None:
+    model = Counting()
+    journal = sy.SQLiteJournal(tmp_path / "journal.db") if is_on_disk else sy.MemoryJournal()
+
+    async def part() -> str:
+        return json.dumps(await first.using(model=sy.Journaled(model))("inner"))
+
+    async def whole(*, with_another: bool) -> None:
+        await recorded("part", {}, part)
+        if with_another:
+            await first.using(model=sy.Journaled(model))("outer")
+
+    for with_another, gone in ((True, 0), (True, 0), (False, 1)):
+        await sy.run(whole, with_another=with_another, journal=journal, run_id="r")
+        kept = journal.run("r")
+        assert kept is not None
+        assert len(json.loads(kept.diverged or '{"gone": []}')["gone"]) == gone
+    assert model.calls == 2
+    assert "run r diverged: 1 recorded calls" in caplog.text
 
 
 # ---------------------------------------------------------------------------------------------- rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from synthon.core.light import dataclass
@@ -219,6 +220,10 @@ class Journal(Protocol):
 
     def digests(self, scope: str) -> frozenset[str]:
         """Digests of all calls kept under a scope."""
+        ...
+
+    def inner(self, run: str, outer: AbstractSet[str]) -> frozenset[str]:
+        """Digests of a run's calls that were made inside those with the `outer` digests, as parts of them."""
         ...
 
     def reservations(self, run: str) -> list[Reservation]:

@@ -127,8 +127,14 @@ class Run:
             self.journal.write(record)
 
     def diverged(self) -> tuple[list[str], list[str]]:
-        """Digests recorded by earlier lives and not called again, and called now but not recorded then."""
-        return sorted(self.known - self.touched), sorted(self.touched - self.known)
+        """Digests recorded by earlier lives and not called again, and called now but not recorded then.
+
+        What was made inside a call that is read now is not called again, and not gone.
+        """
+        gone = self.known - self.touched
+        if gone and self.journal is not None:
+            gone -= self.journal.inner(self.id, self.touched)
+        return sorted(gone), sorted(self.touched - self.known)
 
 
 _run: ContextVar[Run | None] = ContextVar("synthon_run", default=None)

@@ -7,6 +7,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -166,6 +167,9 @@ class Tee:
 
     def digests(self, scope: str) -> frozenset[str]:
         return self.journal.digests(scope)
+
+    def inner(self, run: str, outer: AbstractSet[str]) -> frozenset[str]:
+        return self.journal.inner(run, outer)
 
     def reservations(self, run: str) -> list[Reservation]:
         return self.journal.reservations(run)

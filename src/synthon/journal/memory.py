@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord
-from synthon.journal.rows import DatasetRow, ScoreRecord
+from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord, Span
+from synthon.journal.rows import DatasetRow, ScoreRecord, made_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from synthon.journal.rows import Row
 
 
@@ -48,6 +50,12 @@ class MemoryJournal:
 
     def digests(self, scope: str) -> frozenset[str]:
         return frozenset(key.digest for key in self._calls.copy() if key.scope == scope)
+
+    def inner(self, run: str, outer: AbstractSet[str]) -> frozenset[str]:
+        spans = [row.span if isinstance(row, CallRecord) else row for row in self.records.copy()]
+        above = {row.id: (row.parent, row.key) for row in spans if isinstance(row, Span) and row.run == run}
+        calls = {key.digest: record.span.id for key, record in self._calls.copy().items() if key.scope == run}
+        return made_inside(outer, calls, above)
 
     def reservations(self, run: str) -> list[Reservation]:
         return [row for row in self.records if isinstance(row, Reservation) and row.run == run]

@@ -15,7 +15,8 @@ from synthon.core.protocols import CallRecord, Reservation, RunRecord, Span
 from synthon.journal.schema import immediately
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import apsw
 
@@ -105,6 +106,27 @@ def store(cursor: apsw.Cursor, rows: Iterable[Row]) -> None:
     with immediately(cursor.connection):
         for table, values in tables.values.items():
             _insert(cursor, STATEMENTS[table], values)
+
+
+def made_inside(
+    outer: AbstractSet[str], calls: Mapping[str, str], above: Mapping[str, tuple[str, str]]
+) -> frozenset[str]:
+    """Digests of calls whose span lies under the span of one of the `outer` digests.
+
+    Args:
+        outer: digests.
+        calls: the span's id by a call's digest.
+        above: by a span's id its parent's id, and the digest of the call that it is, if any.
+    """
+
+    def is_inner(digest: str, span: str) -> bool:
+        while span:
+            span, key = above.get(span, ("", ""))
+            if key != digest and key in outer:
+                return True
+        return False
+
+    return frozenset(digest for digest, span in calls.items() if is_inner(digest, span))
 
 
 class _Tables:

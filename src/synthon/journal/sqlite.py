@@ -19,11 +19,12 @@ import apsw
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord
 from synthon.journal._writer import Writer
-from synthon.journal.rows import COLUMNS, LONG_COLUMNS, ROW_TYPES, ScoreRecord, long_text, quoted, store
+from synthon.journal.rows import COLUMNS, LONG_COLUMNS, ROW_TYPES, ScoreRecord, long_text, made_inside, quoted, store
 from synthon.journal.schema import Synchronous, connect, immediately, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from synthon.journal.rows import Row, Value, Values
     from synthon.journal.schema import Place
@@ -147,6 +148,13 @@ class SQLiteJournal:
         pending = [key.digest for key in self._pending.copy() if key.scope == scope]
         kept = self._select("SELECT digest FROM calls WHERE scope = ?", (scope,))
         return frozenset([*pending, *(str(digest) for (digest,) in kept)])
+
+    def inner(self, run: str, outer: AbstractSet[str]) -> frozenset[str]:
+        self._writer.flush()
+        spans = self._select("SELECT id, parent, key FROM spans WHERE run = ?", (run,))
+        calls = self._select("SELECT digest, span FROM calls WHERE scope = ?", (run,))
+        above = {str(span): (str(parent), str(key)) for span, parent, key in spans}
+        return made_inside(outer, {str(digest): str(span) for digest, span in calls}, above)
 
     def reservations(self, run: str) -> list[Reservation]:
         self._writer.flush()

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -56,6 +57,9 @@ class Witness:
 
     def digests(self, scope: str) -> frozenset[str]:
         return self.journal.digests(scope)
+
+    def inner(self, run: str, outer: AbstractSet[str]) -> frozenset[str]:
+        return self.journal.inner(run, outer)
 
     def reservations(self, run: str) -> list[Reservation]:
         return self.journal.reservations(run)
