@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthon.optimize.history import Ask, History
 from synthon.optimize.outlook import Outlook
 from synthon.optimize.space import Point, Space
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 _BLOCK = (4, 8)  # cases that a point gets at a time: least, most
 _BLOCKS = 50  # that a budget pays for, if it can: of 50 or 200 calls, blocks of 4 find more than blocks of 8
@@ -31,8 +36,10 @@ class Racing:
         generator = np.random.default_rng((history.seed, history.evaluations))
         if not history.rows:
             return self._first(history, generator)
-        outlook = Outlook.of(history, generator)
-        value = outlook.value_of_measuring(history, generator)
+        # several threads only wait for each other over matrices this small, and they may round otherwise
+        with _libraries().limit(limits=1, user_api="blas"):
+            outlook = Outlook.of(history, generator)
+            value = outlook.value_of_measuring(history, generator)
         if value.sum() < self.tolerance:
             return [Ask(point, cases) for point in history.front() if (cases := history.unseen(point))]
         worthy = np.argsort(-value / outlook.calls, kind="stable")[: self._asks(history, outlook)]
@@ -58,6 +65,13 @@ class Racing:
         """A point with those that its calls answer too; where calls are free all cases at once."""
         size = None if history.is_free(point) else _block(history)
         return [Ask(each, cases) for each in history.space.siblings(point) if (cases := history.unseen(each, size))]
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - only a search needs it
+
+    return ThreadpoolController()
 
 
 def _balanced(space: Space, n: int, generator: np.random.Generator) -> list[Point]:
