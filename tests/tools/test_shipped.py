@@ -355,6 +355,18 @@ async def test_no_path_leads_out_of_a_workspace(tmp_path: Path) -> None:
     assert (outside / "secret.txt").read_text(encoding="utf-8") == "secret"
 
 
+async def test_a_hard_link_leads_out_of_no_workspace(tmp_path: Path) -> None:
+    inside, secret = tmp_path / "in", tmp_path / "secret.txt"
+    inside.mkdir()
+    secret.write_text("secret", encoding="utf-8")
+    (inside / "link.txt").hardlink_to(secret)
+    tools = files(inside)
+    for name, extra in (("read_file", {}), ("write_file", {"text": "x"}), ("append_file", {"text": "x"})):
+        assert "hard link" in text(await tools[name].call({"path": "link.txt", **extra}))
+    await tools["delete_file"](path="link.txt")
+    assert secret.read_text(encoding="utf-8") == "secret"
+
+
 async def test_a_workspace_has_a_size(tmp_path: Path) -> None:
     tools = files(tmp_path, max_bytes=10, max_total_bytes=25)
     await tools["write_file"](path="a", text="x" * 10)

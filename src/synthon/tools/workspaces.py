@@ -101,8 +101,11 @@ class _Folder:
         with self._parent(path, make=make) as (parent, name):
             file = os.open(name, flags | _APART, 0o644, dir_fd=parent)
         try:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
                 raise ValueError(f"{path!r} is no file.")
+            if found.st_nlink > 1:
+                raise ValueError(f"{path!r} is a hard link: the file has another name, maybe outside the workspace.")
             yield file
         finally:
             os.close(file)
@@ -121,7 +124,8 @@ def workspace(
 ) -> tuple[FunctionTool[..., Any], ...]:
     """Tools that list, read, write, append to and delete files in one folder.
 
-    A path is followed folder by folder and no symbolic link in it is, so none leads out, whoever made it and when.
+    A path is followed folder by folder and no symbolic link in it is, nor is a file with hard links read or written, so
+    none leads out, whoever made it and when.
 
     Args:
         folder: it must exist.
