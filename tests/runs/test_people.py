@@ -40,6 +40,20 @@ async def letter(topic: str, *, style: Path | None = None) -> str:
     return f"{said} {type(style).__name__}"
 
 
+async def test_nobody_is_asked_in_the_middle_of_an_act(tmp_path: Path) -> None:
+    async def act(key: str) -> str:
+        return json.dumps(await sy.ask_person("Really?"))
+
+    async def acts() -> None:
+        await effect("send", "tea", act, honours_key=False)
+
+    with (
+        sy.SQLiteJournal(tmp_path / "journal.db") as journal,
+        pytest.raises(sy.UserError, match=r"'Really\?' is asked inside the act 'send'.*Ask in the program"),
+    ):
+        await sy.run(acts, run_id="r", journal=journal)
+
+
 async def suspended(journal: sy.Journal, model: sy.Model) -> None:
     with pytest.raises(sy.Suspended, match=r"waits for a person: Send .* Answer with `synthon runs answer r TEXT`"):
         await sy.run(letter.using(model=model), "tea", style=Path("x"), run_id="r", journal=journal)

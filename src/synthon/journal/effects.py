@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 
 from synthon.core.errors import Uncertain, UserError
@@ -16,6 +17,8 @@ from synthon.core.recording import Entry, kept
 from synthon.core.running import Run, current_span, new_id, span
 
 _MARK = "synthon.effect"  # the only name in a row that is no answer
+acting: ContextVar[str] = ContextVar("synthon_acting", default="")
+"""The effect that this code is part of, empty outside of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,11 @@ async def effect(name: str, arguments: object, act: Callable[[str], Awaitable[st
         async def once() -> str:
             _begin(run, journal, doubt, honours_key=honours_key)
             await journal.durable()
-            return await act(key)
+            token = acting.set(name)
+            try:
+                return await act(key)
+            finally:
+                acting.reset(token)
 
         row = await kept(entry, opened, once)
         await journal.durable()

@@ -12,6 +12,7 @@ from synthon.core.identity import digest, dumps
 from synthon.core.protocols import CallRecord, Journal, Key, Span
 from synthon.core.recording import Entry
 from synthon.core.running import current_span, new_id, span
+from synthon.journal.effects import acting
 
 _MARK = "synthon.question"  # the only name in a row that is no answer
 
@@ -49,7 +50,7 @@ async def ask_person(question: str, *, choices: Sequence[str] = ()) -> str:
 
     Raises:
         Suspended: the question waits for its answer.
-        UserError: there is no run that could be resumed.
+        UserError: there is no run that could be resumed, or this is part of an act on the world.
     """
     with span("ask_person", "span", {"question": question, "choices": list(choices)}) as opened:
         run, journal = opened.run, opened.run.journal
@@ -57,6 +58,12 @@ async def ask_person(question: str, *, choices: Sequence[str] = ()) -> str:
             msg = (
                 f"The question {question!r} needs a run that can be resumed with its answer: call `ask_person` in a "
                 "@sy.program that runs with a journal, best as sy.run(program, ..., run_id='a name')."
+            )
+            raise UserError(msg)
+        if effect := acting.get():
+            msg = (
+                f"The question {question!r} is asked inside the act {effect!r}: a run that ends there cannot know what "
+                "was done before. Ask in the program, or in a tool without effects, and act after the answer."
             )
             raise UserError(msg)
         asked = dumps({"call": "sy.ask_person", "arguments": {"question": question, "choices": list(choices)}})
