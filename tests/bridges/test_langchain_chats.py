@@ -105,6 +105,10 @@ async def test_our_model_calls_langchains_tools_streamed_or_not() -> None:
         """Add one."""
         return a + 1
 
+    def double(a: int) -> int:
+        """Double it."""
+        return 2 * a
+
     chat = lc.to_model(sy.FunctionModel(answer, capabilities=frozenset({"chat", "tools"}))).bind_tools([add])
     message = await chat.ainvoke("q", temperature=0.3, stop=["."])
     chunks = [chunk async for chunk in chat.astream("q")]
@@ -119,8 +123,13 @@ async def test_our_model_calls_langchains_tools_streamed_or_not() -> None:
     assert requests[0].tools[0].name == "add"
     assert json.loads(requests[0].tools[0].parameters)["properties"]["a"]["type"] == "integer"
     assert (requests[0].temperature, requests[0].stop) == (0.3, (".",))
-    with pytest.raises(sy.Unsupported, match="tool_choice='any'"):
-        lc.to_model(sy.FunctionModel(answer)).bind_tools([add], tool_choice="any")
+    for choice, (names, said) in {
+        "any": (["add", "double"], "required"), "none": (["add", "double"], "none"), "double": (["double"], "required"),
+    }.items():  # fmt: skip
+        await lc.to_model(sy.FunctionModel(answer)).bind_tools([add, double], tool_choice=choice).ainvoke("q")
+        assert ([tool.name for tool in requests[-1].tools], requests[-1].tool_choice) == (names, said)
+    with pytest.raises(sy.UserError, match=r"tool_choice='sub' names none of the tools \['add'\]"):
+        lc.to_model(sy.FunctionModel(answer)).bind_tools([add], tool_choice="sub")
     with pytest.raises(sy.UserError, match=r"keywords \['frequency_penalty'\]"):
         await chat.ainvoke("q", frequency_penalty=1.0)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -122,6 +122,10 @@ async def test_parameters_tools_and_schema_have_their_fields() -> None:
         "format": {"type": "json_schema", "schema": json.loads(schema) | {"additionalProperties": False}},
     }
     assert body["tools"] == [{"name": "weather", "description": "Weather now", "input_schema": {"type": "object"}}]
+    assert "tool_choice" not in body
+    choices: dict[Literal["required", "none"], str] = {"required": "any", "none": "none"}
+    for choice, kind in choices.items():
+        assert (await sent(replace(request, tool_choice=choice)))["tool_choice"] == {"type": kind}
     assert (body["temperature"], body["top_p"], body["top_k"], body["stop_sequences"]) == (0.5, 0.9, 4, ["END"])
     assert (body["max_tokens"], body["thinking"]) == (9, {"type": "adaptive"})
 

@@ -146,6 +146,8 @@ async def test_a_tool_loop_sends_calls_results_and_reasoning_back() -> None:
         await chat(loopback).complete(replace(asked, messages=(*asked.messages, answer.message, result)))
     first_body, second_body = (received.body for received in loopback.received)
     assert first_body["tools"][0]["function"]["parameters"]["properties"] == {"city": {"type": "string"}}
+    assert "tool_choice" not in first_body
+    assert (await sent(replace(asked, tool_choice="required")))["tool_choice"] == "required"
     assert second_body["messages"][1:] == [
         {"role": "assistant", "content": None, "reasoning_content": "I must look.", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "17 degrees"},

@@ -356,6 +356,21 @@ async def test_react_must_answer_at_its_last_step() -> None:
     assert "You have these tools" not in said(model.seen[2])
 
 
+async def test_react_must_answer_at_its_last_step_natively_too() -> None:
+    read = sy.Completion("", tool_calls=(sy.ToolCall("1", "read", '{"name":"a"}'),))
+    finish = sy.Completion("", tool_calls=(sy.ToolCall("2", "final_answer", '{"total":17}'),))
+    model = Scripted(read, finish, able=("chat", "tools"))
+
+    @sy.step(model=model, strategy=sy.react(World().tools(), steps=2))
+    async def solve(goal: str) -> Total:
+        """Solve it."""
+        ...
+
+    assert (await solve("Sum a")).total == 17
+    assert [request.tool_choice for request in model.seen] == ["auto", "required"]
+    assert [tool.name for tool in model.seen[1].tools] == ["final_answer"]
+
+
 async def test_a_sub_agent_is_a_tool() -> None:
     world = World()
     inner = solver(sy.FunctionModel(oracle), world.tools())

@@ -177,7 +177,23 @@ async def test_a_model_may_be_made_to_call() -> None:
     native = Scripted("no", sy.Completion("", tool_calls=(call,)), able=("chat", "tools"))
     assert (await sy.next_calls(native, typed(), [WEATHER], answers=False)).calls == (call,)
     assert [tool.name for tool in native.seen[0].tools] == ["weather"]
+    assert native.seen[0].tool_choice == "required"
     assert "no tool was called; call one" in native.seen[1].messages[-1].text
+
+
+async def test_a_model_may_be_made_to_answer() -> None:
+    masked = Scripted('{"answer": "4"}', able=("chat", "schema"))
+    assert (await sy.next_calls(masked, ASKED, [WEATHER], answers="only")).answer == "4"
+    assert "weather" not in said(masked.seen[0])
+    call = sy.ToolCall("1", "weather", "{}")
+    plain = Scripted(sy.Completion("", tool_calls=(call,)), "Four.", able=("chat", "tools"))
+    assert (await sy.next_calls(plain, ASKED, [WEATHER], answers="only")).answer == "Four."
+    assert ([tool.name for tool in plain.seen[0].tools], plain.seen[0].tool_choice) == (["weather"], "none")
+    assert "no tool can be called any more" in plain.seen[1].messages[-1].text
+    finish = sy.Completion("", tool_calls=(sy.ToolCall("3", "final_answer", '{"n":4}'),))
+    shaped = Scripted(finish, able=("chat", "tools"))
+    assert (await sy.next_calls(shaped, typed(), [WEATHER], answers="only")).answer == '{"n":4}'
+    assert ([tool.name for tool in shaped.seen[0].tools], shaped.seen[0].tool_choice) == (["final_answer"], "required")
 
 
 async def test_two_tools_of_one_name_and_an_answer_without_schema_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""The tools that come with the house: arithmetic, dates, code, SQL, files, pages, passages."""
+"""The tools that come with the house: arithmetic, dates, code, SQL, pages, passages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import base64
 import datetime as dt
 import json
-import os
 import sqlite3
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -22,7 +21,6 @@ from hypothesis import strategies as st
 
 import synthon as sy
 from synthon.tools import (
-    FunctionTool,
     calculator,
     calendar,
     effects_of,
@@ -30,7 +28,6 @@ from synthon.tools import (
     python,
     search,
     sql,
-    workspace,
 )
 from tests.tools.confining import sandbox_of
 from tests.tools.words import text
@@ -290,99 +287,6 @@ async def test_a_database_that_is_not_there_is_the_users_matter(
     monkeypatch.setitem(__import__("sys").modules, "duckdb", None)
     with pytest.raises(sy.MissingExtra, match=r"pip install 'synthon\[duckdb\]'"):
         sql(":memory:", engine="duckdb")
-
-
-# ------------------------------------------------------------------------------------------------------ files
-
-
-def files(folder: Path, **options: Any) -> dict[str, FunctionTool[..., Any]]:
-    return {tool.name: tool for tool in workspace(folder, **options)}
-
-
-async def test_files_of_a_workspace(tmp_path: Path) -> None:
-    tools = files(tmp_path)
-    assert text(await tools["list_files"].call({})) == "The workspace is empty."
-    assert await tools["write_file"](path="a/b/note.txt", text="hé") == "3 bytes are written to a/b/note.txt."
-    await tools["append_file"](path="a/b/note.txt", text="!")
-    await tools["append_file"](path="new.txt", text="n")
-    assert await tools["read_file"](path="a/b/note.txt") == "hé!"
-    assert (tmp_path / "a/b/note.txt").read_text(encoding="utf-8") == "hé!"
-    await tools["write_file"](path="a/b/note.txt", text="x")
-    assert await tools["list_files"]() == "a/b/note.txt (1)\nnew.txt (1)"
-    assert await tools["delete_file"](path="new.txt") == "new.txt is deleted."
-    assert await tools["delete_file"](path="new.txt") == "There is no new.txt."
-    assert not (tmp_path / "new.txt").exists()
-    (tmp_path / "p.png").write_bytes(PNG)
-    assert (await tools["read_file"].call({"path": "p.png"})).content == (sy.Image("iVBORw0KGgo=", "image/png"),)
-    assert effects_of(tools["write_file"]) == {"write"}
-    assert (await tools["read_file"].call({"path": "none"})).is_error
-
-
-async def test_a_workspace_that_is_only_read_has_no_tool_that_writes(tmp_path: Path) -> None:
-    assert set(files(tmp_path, write=False)) == {"list_files", "read_file"}
-    with pytest.raises(sy.UserError, match="no folder"):
-        workspace(tmp_path / "none")
-
-
-async def test_no_path_leads_out_of_a_workspace(tmp_path: Path) -> None:
-    inside, outside = tmp_path / "in", tmp_path / "out"
-    (inside / "real").mkdir(parents=True)
-    outside.mkdir()
-    (outside / "secret.txt").write_text("secret", encoding="utf-8")
-    (inside / "link.txt").symlink_to(outside / "secret.txt")
-    (inside / "dir").symlink_to(outside)
-    (inside / "up").symlink_to("..")
-    (inside / "real/loop").symlink_to(inside)
-    (inside / "dangling").symlink_to(outside / "new.txt")
-    os.mkfifo(inside / "pipe")
-    tools = files(inside)
-    paths = [
-        *("../out/secret.txt", str(outside / "secret.txt"), "link.txt", "dir/secret.txt", "up/out/secret.txt", "dir"),
-        *("real/../../out/secret.txt", "real/loop/link.txt", "dangling", "pipe", "", ".", "..", "/", "real", "a\0b"),
-        *("./../out/secret.txt", "real/./../../out/secret.txt", "x" * 5_000, "dir/new/deep.txt", "//etc/passwd"),
-    ]
-    for path in paths:
-        for name, extra in (("read_file", {}), ("write_file", {"text": "x"}), ("append_file", {"text": "x"})):
-            result = await tools[name].call({"path": path, **extra})
-            assert result.is_error, (name, path)
-            assert "secret" not in text(result).replace("secret.txt", "")
-        if path not in {"link.txt", "dangling", "pipe", "dir"}:  # a link itself may go, what it leads to may not
-            assert (await tools["delete_file"].call({"path": path})).is_error or path.startswith("x"), path
-    assert text(await tools["list_files"].call({})) == "The workspace is empty."
-    await tools["delete_file"](path="link.txt")
-    await tools["delete_file"](path="dir")
-    assert sorted(path.name for path in outside.iterdir()) == ["secret.txt"]
-    assert (outside / "secret.txt").read_text(encoding="utf-8") == "secret"
-
-
-async def test_a_hard_link_leads_out_of_no_workspace(tmp_path: Path) -> None:
-    inside, secret = tmp_path / "in", tmp_path / "secret.txt"
-    inside.mkdir()
-    secret.write_text("secret", encoding="utf-8")
-    (inside / "link.txt").hardlink_to(secret)
-    tools = files(inside)
-    for name, extra in (("read_file", {}), ("write_file", {"text": "x"}), ("append_file", {"text": "x"})):
-        assert "hard link" in text(await tools[name].call({"path": "link.txt", **extra}))
-    await tools["delete_file"](path="link.txt")
-    assert secret.read_text(encoding="utf-8") == "secret"
-
-
-async def test_a_workspace_has_a_size(tmp_path: Path) -> None:
-    tools = files(tmp_path, max_bytes=10, max_total_bytes=25)
-    await tools["write_file"](path="a", text="x" * 10)
-    for name, wanted in (("write_file", "x" * 11), ("append_file", "x")):
-        result = await tools[name].call({"path": "a", "text": wanted})
-        assert "would hold more than 10 bytes" in text(result)
-    await tools["write_file"](path="b", text="x" * 10)
-    assert "The workspace would hold more than 25" in text(
-        await tools["write_file"].call({"path": "c", "text": "x" * 6})
-    )
-    assert (tmp_path / "a").read_text(encoding="utf-8") == "x" * 10
-    (tmp_path / "long").write_text("x" * 11, encoding="utf-8")
-    assert "holds more than 10 bytes" in text(await tools["read_file"].call({"path": "long"}))
-    for number in range(501):
-        (tmp_path / f"n{number:03}").touch()
-    assert (await tools["list_files"]()).endswith("\n[4 more]")
 
 
 # ------------------------------------------------------------------------------------------------------ pages

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 _FLOATS = ("temperature", "top_p", "min_p")
-_REST = ("max_tokens", "top_k", "stop", "seed", "tools", "constraint", "continuations", "logprobs", "extra")
+_REST = (
+    "max_tokens",
+    "top_k",
+    "stop",
+    "seed",
+    "tools",
+    "tool_choice",
+    "constraint",
+    "continuations",
+    "logprobs",
+    "extra",
+)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
@@ -56,7 +67,7 @@ def canonical(identity: str, request: Request) -> str:
             shape[name] = float(number) + 0.0
     for name in _REST:
         value = getattr(request, name)
-        if value is not None and (name in {"seed", "max_tokens"} or value not in ((), "", 0)):
+        if value is not None and (name in {"seed", "max_tokens"} or value not in ((), "", 0, "auto")):
             shape[name] = value if isinstance(value, str | int) else plain(value)
     return dumps(shape)
 

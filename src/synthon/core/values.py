@@ -99,7 +99,8 @@ class Request:
     with. `temperature=None` leaves the model's own default; 0.0 is greedy. `max_tokens` bounds the generated tokens.
     `continuations` asks for log-probabilities of these texts after the messages, in place of generated text.
     `extra` passes unknown parameters through to an endpoint, as JSON text. `sample` numbers equal requests
-    within a run. `salt` separates principals in prefix and semantic caches. `neutral` is the same question without
+    within a run. `tool_choice` says whether one of the `tools` must be called, or none may be; to have one tool called,
+    pass it alone. `salt` separates principals in prefix and semantic caches. `neutral` is the same question without
     content, for a model that chooses between models by calibrated scores. Neither is part of identity.
     """
 
@@ -112,6 +113,7 @@ class Request:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     tools: tuple[ToolSpec, ...] = ()
+    tool_choice: Literal["auto", "required", "none"] = "auto"
     constraint: Constraint | None = None
     continuations: tuple[str, ...] = ()
     logprobs: int = 0

@@ -69,14 +69,7 @@ def chat_body(
         body["stop"] = list(request.stop)
     if request.seed is not None:
         body["seed"] = request.seed + request.sample
-    if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": parsed(tool.parameters)},
-            }
-            for tool in request.tools
-        ]
+    body |= _tools(request) if request.tools else {}
     if request.constraint is not None:
         body |= constraint_fields(request.constraint, server)
     if request.logprobs:
@@ -85,6 +78,17 @@ def chat_body(
     if request.salt and server == "vllm":
         body["cache_salt"] = request.salt
     return with_extra(body, request.extra, _RESERVED) if request.extra else body
+
+
+def _tools(request: Request) -> dict[str, object]:
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": parsed(tool.parameters)},
+        }
+        for tool in request.tools
+    ]
+    return {"tools": tools} | ({} if request.tool_choice == "auto" else {"tool_choice": request.tool_choice})
 
 
 def _turns(message: Message, *, cache_marks: bool) -> list[dict[str, object]]:

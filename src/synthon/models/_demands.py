@@ -30,7 +30,7 @@ _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4"
 
 def demands(request: Request) -> Iterator[tuple[str, Capability]]:
     """What the request asks for, in words, and the capability it takes."""
-    if request.tools:
+    if request.tools or request.tool_choice == "required":
         yield "call tools", "tools"
     if request.constraint is not None:
         kind = type(request.constraint).__name__

@@ -58,6 +58,8 @@ def messages_body(request: Request, *, model: str, max_tokens: int) -> dict[str,
             {"name": tool.name, "description": tool.description, "input_schema": parsed(tool.parameters)}
             for tool in request.tools
         ]
+        if request.tool_choice != "auto":
+            body["tool_choice"] = {"type": "any" if request.tool_choice == "required" else "none"}
     if request.constraint is not None:
         body |= constraint_fields(request.constraint, "messages")
     return with_extra(body, request.extra, _RESERVED) if request.extra else body

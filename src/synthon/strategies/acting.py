@@ -133,8 +133,9 @@ class _Work:
 
     async def _next(self, model: Model, request: Request) -> Calls:
         """The next turn, after as much of what was done as the context holds."""
-        tools = () if self.of.last == "answer" and not self.left else self.of.tools
-        answers = current(self.of.steps) - self.left > self.of.least
+        answers: bool | Literal["only"] = current(self.of.steps) - self.left > self.of.least
+        if self.of.last == "answer" and not self.left:
+            answers = "only"
         if self.of.memory is not None and self.recalled is None:
             self.recalled = await self.of.memory.recall(self._goal)
         while True:
@@ -144,7 +145,7 @@ class _Work:
             of = self.of
             try:
                 return await next_calls(
-                    model, asked, tools, thought=of.thought, parallel=of.parallel, answers=answers, native=of.native,
+                    model, asked, of.tools, thought=of.thought, parallel=of.parallel, answers=answers, native=of.native,
                     ends=of.ends,
                 )  # fmt: skip
             except ContextTooLong:

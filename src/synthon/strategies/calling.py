@@ -62,7 +62,7 @@ async def next_calls(
     *,
     thought: Schema | None = None,
     parallel: bool = False,
-    answers: bool = True,
+    answers: bool | Literal["only"] = True,
     native: bool | None = None,
     retries: int = 2,
     ends: Ends | Literal["fitting"] | None = "fitting",
@@ -79,7 +79,7 @@ async def next_calls(
         tools: what may be called; the model may always answer instead. None at all: it must answer.
         thought: the shape of what the model says first; natively it is asked in words.
         parallel: whether there may be several calls at once.
-        answers: False where it must call a tool.
+        answers: False where it must call a tool, "only" where it may call none any more.
         native: False asks in JSON even where the model has `tools`.
         retries: times a completion that is neither is asked again.
         ends: what keeps a masked answer within `max_tokens` (512 where the request names none) where no schema does.
@@ -99,7 +99,8 @@ async def next_calls(
         )
         raise UserError(msg)
     asks_natively = ("tools" in model.capabilities if native is None else native) and bool(tools)
-    form = (_Native if asks_natively else _Json)(request, tools, thought, parallel=parallel, answers=answers)
+    shown = tools if asks_natively or answers != "only" else ()
+    form = (_Native if asks_natively else _Json)(request, shown, thought, parallel=parallel, answers=answers)
     asked = form.request(model)
     whole = asked.constraint if isinstance(asked.constraint, Schema) else None
     if whole is not None and isinstance(ends, Ends):
@@ -132,19 +133,26 @@ class _Native:
     tools: Tools
     thought: Schema | None
     parallel: bool
-    answers: bool
+    answers: bool | Literal["only"]
 
     def request(self, model: Model) -> Request:  # noqa: ARG002 - the form of JSON needs it
         specs = [ToolSpec(tool.name, tool.description, tool.parameters) for tool in self.tools]
-        shape = self.asked.constraint
+        shape, choice = self.asked.constraint, self.asked.tool_choice
         if isinstance(shape, Schema) and self.answers:
-            specs.append(ToolSpec(_ANSWER, "Give the final answer.", shape.json))
-        messages = _told(self.asked.messages, _THINK) if self.thought else self.asked.messages
-        return replace(self.asked, messages=messages, tools=tuple(specs), constraint=None)
+            # an endpoint wants to see tools where there were calls before
+            specs = specs * (self.answers != "only") + [ToolSpec(_ANSWER, "Give the final answer.", shape.json)]
+            choice = "required" if self.answers == "only" else choice
+        elif self.answers is not True:
+            choice = "none" if self.answers == "only" else "required"
+        is_thought = self.thought and self.answers != "only"
+        messages = _told(self.asked.messages, _THINK) if is_thought else self.asked.messages
+        return replace(self.asked, messages=messages, tools=tuple(specs), tool_choice=choice, constraint=None)
 
     def read(self, completion: Completion) -> Calls | str:
         shape = self.asked.constraint
         calls = [call for call in completion.tool_calls if call.name != _ANSWER or shape is None]
+        if calls and self.answers == "only":
+            return "no tool can be called any more; give your answer"
         if calls:
             kept = tuple(calls if self.parallel else calls[:1])
             return Calls(kept, None, completion.text, replace(completion, tool_calls=kept).message, native=True)
@@ -164,12 +172,12 @@ class _Json:
     tools: Tools
     thought: Schema | None
     parallel: bool
-    answers: bool
+    answers: bool | Literal["only"]
 
     @property
     def shape(self) -> Schema:
         shapes = self.tools, self.asked.constraint, self.thought
-        return next_schema(*shapes, parallel=self.parallel, answers=self.answers)
+        return next_schema(*shapes, parallel=self.parallel, answers=bool(self.answers))
 
     def request(self, model: Model) -> Request:
         shape = self.asked.constraint
@@ -179,7 +187,11 @@ class _Json:
             listed = [f"- {tool.name}: {tool.description} Arguments: {tool.parameters}" for tool in self.tools]
             way = _SEVERAL if self.parallel else _ONE
             last = f' When you know the answer, or no tool helps, answer with JSON {{"answer": {answer}}}.'
-            told = ["You have these tools:", *listed, f"To call one, {way}.{last * self.answers} Write nothing else."]
+            told = [
+                "You have these tools:",
+                *listed,
+                f"To call one, {way}.{last * bool(self.answers)} Write nothing else.",
+            ]
         if self.thought:
             told.append(f'The JSON begins with "thought", what you think first, that fits {self.thought.json}')
         constraint = self.shape if "schema" in model.capabilities else None

@@ -21,7 +21,7 @@ from synthon.bridges.langchain.reading import from_messages, specs_from
 from synthon.bridges.langchain.sending import told, tool_calls_to
 from synthon.bridges.streams import pieces, read
 from synthon.core.constraints import Schema
-from synthon.core.errors import OutputError, Unsupported, UserError
+from synthon.core.errors import OutputError, UserError
 from synthon.core.identity import dumps
 from synthon.core.portal import sync
 from synthon.core.protocols import Model
@@ -94,15 +94,24 @@ class SynthonChatModel(BaseChatModel):
     def bind_tools(
         self, tools: Tools, *, tool_choice: str | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools that it may call.
+        """The model with tools that it may call ("auto"), must ("any" or "required") or must not ("none").
+
+        Args:
+            tools: what it may call.
+            tool_choice: one of these words, or the name of the tool that it must call.
 
         Raises:
-            Unsupported: it must call one, which no request of ours can demand.
+            UserError: no tool has that name.
         """
-        if tool_choice not in {None, "auto"}:
-            msg = f"tool_choice={tool_choice!r}: our models choose themselves. Leave it out, or use a schema."
-            raise Unsupported(msg)
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+        specs = [convert_to_openai_tool(tool) for tool in tools]
+        choice = {None: "auto", "any": "required"}.get(tool_choice, tool_choice)
+        if choice not in {"auto", "required", "none"}:
+            named = [spec for spec in specs if spec["function"]["name"] == choice]
+            if not named:
+                names = [spec["function"]["name"] for spec in specs]
+                raise UserError(f"tool_choice={tool_choice!r} names none of the tools {names}. Name one of them.")
+            specs, choice = named, "required"
+        return self.bind(tools=specs, tool_choice=choice, **kwargs)
 
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
@@ -128,7 +137,7 @@ def _request(messages: list[BaseMessage], stop: list[str] | None, words: dict[st
         UserError: a keyword that no request of ours has.
     """
     sampled = {name: value for name, value in words.items() if name in _KEYWORDS}
-    unknown = sorted(set(words) - _KEYWORDS - {"tools", "json_schema", "stream"})
+    unknown = sorted(set(words) - _KEYWORDS - {"tools", "tool_choice", "json_schema", "stream"})
     if unknown:
         msg = (
             f"The call's keywords {unknown} mean nothing to our models. Leave them out; {sorted(_KEYWORDS)} are known."
@@ -140,6 +149,7 @@ def _request(messages: list[BaseMessage], stop: list[str] | None, words: dict[st
         **sampled,
         stop=tuple(stop or ()),
         tools=specs_from(words.get("tools") or ()),
+        tool_choice=words.get("tool_choice", "auto"),
         constraint=None if schema is None else Schema(schema, check=True),
     )
 
