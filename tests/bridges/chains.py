@@ -74,7 +74,7 @@ class Heard(BaseChatModel):
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        return self.bind(tools=list(tools), **kwargs)
+        return self.bind(tools=list(tools), **kwargs, **({"choice": tool_choice} if tool_choice else {}))
 
 
 class Shaped(Heard):

@@ -147,6 +147,11 @@ async def test_tools_go_out_and_calls_come_back_with_their_ids(*, streams: bool)
         "description": WEATHER.description,
         "parameters": json.loads(WEATHER.parameters),
     }
+    assert "choice" not in asked[0][1]
+    choices: dict[Any, set[str]] = {"required": {"tools", "choice"}, "none": set()}
+    for choice, words in choices.items():
+        await lc.model(chat).complete(replace(request, tool_choice=choice))
+        assert set(asked[-1][1]) & {"tools", "choice"} == words
     if streams:
         assert [delta.tool_call for delta in pieces.deltas if delta.tool_call] == list(completion.tool_calls)
 

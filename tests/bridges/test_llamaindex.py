@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -274,10 +275,12 @@ async def test_our_model_calls_llamaindexs_tools() -> None:
     assert llm.get_tool_calls_from_response(nothing, error_on_no_tool_call=False) == []
     with pytest.raises(sy.UserError, match="called no tool"):
         llm.get_tool_calls_from_response(nothing)
-    with pytest.raises(sy.Unsupported, match="tool_required"):
-        await llm.achat_with_tools([tool], "x", tool_required=True)
+    await llm.achat_with_tools([tool], "x", tool_required=True)
+    assert requests[-1].tool_choice == "required"
     again = li.model(llm, identity="again")
-    completion = await again.complete(sy.Request(ASK.messages, tools=(WEATHER,)))
+    for choice in ("required", "none", "auto"):
+        completion = await again.complete(replace(ASK, tools=(WEATHER,), tool_choice=choice))
+        assert (len(requests[-1].tools), requests[-1].tool_choice) == ((0, "auto") if choice == "none" else (1, choice))
     assert completion.tool_calls == (sy.ToolCall("c1", "add", '{"a":1}'),)
     pieces = Pieces()
     streamed = await again.complete(sy.Request(ASK.messages, tools=(WEATHER,)), pieces)

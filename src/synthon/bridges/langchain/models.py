@@ -55,8 +55,7 @@ class ChatModel:
         with quiet(), as_ours(where, attempts=self.attempts):
             if request.constraint is not None:
                 return await self._shaped(request, cast("Schema", request.constraint), emit)
-            tools = specs_to(request.tools)
-            asked = cast("Runnable[Any, BaseMessage]", self.chat.bind_tools(tools) if tools else self.chat)
+            asked = self._with_tools(request)
             messages, words = to_messages(request.messages), sampling(request)
             if emit is discard:
                 said = await asked.ainvoke(messages, None, **words)
@@ -66,6 +65,13 @@ class ChatModel:
         for call in completion.tool_calls:
             emit(Delta(tool_call=call))
         return completion
+
+    def _with_tools(self, request: Request) -> Runnable[Any, BaseMessage]:
+        """The chat model; one that may call none of the tools is not shown them, which every integration obeys."""
+        if not request.tools or request.tool_choice == "none":
+            return cast("Runnable[Any, BaseMessage]", self.chat)
+        choice = {"tool_choice": "any"} if request.tool_choice == "required" else {}
+        return cast("Runnable[Any, BaseMessage]", self.chat.bind_tools(specs_to(request.tools), **choice))
 
     async def _shaped(self, request: Request, schema: Schema, emit: Emit) -> Completion:
         """An answer asked for by the class's own `with_structured_output`, as JSON text."""

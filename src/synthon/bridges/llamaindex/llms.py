@@ -27,7 +27,7 @@ from synthon.bridges.llamaindex.reading import parts_from, request_from
 from synthon.bridges.llamaindex.sending import completed, grown, response_to
 from synthon.bridges.requests import object_in
 from synthon.bridges.streams import pieces, read
-from synthon.core.errors import Unsupported, UserError
+from synthon.core.errors import UserError
 from synthon.core.portal import sync
 from synthon.core.protocols import Model
 from synthon.core.values import ToolCall
@@ -130,11 +130,9 @@ class SynthonLLM(FunctionCallingLLM):
         tool_required: bool = False,  # noqa: FBT001, FBT002 - same
         **kwargs: Any,
     ) -> dict[str, Any]:
-        if tool_required:
-            msg = f"tool_required=True: {self.model.name!r} chooses itself whether it calls a tool. Leave it out."
-            raise Unsupported(msg)
         said = [] if user_msg is None else [_asked(user_msg) if isinstance(user_msg, str) else user_msg]
-        return {"messages": [*(chat_history or []), *said], "tools": tools, **kwargs}
+        choice = {"tool_choice": "required"} if tool_required else {}
+        return {"messages": [*(chat_history or []), *said], "tools": tools, **choice, **kwargs}
 
     def get_tool_calls_from_response(
         self,

@@ -55,8 +55,9 @@ class LlamaModel:
         where = f"LlamaIndex's {self.name!r}"
         refuse_what_is_lacking(request, self.capabilities, where)
         messages, words = to_messages(request.messages), sampling(request)
-        if request.tools:
+        if request.tools and request.tool_choice != "none":  # what it may not call it is not shown
             words["tools"] = list(map(_Described, request.tools))
+            words |= {"tool_required": True} if request.tool_choice == "required" else {}
         with as_ours(where, attempts=self.attempts):
             if emit is discard:
                 response = await self._answered(messages, words)

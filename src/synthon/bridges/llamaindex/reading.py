@@ -44,7 +44,7 @@ _ROLES: dict[MessageRole, Role] = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
-_KEYWORDS = {"temperature", "max_tokens", "top_p", "top_k", "min_p", "seed", "stop"}
+_KEYWORDS = {"tool_choice", "temperature", "max_tokens", "top_p", "top_k", "min_p", "seed", "stop"}
 _INPUT = ("input_tokens", "prompt_tokens", "prompt_token_count")
 _OUTPUT = ("output_tokens", "completion_tokens", "candidates_token_count")
 
