@@ -33,37 +33,43 @@ def paired_means(table: Floats) -> Means:
     Args:
         table: points by cases, NaN where a case was not measured.
     """
-    seen = ~np.isnan(table)
-    counts, per_case = seen.sum(axis=1), seen.sum(axis=0)
-    filled = np.where(seen, table, 0.0)
-    means = filled.sum(axis=1) / counts
-    cases = np.zeros(table.shape[1])
+    points, cases, values = _measured(table)
+    counts, per_case = np.bincount(points), np.bincount(cases, minlength=table.shape[1])
+    ease = np.zeros(table.shape[1])
+    means = np.bincount(points, values) / counts
     for _ in range(_ROUNDS):
-        cases = np.where(seen, table - means[:, None], 0.0).sum(axis=0) / (per_case + 1.0)
-        means = np.where(seen, table - cases, 0.0).sum(axis=1) / counts
-    rest = np.where(seen, table - cases - means[:, None], 0.0)
-    freedom = max(1.0, float(counts.sum() - len(table) - (per_case > 0).sum()))
+        ease = np.bincount(cases, values - means[points], len(ease)) / (per_case + 1.0)
+        means = np.bincount(points, values - ease[cases]) / counts
+    rest = values - ease[cases] - means[points]
+    freedom = max(1.0, float(len(values) - len(table) - (per_case > 0).sum()))
     # points that are not alike differ in what is easy for them, so what cases differ by counts as luck too
-    variance = max(float((rest**2).sum()) / freedom, 1e-12) + float(cases[per_case > 0].var())
+    variance = max(float(rest @ rest) / freedom, 1e-12) + float(ease[per_case > 0].var())
     return Means(means, variance / counts)
 
 
 def paired_logs(table: Floats) -> Means:
     """Logarithms of points' means where a case makes all of them larger by one factor: costs, seconds, calls."""
-    floor = 1e-9 + 1e-3 * float(np.nanmax(table))
-    seen = ~np.isnan(table)
-    filled = np.where(seen, np.maximum(table, floor), 0.0)
-    counts = seen.sum(axis=1)
-    means = filled.sum(axis=1) / counts
-    most = counts * 2 > counts.max()  # they know how the cases differ, with which taking turns begins
-    factors = ((filled[most] / means[most, None]).sum(axis=0) + 1.0) / (seen[most].sum(axis=0) + 1.0)
-    means = filled.sum(axis=1) / np.where(seen, factors, 0.0).sum(axis=1)
+    points, cases, values = _measured(table)
+    values = np.maximum(values, 1e-9 + 1e-3 * float(values.max()))
+    counts, per_case = np.bincount(points), np.bincount(cases, minlength=table.shape[1])
+    means = np.bincount(points, values) / counts
+    most = (counts * 2 > counts.max())[points]  # they know how the cases differ, with which taking turns begins
+    known = np.bincount(cases[most], minlength=len(per_case))
+    factors = (np.bincount(cases[most], (values / means[points])[most], len(per_case)) + 1.0) / (known + 1.0)
+    means = np.bincount(points, values) / np.bincount(points, factors[cases])
     for _ in range(_ROUNDS):
-        factors = ((filled / means[:, None]).sum(axis=0) + 1.0) / (seen.sum(axis=0) + 1.0)
-        means = filled.sum(axis=1) / np.where(seen, factors, 0.0).sum(axis=1)
-    rest = np.where(seen, filled / means[:, None] / factors - 1.0, 0.0)
-    freedom = max(1.0, float(seen.sum() - len(table) - (seen.any(axis=0)).sum()))
-    return Means(np.log(means), max(float((rest**2).sum()) / freedom, 1e-6) / seen.sum(axis=1))
+        factors = (np.bincount(cases, values / means[points], len(per_case)) + 1.0) / (per_case + 1.0)
+        means = np.bincount(points, values) / np.bincount(points, factors[cases])
+    rest = values / means[points] / factors[cases] - 1.0
+    freedom = max(1.0, float(len(values) - len(table) - (per_case > 0).sum()))
+    return Means(np.log(means), max(float(rest @ rest) / freedom, 1e-6) / counts)
+
+
+def _measured(table: Floats) -> tuple[Places, Places, Floats]:
+    """Point, case and value of all that was measured, which is little of the table."""
+    places = np.flatnonzero(~np.isnan(table))
+    points, cases = np.divmod(places, table.shape[1])
+    return points, cases, table.ravel()[places]
 
 
 @dataclass(frozen=True)
