@@ -29,7 +29,7 @@ _ROUNDS = 12  # that the rest of a budget is made to last, at least
 class Racing:
     """See `racing`."""
 
-    tolerance: float = 3e-5
+    tolerance: float = 1e-5
     name: str = "racing"
 
     async def propose(self, history: History) -> Sequence[Ask]:
@@ -85,7 +85,7 @@ def _block(history: History) -> int:
     return most if history.calls is None else min(most, max(least, history.calls // _BLOCKS))
 
 
-def racing(*, tolerance: float = 3e-5) -> Racing:
+def racing(*, tolerance: float = 1e-5) -> Racing:
     """Few cases for many points, then more for those on which it depends what somebody would take.
 
     All points see the cases in one order, so any two are compared on the same ones. The first round is the default,

@@ -42,9 +42,7 @@ def paired_means(table: Floats) -> Means:
         means = np.bincount(points, values - ease[cases]) / counts
     rest = values - ease[cases] - means[points]
     freedom = max(1.0, float(len(values) - len(table) - (per_case > 0).sum()))
-    # points that are not alike differ in what is easy for them, so what cases differ by counts as luck too
-    variance = max(float(rest @ rest) / freedom, 1e-12) + float(ease[per_case > 0].var())
-    return Means(means, variance / counts)
+    return Means(means, max(float(rest @ rest) / freedom, 1e-12) / counts)
 
 
 def paired_logs(table: Floats) -> Means:
