@@ -52,6 +52,22 @@ async def test_the_step_that_answers_has_every_row_as_an_example_for_the_price_o
     }  # fmt: skip
 
 
+async def test_of_steps_that_all_return_text_the_one_that_answers_has_the_rows() -> None:
+    system = System()
+    examples = await teacher(system.program).examples(system.program.parts(), rows(40))
+    assert [demo.output for demo in examples["label"]] == [case.expected for case in rows(40)]
+    assert all(demo.output in {"no", "yes"} for demo in examples["tidy"])
+    assert len(examples["tidy"]) <= 8  # its own words, of the rows that were run
+
+
+async def test_the_inputs_of_the_answering_step_take_a_part_of_the_budget_only() -> None:
+    system = System()
+    found = teacher(system.program, 300)
+    examples = await found.examples(system.program.parts(), rows(400))
+    assert 8 < len(examples["label"]) < 100
+    assert system.calls <= 8 * 2 + 300 // 4
+
+
 async def test_other_steps_keep_what_they_said_in_rows_that_went_well() -> None:
     system = System()
     examples = await teacher(system.program).examples(system.program.parts(), rows(30))

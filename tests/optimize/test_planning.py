@@ -34,7 +34,7 @@ async def test_a_plan_names_the_space_and_the_most_that_it_can_cost_and_calls_no
     planned = await plan(system.program, rows(20), rows(30, 100), budget=sy.Budget(calls=100))
     assert system.calls == 0
     assert planned.calls == 100
-    assert list(planned.unknown) == ["label"]  # its hint is known from a run only
+    assert list(planned.unknown) == ["tidy", "label"]  # which of them answers is known from a run only
     said = str(planned)
     assert "answer.marks" in said
     assert "label.model" in said

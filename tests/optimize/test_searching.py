@@ -58,14 +58,14 @@ async def test_random_search_starts_with_the_default_and_ends_when_all_is_measur
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_racing_finds_the_best_point_with_half_of_the_evaluations(seed: int) -> None:
+async def test_racing_finds_the_best_point_with_sixty_of_a_hundred_evaluations(seed: int) -> None:
     landscape = Landscape(two_steps(offline=False), cases=120, seed=seed)
     every = landscape.space.size * landscape.cases
     history = await searched(racing(), landscape, seed=seed)
     best = history.best()
     assert best is not None
     assert landscape.expected(best) > max(map(landscape.expected, landscape.space.points())) - 0.03
-    assert history.evaluations < 0.55 * every
+    assert history.evaluations < 0.6 * every
     assert len(history.rows[best]) == landscape.cases
 
 
@@ -105,11 +105,15 @@ async def test_racing_leaves_a_large_space_mostly_alone() -> None:
             for ask in asks
         ]
 
-    history = History(space, 40, calls=120)
-    await search(racing(), history, measure)
-    best = history.best(Limits(usd=16.0))
-    assert best is not None
-    assert 8 <= sum(best) <= 15
+    found = []
+    for seed in range(4):
+        history = History(space, 40, seed, calls=120)
+        await search(racing(), history, measure)
+        best = history.best(Limits(usd=16.0))
+        assert best is not None
+        found.append(sum(best))
+    assert max(found) <= 15
+    assert sum(found) >= 4 * 10
 
 
 async def test_limits_steer_the_search_to_what_keeps_them() -> None:

@@ -24,12 +24,14 @@ def commands(rooms: Subparsers) -> None:
     parser.add_argument("program", metavar="FILE.py:NAME", help="the program, or MODULE:NAME")
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="rows that examples are taken from")
     parser.add_argument("--validation", type=Path, required=True, metavar="FILE", help="rows that judge")
-    parser.add_argument("--test", type=Path, metavar="FILE", help="held-out rows: certify the best program on them")
+    parser.add_argument(
+        "--test", type=Path, metavar="FILE", help="held-out rows: certify the best program on them, beside the limits"
+    )
     parser.add_argument("--metric", required=True, metavar="NAME", help="as of `synthon eval`")
     parser.add_argument("--inputs", metavar="A,B", help="columns that are arguments (the program's parameters)")
     parser.add_argument("--expected", default="expected", metavar="COLUMN", help="the column with the answer")
-    parser.add_argument("--calls", type=int, metavar="N", help="never one call more than N")
-    parser.add_argument("--usd", type=float, metavar="X", help="never more than $X")
+    parser.add_argument("--calls", type=int, metavar="N", help="of the search: never one call more than N")
+    parser.add_argument("--usd", type=float, metavar="X", help="of the search: never more than $X")
     parser.add_argument("--minutes", type=float, metavar="M", help="start no call after M minutes")
     parser.add_argument("--max-usd", type=float, metavar="X", help="a call of the program may cost $X on average")
     parser.add_argument("--max-p95", type=float, metavar="S", help="and take S seconds at the 95th percentile")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, ParamSpec, TypeVar, cast, o
 from synthon.core.parts import Parts, parts_of
 from synthon.core.portal import sync
 from synthon.core.running import current_run, run, running, source_of, span
-from synthon.core.saved import load, reduced, save
+from synthon.core.saved import read, reduced, save
 from synthon.core.settings import Knob, Settings, current, entered
 from synthon.core.step import checked
 from synthon.core.stream import Stream
@@ -98,8 +97,7 @@ class Program(Generic[P, T]):
             UserError: a name that this program does not have.
         """
         parts = self.parts()
-        read = [load(parts, given) if isinstance(given, str | os.PathLike) else given for given in candidates]
-        return replace(self, settings={**self.settings, **parts.resolve(read, changes)})
+        return replace(self, settings={**self.settings, **parts.resolve(read(parts, candidates), changes)})
 
     def parts(self) -> Parts:
         """Its steps, nested programs and settings, in source order; looked up afresh at each call."""

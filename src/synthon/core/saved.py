@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
@@ -131,7 +132,7 @@ def save(program: Any, path: str | Path) -> None:
         file.write(json.dumps(shape, indent=2, ensure_ascii=False) + "\n")
 
 
-def load(parts: Parts, path: str | Path) -> dict[str, object]:
+def load(parts: Parts, path: str | os.PathLike[str]) -> dict[str, object]:
     """The candidate in a file that `save` wrote.
 
     Raises:
@@ -155,6 +156,13 @@ def load(parts: Parts, path: str | Path) -> dict[str, object]:
     }
     told = [f"{problem} {', '.join(map(repr, names))}" for problem, names in problems.items() if names]
     return decoded(parts, saved, repr(str(path)), told)
+
+
+def read(
+    parts: Parts, candidates: Sequence[Mapping[str, object] | str | os.PathLike[str]]
+) -> list[Mapping[str, object]]:
+    """Candidates, those in files loaded."""
+    return [load(parts, each) if isinstance(each, str | os.PathLike) else each for each in candidates]
 
 
 def reduced(part: Any) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ from dataclasses import field, replace
 from functools import partial
 from types import CodeType, FunctionType
 from typing import (
+    TYPE_CHECKING,
     Any,
     ClassVar,
     Concatenate,
@@ -38,11 +39,14 @@ from synthon.core.portal import sync
 from synthon.core.protocols import Model
 from synthon.core.render import Demo, Render, render
 from synthon.core.running import current_run, run, span
-from synthon.core.saved import reduced
+from synthon.core.saved import read, reduced, save
 from synthon.core.settings import Demos, Knob, Settings, Slot, ambient, current, entered
 from synthon.core.stream import Stream
 from synthon.core.values import Message
 from synthon.core.verdicts import Guard
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -249,13 +253,18 @@ class Step(Generic[P, T]):
         asked = replace(self, render=render or self.render, **own)  # type: ignore[arg-type] # each of its field's type
         return cast("Step[P, U]", asked)
 
-    def using(self, *candidates: Mapping[str, object], **changes: object) -> Step[P, T]:
-        """A copy under other settings: model, instruction, demos, strategy, temperature, ..., or a candidate's names.
+    def using(self, *candidates: Mapping[str, object] | str | Path, **changes: object) -> Step[P, T]:
+        """A copy under other settings: model, instruction, demos, ..., a candidate (names to values), or a saved file.
 
         Raises:
             UserError: a name that this step does not have.
         """
-        return replace(self, settings={**self.settings, **self.parts().resolve(candidates, changes)})
+        parts = self.parts()
+        return replace(self, settings={**self.settings, **parts.resolve(read(parts, candidates), changes)})
+
+    def save(self, path: str | Path) -> None:
+        """Write its settings as plain JSON; `.using(path)` reads them, in any process."""
+        save(self, path)
 
     def parts(self) -> Parts:
         """The step's own settings and knobs, found without running it."""

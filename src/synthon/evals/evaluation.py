@@ -13,7 +13,7 @@ import numpy as np
 from synthon.core.errors import UserError
 from synthon.evals.cases import Case, Cases
 from synthon.evals.plotting import plot
-from synthon.evals.statistics import Estimate, mean, minimum_detectable_effect, paired, permutation_p, quantile
+from synthon.evals.statistics import Estimate, detectable_gain, mean, paired, permutation_p, quantile
 
 _SURE = 0.05
 
@@ -45,7 +45,7 @@ class Comparison:
     """One program against another on the same cases: `difference` is the mean of the first's score minus the second's.
 
     `p` is two-sided, from a permutation test; `discordant` counts cases that score differently; `detectable` is the
-    smallest true difference that so many cases show in 80 of 100 evaluations.
+    smallest true difference that so many cases show in 80 of 100 evaluations, infinite where they can show none.
     """
 
     one: str
@@ -57,10 +57,11 @@ class Comparison:
 
     def __str__(self) -> str:
         verdict = "a difference" if self.p < _SURE else "no difference that these cases show"
+        found = f"detectable: {self.detectable:.3f}" if isfinite(self.detectable) else "so few can show none"
         return (
             f"{self.one} - {self.other}: {self.difference.value:+.3f} [{self.difference.low:+.3f}, "
             f"{self.difference.high:+.3f}], p = {self.p:.3g}, {self.discordant} of {self.difference.n} cases differ; "
-            f"{verdict} (detectable: {self.detectable:.3f})"
+            f"{verdict} ({found})"
         )
 
     def json(self) -> dict[str, object]:
@@ -71,7 +72,7 @@ class Comparison:
             "difference": listed(self.difference),
             "p": self.p,
             "discordant": self.discordant,
-            "detectable": self.detectable,
+            "detectable": self.detectable if isfinite(self.detectable) else None,
         }
 
 
@@ -103,17 +104,17 @@ class Evaluation:
     def cost_usd(self) -> Estimate | None:
         """Dollars a case; None where a price is not known."""
         known = [row.cost_usd for row in self.rows if row.cost_usd is not None]
-        return mean(known) if len(known) == len(self.rows) else None
+        return mean(known, scores=False) if len(known) == len(self.rows) else None
 
     @property
     def calls(self) -> Estimate:
         """Calls of models a case."""
-        return mean([row.calls for row in self.rows])
+        return mean([row.calls for row in self.rows], scores=False)
 
     @property
     def tokens_in(self) -> Estimate:
         """Tokens a case that go in."""
-        return mean([row.tokens_in for row in self.rows])
+        return mean([row.tokens_in for row in self.rows], scores=False)
 
     @property
     def p50_s(self) -> float:
@@ -160,11 +161,9 @@ class Evaluation:
             raise UserError(msg)
         one, two = self._by(metric), other._by(metric)
         differences = np.subtract(one, two)
-        sd = float(differences.std(ddof=1)) if len(one) > 1 else 0.0
-        detectable = minimum_detectable_effect(max(1, len(one)), sd=sd)
         return Comparison(
             self.name, other.name, paired(one, two, seed=seed), permutation_p(one, two, seed=seed),
-            int((differences != 0).sum()), detectable,
+            int((differences != 0).sum()), detectable_gain(differences),
         )  # fmt: skip
 
     def _by(self, metric: str) -> list[float]:

@@ -83,7 +83,10 @@ def _score(given: object) -> tuple[float, str]:
     score, feedback = given if isinstance(given, tuple) and len(given) == 2 else (given, "")  # noqa: PLR2004 - a score and words
     if not isinstance(score, numbers.Real | bool) or not math.isfinite(score) or not isinstance(feedback, str):
         raise TypeError(f"it gave {given!r:.200}, which is no finite score nor (score, feedback)")
-    return float(score), feedback
+    number = float(score)
+    if not 0 <= number <= 1:
+        raise ValueError(f"it gave {number:g}; a score is in 0..1, higher is better, and a case that fails gets 0")
+    return number, feedback
 
 
 def _broken(name: str, case: Case[Any], error: Exception) -> UserError:

@@ -102,7 +102,12 @@ class _Field:
         return f"{self.field}.{called(self.metric)}"
 
     def __call__(self, case: Case[Any], output: object) -> Grade | Awaitable[Grade]:
-        given = self.metric(replace(case, expected=_member(case.expected, self.field)), _member(output, self.field))
+        wanted = _member(case.expected, self.field)
+        try:
+            found = _member(output, self.field)
+        except ValueError as error:
+            return 0.0, f"{error}."
+        given = self.metric(replace(case, expected=wanted), found)
         if isinstance(given, tuple) and given[1]:
             return given[0], f"{self.field}: {given[1]}"
         return given
@@ -115,7 +120,11 @@ def field(name: str, metric: AnyMetric = exact_match) -> AnyMetric:
 
 def fields_f1(case: Case[Any], output: object) -> Grade:
     """The F1 of the filled fields (for slots and extractions): a field is right where its value is; both empty is 1."""
-    expected, given = _filled(case.expected), _filled(output)
+    expected = _filled(case.expected)
+    try:
+        given = _filled(output)
+    except ValueError as error:
+        return 0.0, f"{error}."
     right = sum(name in given and _same(value, given[name]) for name, value in expected.items())
     score = 2 * right / (len(expected) + len(given)) if expected or given else 1.0
     wrong = [

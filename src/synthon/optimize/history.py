@@ -87,6 +87,7 @@ class History:
         calls: model calls that may be spent, None without end.
         price: most model calls one case of a point needs, where that is known; else it is judged from what was seen.
         meter: calls spent so far, as the budget counts them; else the sum of all that was measured.
+        room: calls that other limits than one of calls still pay for; None without end.
     """
 
     space: Space
@@ -96,6 +97,7 @@ class History:
     calls: int | None = None
     price: Callable[[Point], int] | None = None
     meter: Callable[[], int] | None = None
+    room: Callable[[], int | None] | None = None
     rows: dict[Point, dict[int, Measure]] = field(default_factory=dict, init=False)
     evaluations: int = field(default=0, init=False)
     _tables: dict[Point, Floats] = field(default_factory=dict, init=False, repr=False)
@@ -115,7 +117,9 @@ class History:
     @property
     def left(self) -> int | None:
         """Model calls that may still be spent, None without end."""
-        return None if self.calls is None else max(0, self.calls - self.spent)
+        own = None if self.calls is None else max(0, self.calls - self.spent)
+        other = None if self.room is None else self.room()
+        return min((each for each in (own, other) if each is not None), default=None)
 
     def add(self, point: Point, measured: Mapping[int, Measure]) -> None:
         """Keep what was measured; a case measured before is replaced."""

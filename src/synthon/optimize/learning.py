@@ -15,6 +15,7 @@ from synthon.core.identity import to_json
 from synthon.core.protocols import CallRecord, Emit, Journal, Key, Reservation, RunRecord, Span, discard
 from synthon.core.render import Demo
 from synthon.evals import evaluate
+from synthon.optimize.searching import affords
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _TOLD = 8  # rows that are run to see which step answers
 _SHARE = 20  # of a budget of calls, one part in so many is spent on each of them
 _AGREE = 0.9
+_DOOR = 4  # of what is left of a budget, one part in so many pays for runs up to the answering step
 
 
 @dataclass
@@ -92,24 +94,34 @@ class Teacher:
     async def examples(self, parts: Parts, train: Sequence[Case[Any]]) -> dict[str, list[Demo]]:
         """Examples by step.
 
-        A step that takes a row's own inputs and gives the program's type needs no run: the row is its example. So it is
-        with a step that was seen to give the program's answer, as soon as its inputs are known: those are had from a
-        run that stops at its door. Other steps get what they said themselves in rows that went well.
+        The only step of a program needs no run: a row is its example. Of several, a few rows that are run tell which
+        one gives the program's answer. A row is its example too, where the step takes the row's own inputs; else with
+        the inputs that a run has which stops at its door, and a part of the budget pays for those. Other steps get what
+        they said themselves in rows that went well.
         """
         found = labelled(self.program, parts, train)
         calls = None if self.budget is None else self.budget.calls
         told = _TOLD if calls is None else min(_TOLD, calls // _SHARE)
-        if len(found) == len(parts.steps) or not train or not told:
+        if found or not train or not told:
             return found
         seen, whole = await self._run(train[:told])
         self.most_calls = max(row.calls for row in whole.rows)
-        for name, demos in self._accepted(seen, whole).items():
-            found.setdefault(name, demos)
+        found = self._accepted(seen, whole)
         last = _answering(seen, whole)
-        step = next((step for step in parts.steps if step.name == last and not _answers(step, self.program)), None)
-        if step is not None and f"{step.name}.model" in parts.settings:
-            found[step.name] = await self._at_the_door(step, train)
+        step = next((step for step in parts.steps if step.name == last), None)
+        if step is not None and _takes_rows(step, seen, train):
+            found[step.name] = _labelled(step, train)
+        elif step is not None and f"{step.name}.model" in parts.settings:
+            found[step.name] = await self._at_the_door(step, train[: self._rows()])
         return {name: demos for name, demos in found.items() if demos}
+
+    def _rows(self) -> int | None:
+        """Training rows of which a part of the budget pays for what comes before the answer; None: all."""
+        budget = self.budget
+        if budget is None:
+            return None
+        limits = (None if budget.calls is None else budget.calls - budget.spent.calls, affords(budget))
+        return min((each // _DOOR // max(1, self.most_calls) for each in limits if each is not None), default=None)
 
     async def accepted(self, rows: Sequence[Case[Any]]) -> tuple[dict[str, list[Demo]], int]:
         """What each step said in the rows that the metric accepts, and how many rows those are."""
@@ -170,9 +182,22 @@ class Door:
 
 
 def labelled(program: object, parts: Parts, train: Sequence[Case[Any]]) -> dict[str, list[Demo]]:
-    """The examples, by step, that need no run."""
+    """The examples, by step, that need no run: of a program's only step, if it gives what the program gives.
+
+    Of several steps a type does not tell which one answers.
+    """
     found = {step.name: _labelled(step, train) for step in parts.steps if _answers(step, program)}
-    return {name: demos for name, demos in found.items() if demos}
+    return {name: demos for name, demos in found.items() if demos and len(parts.steps) == 1}
+
+
+def _takes_rows(step: Step[..., Any], seen: Sequence[Sequence[Span]], train: Sequence[Case[Any]]) -> bool:
+    """Whether a step was asked just what its rows hold."""
+    told = [
+        (demo.inputs, [json.loads(span.inputs) for span in spans if span.name == step.name])
+        for spans, case in zip(seen, train, strict=False)
+        for demo in _labelled(step, [case])
+    ]
+    return bool(told) and sum(json.loads(to_json(inputs)) in asked for inputs, asked in told) >= _AGREE * len(told)
 
 
 def _answering(seen: Sequence[Sequence[Span]], whole: Evaluation) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -15,6 +16,7 @@ from synthon.core.errors import BudgetExceeded, SynthonError, UserError
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
 from synthon.evals import evaluate
+from synthon.models import Journaled
 from synthon.optimize.certifying import opened, shared
 from synthon.optimize.history import Ask, History, Limits, Measure
 from synthon.optimize.learning import Teacher
@@ -22,7 +24,7 @@ from synthon.optimize.outcome import Optimization
 from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.reflecting import Evidence, reflective
-from synthon.optimize.searching import search
+from synthon.optimize.searching import affords, search
 from synthon.optimize.tpe import tpe
 from synthon.optimize.tuning import asks_no_model, tuning_of
 
@@ -92,6 +94,9 @@ async def optimize(
     """
     if not validation:
         raise UserError(f"optimize({program.name!r}) was given no validation rows. Pass some; 100 or more decide most.")
+    if proposer is not None and not _is_journaled(proposer):
+        msg = f"The proposer {proposer.name!r} keeps no journal, so no budget sees its calls. Pass sy.Journaled(model)."
+        raise UserError(msg)
     with ExitStack() as stack:
         kept = stack.enter_context(opened(journal))
         budget.once = True
@@ -106,6 +111,12 @@ async def optimize(
             found = await work.through(method, within or Limits(), models, proposer, shown)
             whole.result = found.summary()
         return found
+
+
+def _is_journaled(model: object) -> bool:
+    """Whether all that a model asks is journaled: itself, or the models that it stands around."""
+    inner = [getattr(model, name) for name in ("model", "cheap", "dear") if hasattr(model, name)]
+    return isinstance(model, Journaled) or (bool(inner) and all(map(_is_journaled, inner)))
 
 
 @dataclass
@@ -124,6 +135,7 @@ class _Search(Generic[P, T]):
     evidence: Evidence = field(default_factory=dict)
     unit: str = ""
     most_calls: int = 1
+    calls: int = 0
     told: str = ""
     told_at: float = field(default_factory=time.monotonic)
 
@@ -150,6 +162,7 @@ class _Search(Generic[P, T]):
         chosen, why = self._method(method, proposer)
         for number, (each, share) in enumerate(chosen):
             history.calls = None if self.budget.calls is None else int(self.budget.calls * share)
+            history.room = partial(affords, self.budget, share)
             await search(each, history, lambda asks: self._measured(asks, watch))
             if number == 0 and history.space.default not in history.rows:
                 text = self.budget.report()
@@ -159,7 +172,7 @@ class _Search(Generic[P, T]):
         warnings = shared(self.validation, {"training": self.train})
         return Optimization(
             self.program, self.tuning, history, self.evidence, self.unit, tuple(names), why, self.budget,
-            self.train, self.validation, self.metric, self.place, self.workers, warnings,
+            self.train, self.validation, self.metric, self.place, self.calls, self.workers, warnings,
         )  # fmt: skip
 
     def _method(self, method: str | Method, proposer: Model | None) -> tuple[list[tuple[Method, float]], str]:
@@ -208,23 +221,31 @@ class _Search(Generic[P, T]):
         """A batch: all of it, or `BudgetExceeded`."""
         gate, share = asyncio.Semaphore(self.workers), max(1, self.workers // len(asks))
 
-        async def one(ask: Ask) -> dict[int, Measure]:
+        async def one(ask: Ask) -> dict[int, Measured]:
             async with gate:
                 found = await self._evaluated(ask.point, [self.validation[case] for case in ask.cases], share)
-            rows = dict(zip(ask.cases, found.rows, strict=True))
-            self.evidence.setdefault(ask.point, {}).update(rows)
-            return {case: self._measure(row) for case, row in rows.items()}
+            return dict(zip(ask.cases, found.rows, strict=True))
 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(ask)) for ask in asks]
         except* SynthonError as errors:
             raise errors.exceptions[0] from None
-        found = [task.result() for task in tasks]
+        rows = [task.result() for task in tasks]
+        found = [{case: self._measure(row) for case, row in each.items()} for each in rows]
+        for ask, each in zip(asks, rows, strict=True):
+            self.evidence.setdefault(ask.point, {}).update(each)
+        self.calls = self.budget.spent.calls
         self._tell(watch)
         return found
 
     def _measure(self, row: Measured) -> Measure:
+        if row.cost_usd is None and not row.calls and not row.error:
+            msg = (
+                f"A model of {self.program.name!r} keeps no journal, so no budget sees what it is asked. Wrap it: "
+                "sy.Journaled(model, price=sy.Price(...))."
+            )
+            raise UserError(msg)
         if not self.unit:
             self.unit = "tokens" if row.cost_usd is None else "usd"
         if self.unit == "usd" and row.cost_usd is None:

@@ -45,6 +45,7 @@ class Optimized(Generic[P, T]):
         cost: of a call, in `unit`: `usd`, or `tokens` where no price is known.
         p50_s: median latency in seconds, and `p95_s` the 95th percentile.
         scores: the mean of each metric, the first one first.
+        failures: rows that failed, of `quality.n`, and what the first of them said.
         expected: the mean score without the luck of having been picked; None where nothing was picked from.
         certificate: of `certify`.
     """
@@ -57,6 +58,7 @@ class Optimized(Generic[P, T]):
     p50_s: float
     p95_s: float
     scores: Mapping[str, Estimate] = field(default_factory=dict)
+    failures: tuple[int, str] = (0, "")
     expected: float | None = None
     certificate: Certificate | None = None
     origin: Optimization[P, T] | None = field(default=None, repr=False)
@@ -74,22 +76,31 @@ class Optimized(Generic[P, T]):
         save(self.program, path)
 
     def certify(
-        self, test: Sequence[Case[Any]], *, against: Program[P, T] | Step[P, T] | None = None
+        self,
+        test: Sequence[Case[Any]],
+        *,
+        against: Program[P, T] | Step[P, T] | None = None,
+        budget: Budget | None = None,
     ) -> Optimized[P, T]:
         """The same with a certificate: judged on rows that nothing was chosen by, against a baseline.
 
         Waits on Synthon's background loop; `await synthon.optimize.certify(...)` is the same in async code.
 
         Args:
-            test: held-out rows.
+            test: held-out rows; both programs answer each of them once.
             against: the program as it was, if None.
+            budget: these calls count against it; that of the search does not hold here.
+
+        Raises:
+            UserError: no rows, or this program came from no search.
+            BudgetExceeded: a call would pass the budget.
         """
         if self.origin is None:
             raise UserError("This program came from no search. Use synthon.optimize.certify(program, test, against=).")
         origin = self.origin
         job = certify(
             self.program, test, against=against or origin.program, metric=origin.metric, journal=origin.journal,
-            workers=origin.workers, known={"training": origin.train, "validation": origin.validation},
+            budget=budget, workers=origin.workers, known={"training": origin.train, "validation": origin.validation},
             promised=self.quality.value, expected=self.expected,
         )  # fmt: skip
         return replace(self, certificate=sync(lambda: job))
@@ -106,8 +117,15 @@ class Optimized(Generic[P, T]):
                 told.append("\n".join([f"{name}:", *(f"  {line}" for line in list(lines)[2:] if line[:2] != "@@")]))
         return "\n".join(told) or "nothing"
 
+    @property
+    def failed(self) -> str:
+        """How many rows failed, and why the first did."""
+        failed, why = self.failures
+        return f"{failed} of {self.quality.n} rows failed, the first by {why:.200}"
+
     def __str__(self) -> str:
         shown = f"{self.quality} {_cost(self)} p95 {self.p95_s:.3f} s  {self.changes}"
+        shown += f"\n  {self.failed}" if self.failures[0] else ""
         return shown if self.certificate is None else f"{shown}\n{self.certificate}"
 
 
@@ -140,6 +158,7 @@ class Optimization(Generic[P, T]):
         unit: of costs, `usd` or `tokens`.
         methods: what searched, and `why` it was chosen.
         budget: with what was spent of it.
+        calls: spent on what was kept; a batch that the budget stops on its way is not.
         warnings: rows that training and validation share.
     """
 
@@ -155,6 +174,7 @@ class Optimization(Generic[P, T]):
     validation: Sequence[Case[Any]] = field(repr=False)
     metric: Metric[Any, T] = field(repr=False)
     journal: Journal | Path = field(repr=False)
+    calls: int = 0
     workers: int = 8
     warnings: Sequence[str] = ()
 
@@ -170,40 +190,41 @@ class Optimization(Generic[P, T]):
         Raises:
             UserError: none measured keeps the limits; says the nearest.
         """
-        point = self.history.best(within or self.history.limits)
+        limits = within or self.history.limits
+        point = self.history.best(limits)
         if point is None:
             least = min(self.history.rows, key=lambda each: self.history.mean(each).cost)
             shown = self.history.mean(least)
             msg = (
-                f"No program measured keeps {within or self.history.limits}; the cheapest costs {shown.cost:.6g} "
+                f"No program measured keeps {limits}; the cheapest costs {shown.cost:.6g} "
                 f"{self.unit} a call at p95 {shown.p95_s:.3f} s. Loosen the limits, or search with a larger budget."
             )
             raise UserError(msg)
-        return replace(self._optimized(point), expected=self._without_luck())
+        return replace(self._optimized(point), expected=self._without_luck(point, limits))
 
-    def _without_luck(self) -> float:
-        """What the pick scores on rows it was not picked by, among the programs measured on all of them that matter."""
+    def _without_luck(self, picked: Point, limits: Limits) -> float:
+        """What a pick scores on rows it was not picked by, from programs within the limits that have all its rows."""
         rows = self.history.rows
-        most = max(map(len, rows.values()))
-        full = [point for point in rows if len(rows[point]) == most]
-        cases = sorted(rows[full[0]])
-        same = [point for point in full if sorted(rows[point]) == cases]
+        cases = sorted(rows[picked])
+        same = [point for point in rows if rows[picked].keys() <= rows[point].keys()]
+        same = [point for point in same if self.history.feasible(point, limits)]
         table = np.array([[rows[point][case].score for case in cases] for point in same])
         return without_luck(table, seed=self.history.seed)
 
     def _optimized(self, point: Point) -> Optimized[P, T]:
         rows = [self.evidence[point][case] for case in sorted(self.evidence[point])]
         costs = [row.cost_usd if self.unit == "usd" else row.tokens_in + row.tokens_out for row in rows]
-        times = [row.latency_s for row in rows]
+        times, failed = [row.latency_s for row in rows], [row.error for row in rows if row.error]
         return Optimized(
             self.tuning.applied(self.program, point),
             self.tuning.words(point),
             mean([row.score for row in rows]),
-            mean(np.array(costs, float)),
+            mean(np.array(costs, float), scores=False),
             self.unit,
             float(np.quantile(times, 0.5)),
             float(np.quantile(times, 0.95)),
             {name: mean([row.scores[name] for row in rows]) for name in rows[0].scores},
+            (len(failed), failed[0] if failed else ""),
             origin=self,
         )
 
@@ -215,7 +236,7 @@ class Optimization(Generic[P, T]):
         ]
         return {
             "method": list(self.methods), "programs": len(rows.rows), "rows": rows.evaluations, "front": front,
-            "calls": self.budget.spent.calls,
+            "calls": self.calls,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -224,7 +245,9 @@ class Optimization(Generic[P, T]):
             f"{self.program.name}: {len(history.rows)} of {self.tuning.space.size} programs on "
             f"{history.evaluations} rows by {', then '.join(self.methods)} ({self.why}); spent {self.budget.spent}"
         )
-        return "\n".join([head, str(self.front), *(f"warning: {warning}" for warning in self.warnings)])
+        front = self.front
+        failed = [f"{each.changes}: {each.failed}" for each in front if each.failures[0]]
+        return "\n".join([head, str(front), *(f"warning: {each}" for each in (*failed, *self.warnings))])
 
 
 __all__ = ["Optimization", "Optimized"]

@@ -34,7 +34,9 @@ class Racing:
 
     async def propose(self, history: History) -> Sequence[Ask]:
         generator = np.random.default_rng((history.seed, history.evaluations))
-        if not history.rows:
+        if not history.rows:  # what a call costs must be known before a budget can be shared out
+            return self._family(history, history.space.default)
+        if history.evaluations <= len(history.space.siblings(history.space.default)) * _block(history):
             return self._first(history, generator)
         # several threads only wait for each other over matrices this small, and they may round otherwise
         with _libraries().limit(limits=1, user_api="blas"):
@@ -46,12 +48,12 @@ class Racing:
         return [ask for n in worthy if value[n] > 0 for ask in self._family(history, outlook.points[n])]
 
     def _first(self, history: History, generator: np.random.Generator) -> list[Ask]:
-        """The default, what differs from it in one dimension, and where there is room points drawn from all over."""
+        """What differs from the default in one dimension, and where there is room points drawn from all over."""
         space = history.space
         near = space.neighbours(space.default)
         far = _balanced(space, 2 * len(near) + 1, generator)
         mixed = [point for pair in itertools.zip_longest(far, near) for point in pair if point is not None]
-        asks = [ask for point in dict.fromkeys([space.default, *mixed]) for ask in self._family(history, point)]
+        asks = [ask for point in dict.fromkeys([*mixed, space.default]) for ask in self._family(history, point)]
         return history.affordable(asks, share=_FIRST) or history.affordable(asks[:1])
 
     def _asks(self, history: History, outlook: Outlook) -> int:

@@ -1,0 +1,71 @@
+"""Rows and numbers at the edge: no output, scores of other scales, few cases, free calls."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import synthon as sy
+from synthon.evals import Case, Cases
+from synthon.evals.statistics import detectable_gain, mean
+
+
+class Named(BaseModel):
+    name: str
+
+
+CASES = Cases([Case({"place": str(at)}, {"name": "q"}) for at in range(20)])
+
+
+async def find(place: str) -> Named | None:
+    return None if place == "7" else Named(name="q")
+
+
+@pytest.mark.parametrize("metric", [sy.metrics.fields_f1, sy.metrics.field("name")])
+async def test_an_output_without_fields_is_wrong_and_stops_nothing(metric: Any) -> None:
+    found = await sy.evaluate(find, CASES, metric, journal=sy.MemoryJournal(), watch=lambda _: None)
+    assert [row.score for row in found.rows] == [float(at != 7) for at in range(20)]
+    assert "None has no field" in found.rows[7].feedback
+
+
+@pytest.mark.parametrize("score", [-0.5, 7.0])
+async def test_a_score_of_another_scale_is_refused(score: float) -> None:
+    with pytest.raises(sy.UserError, match=rf"it gave {score:g}; a score is in 0\.\.1"):
+        await sy.evaluate(find, CASES, lambda case, output: score, journal=sy.MemoryJournal(), watch=lambda _: None)
+
+
+async def test_a_case_that_costs_nothing_is_no_share_of_cases() -> None:
+    free = sy.Journaled(sy.FunctionModel(lambda request: "q"), price=sy.Price(0, 0))
+
+    @sy.step(model=free)
+    async def name(place: str) -> str:
+        """Name it."""
+        ...
+
+    cases = Cases([Case({"place": str(at)}, "q") for at in range(4)])
+    found = await sy.evaluate(name, cases, sy.metrics.exact_match, journal=sy.MemoryJournal(), watch=lambda _: None)
+    cost = found.cost_usd
+    assert cost is not None
+    assert (cost.value, cost.low, cost.high) == (0.0, 0.0, 0.0)
+    assert (found.calls.value, found.calls.low, found.calls.high) == (1.0, 1.0, 1.0)
+    assert found.mean.low < 1.0  # four right ones are no proof of always
+
+
+def test_what_few_cases_can_show() -> None:
+    assert detectable_gain([1.0] * 5) == math.inf
+    assert 0.3 < detectable_gain([0.0] * 6) < 1.0  # that none differ says little
+    assert detectable_gain([0.0] * 600) < 0.02
+    assert detectable_gain([0.0] * 600, level=0.001) > detectable_gain([0.0] * 600)
+    assert mean([0.0, 0.0], scores=False).high == 0.0
+
+
+async def test_a_comparison_of_few_cases_says_that_they_show_nothing() -> None:
+    few = Cases(CASES[:3])
+    found = await sy.evaluate(find, few, sy.metrics.fields_f1, journal=sy.MemoryJournal(), watch=lambda _: None)
+    compared = found.compare(found)
+    assert "so few can show none" in str(compared)
+    assert json.loads(json.dumps(compared.json()))["detectable"] is None

@@ -1,0 +1,147 @@
+"""What a search promises where its inputs are odd: other limits than calls, models without a journal, failing rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+import synthon as sy
+from synthon.evals import Case, Cases
+from synthon.optimize import plan
+from tests.optimize.programs import Answering, System, right, rows
+
+
+def bounded(system: System) -> sy.Program[..., str]:
+    """Its program with answers of a few tokens, so that few dollars pay for many calls."""
+    return system.program.using({"tidy.max_tokens": 5, "label.max_tokens": 5})
+
+
+@pytest.mark.parametrize("limit", [{"usd": 0.2}, {"tokens": 6_000}])
+async def test_a_limit_of_money_or_tokens_pays_for_a_search_the_same_with_one_and_sixteen_workers(
+    limit: dict[str, float],
+) -> None:
+    found = []
+    for workers in (1, 16):
+        budget = sy.Budget(**limit)  # type: ignore[arg-type] # one of its limits
+        run = await sy.optimize(
+            bounded(System()), rows(20), rows(30, 100), metric=right, budget=budget, journal=sy.MemoryJournal(),
+            seed=3, workers=workers, watch=lambda _: None,
+        )  # fmt: skip
+        (name,) = limit
+        assert getattr(budget.spent, name) <= limit[name]
+        assert len(run.history.rows) > 2
+        found.append(json.dumps(run.summary()))
+    assert found[0] == found[1]
+
+
+async def test_a_model_that_no_budget_sees_is_refused_at_once() -> None:
+    answering = Answering("plain", 0.9)
+
+    @sy.step(model=sy.FunctionModel(answering, name="plain"), temperature=0.0)
+    async def label(text: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    @sy.program
+    async def answer(text: str, *, marks: int = sy.knob(1, 2, 3)) -> str:
+        return await label(text + "!" * marks)
+
+    with pytest.raises(sy.UserError, match=r"'answer' keeps no journal.*sy\.Journaled"):
+        await sy.optimize(
+            answer, [], rows(30), metric=right, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
+            watch=lambda _: None,
+        )  # fmt: skip
+    assert len(answering.asked) <= 8
+    system = System()
+    with pytest.raises(sy.UserError, match=r"proposer 'plain' keeps no journal"):
+        await sy.optimize(
+            system.program, rows(8), rows(8, 100), metric=right, budget=sy.Budget(calls=100), proposer=label.model,
+            watch=lambda _: None,
+        )  # fmt: skip
+    assert not system.calls
+
+
+async def test_rows_that_fail_are_told() -> None:
+    def refused(request: sy.Request) -> sy.Completion:
+        raise sy.ProviderError("401 Unauthorized")
+
+    @sy.step(model=sy.Journaled(sy.FunctionModel(refused, name="refused")), temperature=sy.knob(0.0, 0.5))
+    async def label(text: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    run = await sy.optimize(
+        label, [], rows(8), metric=right, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
+        watch=lambda _: None,
+    )  # fmt: skip
+    best = run.best()
+    assert best.failures[0] == best.quality.n
+    assert f"{best.quality.n} of {best.quality.n} rows failed, the first by" in str(best)
+    assert "401 Unauthorized" in str(run)
+
+
+async def test_the_luck_of_a_pick_is_that_of_the_programs_within_the_limits() -> None:
+    small, large = Answering("small", 0.5), Answering("large", 1.0)
+
+    @sy.step(model=sy.one_of(small.model(1), large.model(30)), temperature=0.0)
+    async def label(text: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    run = await sy.optimize(
+        label, [], rows(60), metric=right, method="random", budget=sy.Budget(calls=500), journal=sy.MemoryJournal(),
+        watch=lambda _: None,
+    )  # fmt: skip
+    whole, within = run.best(), run.best(within=sy.Limits(usd=0.0005))
+    assert whole.quality.value == whole.expected == 1.0
+    assert within.quality.value < 0.7
+    assert within.expected == pytest.approx(within.quality.value)
+
+
+async def test_a_step_is_saved_and_read_as_a_program_is(tmp_path: Path) -> None:
+    @sy.step(model=sy.one_of(Answering("small", 0.2).model(1), Answering("large", 1.0).model(30)), temperature=0.0)
+    async def kind(text: str) -> Literal["yes", "no"]:
+        """Say yes if it has an a, else no."""
+        ...
+
+    run = await sy.optimize(
+        kind, rows(8), rows(20, 100), metric=right, budget=sy.Budget(calls=200), journal=sy.MemoryJournal(),
+        watch=lambda _: None,
+    )  # fmt: skip
+    best = run.best()
+    best.save(tmp_path / "kind.json")
+    again = kind.using(tmp_path / "kind.json")
+    assert await again("cab") == await best("cab")
+    again.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "kind.json").read_text()
+
+
+async def test_a_plan_tells_why_a_price_is_unknown_and_prices_what_a_cascade_asks() -> None:
+    small, large = Answering("small", 0.5), Answering("large", 1.0)
+    free = sy.Journaled(sy.FunctionModel(small, name="free"))
+
+    async def planned(model: sy.Model) -> str:
+        @sy.step(model=model, temperature=sy.knob(0.0, 0.5), max_tokens=4)
+        async def label(text: str) -> Literal["yes", "no"]:
+            """Say yes if it has an a, else no."""
+            ...
+
+        return str(await plan(label, [], rows(10)))
+
+    said = await planned(sy.cascade(small.model(1), large.model(30), accept=0.5))
+    assert "about 20 calls if each step asks once a row; at most $0.15" in said
+    assert "price unknown, for the model 'free' has no price" in await planned(free)
+
+
+async def test_certifying_has_a_budget_of_its_own() -> None:
+    system = System()
+    budget = sy.Budget(calls=200)
+    run = await sy.optimize(
+        bounded(system), rows(10), rows(10, 100), metric=right, budget=budget, journal=sy.MemoryJournal(),
+        watch=lambda _: None,
+    )  # fmt: skip
+    with pytest.raises(sy.BudgetExceeded):
+        run.best().certify(Cases([Case({"text": "abc"}, "yes"), *rows(40, 300)]), budget=sy.Budget(calls=3))
