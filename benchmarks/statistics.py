@@ -84,7 +84,8 @@ def share(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]
     observed = successes / n
     middle = (observed + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(observed * (1 - observed) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low = 0.0 if successes == 0 else middle - half  # exactly, which the rounding of the sum is not
+    return max(0.0, low), 1.0 if successes == n else min(1.0, middle + half)
 
 
 def paired(
