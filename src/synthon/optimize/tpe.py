@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -35,7 +36,10 @@ class TPE:
             return [] if point is None else [point]
         optuna = _optuna()
         (seed,) = np.random.SeedSequence((history.seed, seen)).generate_state(1).tolist()  # Optuna's has 32 bits
-        sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # all dimensions at once: alike or better where they interact, and one split of the trials in place of many
+            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         choices = {
             each.name: optuna.distributions.CategoricalDistribution(range(len(each.values)))
