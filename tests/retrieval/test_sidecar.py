@@ -49,7 +49,9 @@ async def test_a_file_that_does_not_fit_is_made_anew(tmp_path: Path, harm: str) 
     else:
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "index": "other"}))
     with large(tmp_path / "i.db") as index:
-        assert await index.search("food 14", k=10) == expected
+        found = await index.search("food 14", k=10)
+        # several threads build a graph, so two of the same rows may differ in a neighbour
+        assert len({each.document for each in found} & {each.document for each in expected}) >= 9
     assert json.loads(manifest.read_text())["index"] != "other"
 
 

@@ -142,6 +142,8 @@ _span: ContextVar[Span | None] = ContextVar("synthon_span", default=None)
 sink: ContextVar[Sink | None] = ContextVar("synthon_sink", default=None)
 inside: ContextVar[tuple[object, ...]] = ContextVar("synthon_inside", default=())
 """The calls of tools that this code is part of."""
+acting: ContextVar[str] = ContextVar("synthon_acting", default="")
+"""The act on the world that this code is part of, by its tool's name; empty outside of one."""
 
 
 def current_run() -> Run | None:

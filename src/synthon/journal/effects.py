@@ -7,18 +7,15 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 
 from synthon.core.errors import Uncertain, UserError
 from synthon.core.identity import digest, dumps
 from synthon.core.protocols import CallRecord, Journal, Key, Span
 from synthon.core.recording import Entry, kept
-from synthon.core.running import Run, current_span, new_id, span
+from synthon.core.running import Run, acting, current_span, new_id, span
 
 _MARK = "synthon.effect"  # the only name in a row that is no answer
-acting: ContextVar[str] = ContextVar("synthon_acting", default="")
-"""The effect that this code is part of, empty outside of one."""
 
 
 @dataclass(frozen=True, slots=True)

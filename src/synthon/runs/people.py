@@ -11,8 +11,7 @@ from synthon.core.errors import Suspended, UserError
 from synthon.core.identity import digest, dumps
 from synthon.core.protocols import CallRecord, Journal, Key, Span
 from synthon.core.recording import Entry
-from synthon.core.running import current_span, new_id, span
-from synthon.journal.effects import acting
+from synthon.core.running import acting, current_span, new_id, span
 
 _MARK = "synthon.question"  # the only name in a row that is no answer
 
