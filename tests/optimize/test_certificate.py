@@ -55,7 +55,7 @@ def test_however_often_the_same_rows_are_asked_few_test_sets_give_a_false_verdic
         programs = [np.where(generator.random(n) < 0.2, 1 - baseline, baseline) for _ in range(8)]
         verdicts = [certificate(each, baseline, looks=look).verdict for look, each in enumerate(programs, 1)]
         false += any(verdict != "no real gain" for verdict in verdicts)
-    assert false <= 18  # of 200, at a level of 5 in 100
+    assert false <= 10  # of 200, at a level of 5 in 100; p-values times the number of the look gave 17
 
 
 def test_the_luck_of_the_pick_is_taken_off() -> None:

@@ -56,7 +56,6 @@ async def test_of_steps_that_all_return_text_the_one_that_answers_has_the_rows()
     system = System()
     examples = await teacher(system.program).examples(system.program.parts(), rows(40))
     assert [demo.output for demo in examples["label"]] == [case.expected for case in rows(40)]
-    assert all(demo.output in {"no", "yes"} for demo in examples["tidy"])
     assert len(examples["tidy"]) <= 8  # its own words, of the rows that were run
 
 

@@ -38,7 +38,7 @@ class TPE:
         (seed,) = np.random.SeedSequence((history.seed, seen)).generate_state(1).tolist()  # Optuna's has 32 bits
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # all dimensions at once: alike or better where they interact, and one split of the trials in place of many
+            # all dimensions at once: the trials are split once, and not once a dimension
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         choices = {
