@@ -130,7 +130,7 @@ class Outlook:
 def _hoped(believed: tuple[Floats, Floats], measured: Means, places: NDArray[np.int64]) -> Floats:
     """Amounts as measured; of the other points a standard deviation below what is believed, or they are never tried."""
     logs = believed[0] - believed[1].std(axis=1)
-    logs[places] = measured.values  # little luck is in it, and a cascade's follows no factor per case
+    logs[places] = measured.values - np.sqrt(measured.noise)
     amounts: Floats = np.exp(logs)
     return amounts
 

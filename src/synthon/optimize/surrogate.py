@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 _ROUNDS = 4  # of taking turns between points and cases; the third changes nothing visible
 #: Variances that are tried, as shares of that of the measured: of single dimensions, of pairs, of a point by itself.
-_ALONE, _TOGETHER, _OWN = (0.25, 1.0, 4.0), (0.02, 0.1, 0.4), (0.01, 0.05, 0.2)
+_ALONE, _TOGETHER, _OWN = (0.25, 1.0, 4.0), (0.02, 0.1, 0.4), (0.01, 0.05, 0.2, 0.5)
 _SPREAD, _PRIOR = 0.02, 4.0  # variance over points before any was measured, and the points it weighs as much as
 _LEVEL = 0.3  # the same for the level of all
+_POOLED = 4.0  # cases that the spread of all points weighs as much as, in that of one
 
 
 class Means(NamedTuple):
@@ -60,7 +61,10 @@ def paired_logs(table: Floats) -> Means:
         means = np.bincount(points, values) / np.bincount(points, factors[cases])
     rest = values / means[points] / factors[cases] - 1.0
     freedom = max(1.0, float(len(values) - len(table) - (per_case > 0).sum()))
-    return Means(np.log(means), max(float(rest @ rest) / freedom, 1e-6) / counts)
+    pooled = max(float(rest @ rest) / freedom, 1e-6)
+    # of a cascade a few cases cost most, of one model none: each has a spread of its own
+    variance = (_POOLED * pooled + np.bincount(points, rest**2)) / (_POOLED + counts)
+    return Means(np.log(means), variance / counts)
 
 
 def _measured(table: Floats) -> tuple[Places, Places, Floats]:
