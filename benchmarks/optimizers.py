@@ -20,8 +20,9 @@ of the search (seconds the model took); `failures` rows that gave no answer that
 `gain` is ours_auto's gap, its p-value corrected over the tasks by Holm.
 
 The default runs one task small, and goes on where it was when run again. `--full` runs all tasks and seeds, `--task T`
-with `--seed S` one part of it, and `--budget B` that part at another budget; `--report` makes the table again from the
-logs of the full form. Logs are in `<cache>/optimizers/<part>/`: a line a call, and a file an arm.
+with `--seed S` one part of it, and `--budget B` that part at another budget; `--task T --small` runs that task as small
+as the default. `--report` makes the table again from the logs of the full form, with `--small` from those of the small
+one. Logs are in `<cache>/optimizers/<part>/`: a line a call, and a file an arm.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class Part:
         return cache / NAME / f"{self.task}-calls{self.budget}-seed{self.seed}-rows{sizes}"
 
 
-def small(seed: int) -> Part:
-    return Part(QUICK, seed, 40, (60, 24, 20), 6)
+def small(task: str, seed: int) -> Part:
+    return Part(task, seed, 40, (60, 24, 20), 6)
 
 
 Arm = dict[str, Any]
@@ -384,6 +385,7 @@ def chosen(argv: Sequence[str]) -> tuple[argparse.Namespace, Arguments]:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--task", choices=TASKS)
     parser.add_argument("--budget", type=int, default=BUDGET)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--report", action="store_true")
     own, rest = parser.parse_known_args(argv)
     return own, parse(__doc__, rest)
@@ -391,22 +393,26 @@ def chosen(argv: Sequence[str]) -> tuple[argparse.Namespace, Arguments]:
 
 def groups_of(own: argparse.Namespace, arguments: Arguments) -> dict[str, list[Part]]:
     """The parts asked for, by the name their measures have."""
+    seeds = range(arguments.seed, arguments.seed + SEEDS)
+    if is_small(own, arguments):
+        tasks = TASKS if own.report else [own.task or QUICK]
+        return {f"{task}.small": [small(task, seed) for seed in (seeds if own.report else seeds[:1])] for task in tasks}
     if own.task is not None and not own.report:
         name = own.task if own.budget == BUDGET else f"{own.task}.budget_{own.budget}"
         return {name: [Part(own.task, arguments.seed, own.budget)]}
-    if not (arguments.full or own.report):
-        return {f"{QUICK}.small": [small(arguments.seed)]}
-    seeds = range(arguments.seed, arguments.seed + SEEDS)
     found = {task: [Part(task, seed) for seed in seeds] for task in TASKS}
     for task, budgets in OTHER_BUDGETS.items():
         found |= {f"{task}.budget_{budget}": [Part(task, seed, budget) for seed in seeds] for budget in budgets}
     return found
 
 
+def is_small(own: argparse.Namespace, arguments: Arguments) -> bool:
+    return own.small or (own.task is None and not (arguments.full or own.report))
+
+
 def main() -> None:
     own, arguments = chosen(sys.argv[1:])
-    is_small = own.task is None and not (arguments.full or own.report)
-    end = time.monotonic() + (SECONDS if is_small else math.inf)
+    end = time.monotonic() + (SECONDS if is_small(own, arguments) and own.task is None else math.inf)
     groups = groups_of(own, arguments)
     done: dict[str, list[dict[str, Arm]]] = {}
     try:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from benchmarks.counting_proxy import REFUSED, CountingProxy, logged
 from benchmarks.optimizer_scores import answer, label, slots
-from benchmarks.optimizers import Found, arms_of, compared, holm, measured
+from benchmarks.optimizers import Found, arms_of, chosen, compared, groups_of, holm, measured
 
 
 class Upstream:
@@ -127,3 +127,15 @@ def test_a_task_counts_as_ahead_or_behind_only_where_it_stays_so_among_all_tasks
     told = compared(found, is_whole=False)
     assert (told["tasks.ahead"].value, told["tasks.behind"].value) == (1, 1)
     assert (told["tasks.ahead"].target, told["tasks.behind"].ok) == (None, False)
+
+
+def test_small_parts_are_kept_apart_from_whole_ones() -> None:
+    def groups(*argv: str) -> dict[str, list[tuple[int, int]]]:
+        found = groups_of(*chosen(argv))
+        return {name: [(part.seed, part.rows[2]) for part in parts] for name, parts in found.items()}
+
+    assert groups() == {"slots.small": [(7, 20)]}
+    assert groups("--task", "climate", "--small", "--seed", "8") == {"climate.small": [(8, 20)]}
+    assert groups("--task", "climate") == {"climate": [(7, 300)]}
+    assert groups("--report", "--small")["climate.small"] == [(7, 20), (8, 20)]
+    assert groups("--report")["climate"] == [(7, 300), (8, 300)]
