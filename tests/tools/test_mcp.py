@@ -171,7 +171,7 @@ async def test_a_server_that_is_not_there_is_the_users_matter(monkeypatch: pytes
 
 
 OURS = '''
-import asyncio, sys
+import asyncio, os, sys
 import synthon as sy
 
 @sy.tool(effects={"read"})
@@ -190,7 +190,8 @@ async def twice(question: str, *, k: int = sy.knob(2, 4)) -> str:
     return " ".join([await answer(question) for _ in range(k)])
 
 port = int(sys.argv[1]) if len(sys.argv) > 1 else None
-asyncio.run(sy.serve_mcp(shout, answer, twice, name="ours", port=port))
+token = os.environ.get("TOKEN")
+asyncio.run(sy.serve_mcp(shout, answer, twice, name="ours", port=port, token=token))
 '''
 
 
@@ -261,3 +262,26 @@ async def test_a_port_that_is_taken_is_an_error_and_not_the_end_of_the_process()
         port = taken.getsockname()[1]
         with pytest.raises(sy.UserError, match=rf"cannot listen at '127\.0\.0\.1', port {port}: "):
             await sy.serve_mcp(port=port)
+
+
+async def test_over_http_only_who_sends_the_token_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "ours.py"
+    script.write_text(OURS, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
+    monkeypatch.setenv("TOKEN", "s3cret")
+    with listening(sys.executable, str(script)) as url:
+        for headers in ({}, {"Authorization": "Bearer s3cre"}, {"Authorization": "s3cret"}):
+            with pytest.raises(sy.UserError, match="answers status 401: pass the headers="):
+                async with sy.mcp_tools(url, headers=headers):
+                    pass
+        async with sy.mcp_tools(url, headers={"Authorization": "Bearer s3cret"}) as tools:
+            assert {"shout", "answer", "twice"} == set(by_name(tools))
+
+
+async def test_a_server_that_a_network_reaches_needs_a_token() -> None:
+    for host in ("0.0.0.0", "::", "example.org", "192.0.2.1"):  # noqa: S104 - none of them is listened at
+        with pytest.raises(sy.UserError, match="Pass token="):
+            await sy.serve_mcp(host=host, port=0)
+    for port, token in ((None, "s3cret"), (0, "")):
+        with pytest.raises(sy.UserError, match="protects nothing"):
+            await sy.serve_mcp(port=port, token=token)

@@ -97,7 +97,7 @@ async def mcp_tools(
 
     Raises:
         MissingExtra: `mcp` is not installed.
-        UserError: the server cannot be reached, or does not answer in time.
+        UserError: the server cannot be reached, refuses you, or does not answer in time.
     """
     try:
         import httpx2  # noqa: PLC0415 - an extra
@@ -108,10 +108,18 @@ async def mcp_tools(
         raise MissingExtra(msg) from error
     origin = _origin(server)
     raised: BaseException | None = None
+    refused: list[int] = []  # the package tells of no status
+
+    async def see(response: Any) -> None:
+        if response.status_code in {401, 403}:
+            refused.append(response.status_code)
+
     try:
         async with AsyncExitStack() as stack:
             if isinstance(server, str):
-                http = httpx2.AsyncClient(headers=dict(headers or {}), timeout=timeout_s)
+                http = httpx2.AsyncClient(
+                    headers=dict(headers or {}), timeout=timeout_s, event_hooks={"response": [see]}
+                )
                 transport: Any = streamable_http_client(server, http_client=await stack.enter_async_context(http))
             else:
                 transport = mcp.StdioServerParameters(command=server[0], args=list(server[1:]), env=dict(env or {}))
@@ -127,6 +135,8 @@ async def mcp_tools(
         if raised is not None:
             raise raised from None
         msg = f"The MCP server {origin!r} cannot be reached: {_first(broken)!r}. Look whether it starts and answers."
+        if refused:
+            msg = f"The MCP server {origin!r} answers status {refused[0]}: pass the headers= that authorize you."
         raise UserError(msg) from broken
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import ipaddress
 import json
 import socket
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,11 @@ from synthon.tools.calling import call_all
 from synthon.tools.function import tool
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from mcp.server.lowlevel import Server
+
+    App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def mcp_server(*served: Any, name: str = "synthon") -> Server[Any]:
@@ -65,20 +71,34 @@ def mcp_server(*served: Any, name: str = "synthon") -> Server[Any]:
     return Server(name, on_list_tools=listed, on_call_tool=called)
 
 
-async def serve_mcp(*served: Any, name: str = "synthon", host: str = "127.0.0.1", port: int | None = None) -> None:
+async def serve_mcp(
+    *served: Any, name: str = "synthon", host: str = "127.0.0.1", port: int | None = None, token: str | None = None
+) -> None:
     """Offer tools, steps and programs over MCP until cancelled: on standard input and output, or over HTTP at a port.
 
-    Over HTTP it listens at `http://HOST:PORT/mcp` without authorization: on loopback, or behind a gateway.
+    Over HTTP it listens at `http://HOST:PORT/mcp`, without encryption: put it behind a proxy that has a certificate
+    where the network is not yours.
 
     Args:
         served: tools, steps and programs.
         name: what the server says it is called.
         host: where to listen.
         port: of HTTP; None for standard input and output.
+        token: over HTTP only who sends `Authorization: Bearer TOKEN` is answered (Jones and Hardt 2012, RFC 6750);
+            others get status 401. None: everybody who reaches it, which is only allowed on loopback.
 
     Raises:
-        UserError: it cannot listen there.
+        UserError: it cannot listen there, it would stand open to a network, or the token is empty or not for HTTP.
     """
+    if token is not None and (port is None or not token):
+        msg = "sy.serve_mcp got a token that protects nothing: it is empty, or there is no port. Pass both, or neither."
+        raise UserError(msg)
+    if port is not None and token is None and not _is_loopback(host):
+        msg = (
+            f"sy.serve_mcp would let everybody who reaches {host!r} call these tools. Pass token= (the client sends "
+            "it: sy.mcp_tools(url, headers={'Authorization': 'Bearer ...'})), or listen at 127.0.0.1."
+        )
+        raise UserError(msg)
     server = mcp_server(*served, name=name)
     if port is None:
         from mcp.server.stdio import stdio_server  # noqa: PLC0415 - an extra
@@ -88,7 +108,8 @@ async def serve_mcp(*served: Any, name: str = "synthon", host: str = "127.0.0.1"
     else:
         import uvicorn  # noqa: PLC0415 - an extra
 
-        app = server.streamable_http_app(host=host)
+        app: Any = server.streamable_http_app(host=host)
+        app = app if token is None else guarded(app, token)
         http = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning"))
         serving = asyncio.create_task(http.serve(sockets=[_listening(host, port)]))
         try:
@@ -96,6 +117,29 @@ async def serve_mcp(*served: Any, name: str = "synthon", host: str = "127.0.0.1"
         finally:
             http.should_exit = True  # cancelled from outside it would leave its socket open
             await serving
+
+
+def guarded(app: App, token: str) -> App:
+    """An ASGI application that answers whoever sends the token, and 401 to everybody else."""
+    expected = f"Bearer {token}".encode()
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        given = dict(scope.get("headers", ())).get(b"authorization", b"")
+        if scope["type"] == "lifespan" or hmac.compare_digest(given, expected):
+            await app(scope, receive, send)
+            return
+        headers = [(b"www-authenticate", b"Bearer"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 401, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    return answer
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listening(host: str, port: int) -> socket.socket:
