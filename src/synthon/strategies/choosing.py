@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
 
 from synthon.core.errors import UserError
+from synthon.core.identity import to_json
 from synthon.core.settings import current
 from synthon.models.decoders import Decoder
 from synthon.models.decoders import best_of as likeliest_of
 from synthon.strategies.thinking import After, named, predict
+from synthon.strategies.together import together
 
 if TYPE_CHECKING:
     from synthon.core.step import Step, Strategy
@@ -43,10 +44,12 @@ class BestOf:
             n = current(self.n)
             if n < 1:
                 raise UserError(f"The best of {n} answers is none. Pass `n` of at least 1.")
-            answers = await asyncio.gather(*(asked(*args, **kwargs) for _ in range(n)))
+            answers = await together(asked(*args, **kwargs) for _ in range(n))
             inputs = step.bound(*args, **kwargs)
-            scores = await asyncio.gather(*(called(self.scorer, inputs, answer) for answer in answers))
-            return answers[max(range(n), key=lambda place: cast("float", scores[place]))]
+            scores = await together(called(self.scorer, inputs, answer) for answer in answers)
+            # of equals not the first: they come in another order when a run is read from its journal
+            at = min(range(n), key=lambda place: (-cast("float", scores[place]), to_json(answers[place])))
+            return answers[at]
 
         return chosen
 
@@ -65,7 +68,7 @@ def best_of(
     of: Strategy = predict,
     temperature: float = 0.7,
 ) -> Decoder | BestOf:
-    """The best of `n` samples, the first of equals (Stiennon 2020, arXiv:2009.01325).
+    """The best of `n` samples, of equals the one whose JSON sorts first (Stiennon 2020, arXiv:2009.01325).
 
     Args:
         n: samples.

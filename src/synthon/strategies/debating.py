@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from synthon.core.errors import UserError
 from synthon.core.settings import current
 from synthon.strategies.thinking import After, Asked, ChainOfThought
+from synthon.strategies.together import together
 from synthon.strategies.voting import Votes
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ class debate:  # noqa: N801 - users call it as a function
             if n < 2:  # noqa: PLR2004 - one cannot debate
                 raise UserError(f"A debate of {n} has no other side. Pass `n` of at least 2.")
             sampled = step.using(temperature=current(self.temperature))
-            said = list(await asyncio.gather(*(_FIRST.thinking(sampled)(*args, **kwargs) for _ in range(n))))
+            said = await together(_FIRST.thinking(sampled)(*args, **kwargs) for _ in range(n))
             for _ in range(current(self.rounds)):
                 again = [
                     sampled.returning(str, render=_heard(step.render, own, said[:place] + said[place + 1 :]))
                     for place, own in enumerate(said)
                 ]
-                said = list(await asyncio.gather(*(each(*args, **kwargs) for each in again)))
-            answers = await asyncio.gather(*(_FIRST.answering(step, own)(*args, **kwargs) for own in said))
+                said = await together(each(*args, **kwargs) for each in again)
+            answers = await together(_FIRST.answering(step, own)(*args, **kwargs) for own in said)
             votes: Votes[T] = Votes(n)
             for answer in answers:
                 votes.cast(answer)

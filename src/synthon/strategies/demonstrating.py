@@ -10,6 +10,7 @@ from synthon.core.errors import OutputError
 from synthon.core.identity import to_json
 from synthon.core.render import Demo
 from synthon.strategies.thinking import ChainOfThought, chain_of_thought
+from synthon.strategies.together import together
 
 if TYPE_CHECKING:
     from synthon.core.step import Step
@@ -62,5 +63,5 @@ async def reasoned(
                     return Demo(row.inputs, row.output, thought)
         return None
 
-    found = await asyncio.gather(*map(explained, train))
+    found = await together(map(explained, train))
     return [demo for demo in found if demo is not None]

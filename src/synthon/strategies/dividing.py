@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
@@ -12,6 +11,7 @@ from synthon.core.render import shown
 from synthon.core.settings import current
 from synthon.strategies.choosing import called
 from synthon.strategies.thinking import Asked, named, predict
+from synthon.strategies.together import together
 
 if TYPE_CHECKING:
     from synthon.core.step import Step, Strategy
@@ -70,7 +70,7 @@ class map_reduce:  # noqa: N801 - users call it as a function
             is_first = True
             while is_first or (self.reduce is None and 1 < size < len(notes)):
                 parts = [notes[at : at + size] for at in range(0, len(notes), size)]
-                notes = list(await asyncio.gather(*map(note, parts)))
+                notes = await together(map(note, parts))
                 is_first = False
             if self.reduce is not None:
                 return cast("T", await called(self.reduce, inputs, notes))

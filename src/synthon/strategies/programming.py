@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import symtable
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_ASSIGNED = re.compile(r"^answer\s*(?::[^=\n]+)?=", re.MULTILINE)
+_FENCED = re.compile(r"```(?i:python3?|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Work:
         for _ in range(current(self.of.tries)):
             completion = await model.complete(request)
             text = python_of(completion.text)
-            found = await ran(self.of.sandbox, f"{text}\nanswer" if _ASSIGNED.search(text) else text)
+            found = await ran(self.of.sandbox, f"{text}\nanswer" if assigns(text, "answer") else text)
             wrong = found.error
             if self.output.is_text and not wrong and found.value is None and not found.stdout.strip():
                 wrong = "It assigned nothing to `answer` and printed nothing."
@@ -113,3 +113,19 @@ def python_of(text: object) -> str:
     """The Python in a model's answer: what stands in its first fence, else all of it."""
     found = _FENCED.search(str(text))
     return (found[1] if found else str(text)).strip("\n")
+
+
+def assigns(code: str, name: str) -> bool:
+    """Whether a program has a place, in whatever branch, that gives a global of that name a value."""
+    try:
+        tables = [symtable.symtable(code, "<program>", "exec")]
+    except (SyntaxError, ValueError, RecursionError):
+        return False  # whoever runs it tells
+    for table in tables:
+        tables += table.get_children()
+        if name in table.get_identifiers():
+            symbol = table.lookup(name)
+            is_global = table is tables[0] or symbol.is_declared_global()
+            if is_global and symbol.is_assigned() and not symbol.is_namespace():
+                return True
+    return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeAlias, TypeVar, cast
@@ -13,6 +12,7 @@ from synthon.core.settings import current
 from synthon.strategies.choosing import called
 from synthon.strategies.programming import python_of, ran
 from synthon.strategies.thinking import named, predict
+from synthon.strategies.together import together
 
 if TYPE_CHECKING:
     from synthon.core.step import Step, Strategy
@@ -70,7 +70,7 @@ class generate_and_test:  # noqa: N801 - users call it as a function
 
         async def tested(*args: P.args, **kwargs: P.kwargs) -> T:
             inputs = step.bound(*args, **kwargs)
-            samples = await asyncio.gather(*(self._sample(step, at, inputs) for at in range(current(self.n))))
+            samples = await together(self._sample(step, at, inputs) for at in range(current(self.n)))
             groups: dict[str, _Group[T]] = {}
             for sample in samples:
                 if sample is not None:
@@ -84,7 +84,7 @@ class generate_and_test:  # noqa: N801 - users call it as a function
             best = sorted(alike, key=lambda group: -group.size)[: current(self.clusters)]
             if self.scorer is None:
                 return best[0].answer
-            scores = await asyncio.gather(*(called(self.scorer, inputs, group.answer) for group in best))
+            scores = await together(called(self.scorer, inputs, group.answer) for group in best)
             return best[max(range(len(best)), key=lambda at: cast("float", scores[at]))].answer
 
         return tested
@@ -111,7 +111,7 @@ class generate_and_test:  # noqa: N801 - users call it as a function
         """The programs that pass all tests; all programs where none does."""
         if not tests:
             return groups
-        found = await asyncio.gather(*(ran(self.sandbox, "\n".join([code, *tests])) for code in groups))
+        found = await together(ran(self.sandbox, "\n".join([code, *tests])) for code in groups)
         passed = {code: groups[code] for code, each in zip(groups, found, strict=True) if not each.error}
         return passed or groups
 
@@ -119,7 +119,7 @@ class generate_and_test:  # noqa: N801 - users call it as a function
         """Groups of the same behaviour joined, in the order their first programs came."""
         if not probes:
             return list(groups.values())
-        seen = await asyncio.gather(*(self._behaviour(code, probes) for code in groups))
+        seen = await together(self._behaviour(code, probes) for code in groups)
         joined: dict[str, _Group[T]] = {}
         for behaviour, group in zip(seen, groups.values(), strict=True):
             joined.setdefault(behaviour, _Group(group.answer)).size += group.size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ from synthon.core.errors import UserError
 from synthon.core.identity import to_json
 from synthon.core.settings import current
 from synthon.strategies.thinking import chain_of_thought, named, predict
+from synthon.strategies.together import together
 
 if TYPE_CHECKING:
     from synthon.core.step import Step, Strategy
@@ -23,7 +23,7 @@ _TEMPERATURE = 0.7  # the papers'
 
 
 class Votes(Generic[T]):
-    """Answers counted by their JSON; the first of equals leads."""
+    """Answers counted by their JSON; of equals the one leads whose JSON is first, in whatever order they came."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -38,7 +38,7 @@ class Votes(Generic[T]):
     @property
     def leader(self) -> tuple[T, float]:
         """The answer most voted for, and its share of the votes cast."""
-        name, count = self._counts.most_common(1)[0]
+        name, count = min(self._counts.items(), key=lambda item: (-item[1], item[0]))
         return self._answers[name], count / self._counts.total()
 
     @property
@@ -58,8 +58,8 @@ class Votes(Generic[T]):
 class self_consistency:  # noqa: N801 - users call it as a function
     """The answer that most of `n` sampled reasonings end in (Wang 2022, arXiv:2203.11171).
 
-    Costs at most `n` times what `of` costs. Answers are equal if their JSON is; of equally many votes the answer that
-    came first wins. `n` may be a knob.
+    Costs at most `n` times what `of` costs. Answers are equal if their JSON is; of equally many votes the answer
+    wins whose JSON sorts first, so that a run read from its journal elects the same. `n` may be a knob.
 
     Attributes:
         n: samples, at most.
@@ -127,7 +127,7 @@ async def _vote(ask: Callable[[], Awaitable[T]], n: int, *, early_stop: bool) ->
         raise UserError(f"A vote of {n} answers decides nothing. Pass `n` of at least 1.")
     votes: Votes[T] = Votes(n)
     while votes.open if early_stop else votes.left:
-        for answer in await asyncio.gather(*(ask() for _ in range(votes.open if early_stop else votes.left))):
+        for answer in await together(ask() for _ in range(votes.open if early_stop else votes.left)):
             votes.cast(answer)
     return votes.leader
 
@@ -136,8 +136,9 @@ async def _vote(ask: Callable[[], Awaitable[T]], n: int, *, early_stop: bool) ->
 class shuffled_ensemble:  # noqa: N801 - same
     """A vote over `n` orders of the choices, so that no place is preferred (Medprompt, Nori 2023, arXiv:2311.16452).
 
-    The first vote sees the order given; the others are shuffled by `seed`. An answer that is a place (an int, or a
-    letter A, B, ...) is mapped back to the order given; one that is a choice's text needs no mapping.
+    The first vote sees the order given; the others are shuffled by `seed`. An answer that is one of the
+    choices is taken as it is; else one that is a place (an int, or a letter A, B, ...) is mapped back to the order
+    given.
 
     Attributes:
         choices: the step's input that lists them.
@@ -166,16 +167,18 @@ class shuffled_ensemble:  # noqa: N801 - same
             orders[0] = list(range(len(given)))
             shuffled = [inputs | {self.choices: [given[place] for place in order]} for order in orders]
             votes: Votes[T] = Votes(n)
-            answers = await asyncio.gather(*(asked(**each) for each in shuffled))
+            answers = await together(asked(**each) for each in shuffled)
             for answer, order in zip(answers, orders, strict=True):
-                votes.cast(_mapped(answer, order))
+                votes.cast(_mapped(answer, order, given))
             return votes.leader[0]
 
         return voted
 
 
-def _mapped(answer: T, order: Sequence[int]) -> T:
+def _mapped(answer: T, order: Sequence[int], choices: Sequence[object]) -> T:
     """An answer by place, as the place in the order given."""
+    if any(type(answer) is type(choice) and answer == choice for choice in choices):
+        return answer
     if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(order):
         return cast("T", order[answer])
     if isinstance(answer, str) and len(answer) == 1 and 0 <= (place := ord(answer.upper()) - ord("A")) < len(order):
