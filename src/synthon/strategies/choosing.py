@@ -48,8 +48,7 @@ class BestOf:
             inputs = step.bound(*args, **kwargs)
             scores = await together(called(self.scorer, inputs, answer) for answer in answers)
             # of equals not the first: they come in another order when a run is read from its journal
-            at = min(range(n), key=lambda place: (-cast("float", scores[place]), to_json(answers[place])))
-            return answers[at]
+            return answers[min(range(n), key=lambda at: (-cast("float", scores[at]), to_json(answers[at])))]
 
         return chosen
 

@@ -25,6 +25,3 @@ async def together(asked: Iterable[Awaitable[T]]) -> list[T]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-__all__ = ["together"]
