@@ -1,11 +1,16 @@
 """Acts on the world: once over the lives of a run, or in doubt and settled by a person."""
 
+import asyncio
 import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 import synthon as sy
-from synthon.journal import doubts, effect, settle
+from synthon.journal import Row, doubts, effect, settle
 
 
 class World:
@@ -138,3 +143,92 @@ async def test_where_nothing_is_kept_each_act_has_a_key_of_its_own(policy: sy.Po
     world = World()
     await sy.run(letter(world, honours_key=True), journal=sy.MemoryJournal(), policy=policy)
     assert len(set(world.acts)) == 2
+
+
+class Meeting(sy.MemoryJournal):
+    """Lets two threads that both found no mark of the other write theirs together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.door = threading.Barrier(2, timeout=60)
+
+    def write(self, record: Row) -> None:
+        if isinstance(record, sy.CallRecord) and record.span.name.endswith(": started"):
+            self.door.wait()
+        super().write(record)
+
+
+@pytest.mark.parametrize(("honours_key", "acts", "uncertain"), [(False, 1, 1), (True, 2, 0)])
+def test_of_two_lives_at_once_one_acts_unless_the_receiver_honours_the_key(
+    *, honours_key: bool, acts: int, uncertain: int
+) -> None:
+    world, journal = World(), Meeting()
+    said: list[str] = []
+
+    @sy.program
+    async def pays() -> str:
+        return await effect("pay", 7, world.act, honours_key=honours_key)
+
+    def live() -> None:
+        try:
+            said.append(asyncio.run(sy.run(pays, run_id="r", journal=journal)))
+        except sy.Uncertain:
+            said.append("uncertain")
+
+    threads = [threading.Thread(target=live) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(world.acts), len(set(world.acts)), said.count("uncertain")) == (acts, 1, uncertain)
+
+
+TWO = """
+import asyncio, sys, time
+from pathlib import Path
+import synthon as sy
+
+me, other = sys.argv[1:]
+
+class Meeting(sy.SQLiteJournal):
+    # both have looked for the other's mark before either writes its own
+    def write(self, record):
+        if isinstance(record, sy.CallRecord) and record.span.name == "pay: started":
+            Path(f"{me} is here").touch()
+            while not Path(f"{other} is here").exists():
+                time.sleep(0.005)
+        super().write(record)
+
+@sy.tool(effects={"write"})
+async def pay(x: str) -> str:
+    '''Pay.'''
+    with open("paid", "a") as file:
+        file.write(me)
+    return "ok"
+
+@sy.program
+async def pays(x: str) -> str:
+    return await pay(x)
+
+with Meeting("journal.db") as journal:
+    try:
+        print(asyncio.run(sy.run(pays, "a", run_id="r", journal=journal)))
+    except sy.Uncertain:
+        print("uncertain")
+"""
+
+
+def test_of_two_processes_at_once_one_acts_and_the_other_is_told(tmp_path: Path) -> None:
+    def start(me: str, other: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TWO, me, other]
+        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    def said(process: subprocess.Popen[str]) -> str:
+        return process.communicate(timeout=120)[0].strip()
+
+    with start("a", "b") as one, start("b", "a") as two:
+        both = [said(one), said(two)]
+    assert sorted(both) == ["ok", "uncertain"]
+    with start("c", "c") as later:
+        assert said(later) == "ok"  # as the one that acted has it
+    assert (tmp_path / "paid").read_text() == "ab"[both.index("ok")]

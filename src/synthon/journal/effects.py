@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from synthon.core.errors import Uncertain, UserError
 from synthon.core.identity import digest, dumps
@@ -47,10 +47,12 @@ async def effect(name: str, arguments: object, act: Callable[[str], Awaitable[st
     `act` is given an idempotency key, the same in every life of the run; n numbers equal acts of one run. The act is
     on disk as started before, and as done after, so a resumed run does not act again. One killed between the two
     cannot know whether it had acted: with `honours_key` it sends again under the same key, which the receiver ignores;
-    without, a person settles it. Without a journal nothing is kept and the key is random.
+    without, a person settles it. Of two processes that run the same run at once, one acts where no key is honoured.
+    Without a journal nothing is kept and the key is random.
 
     Raises:
-        Uncertain: an earlier life started this act, its end is not recorded, and the receiver honours no key.
+        Uncertain: an earlier life or another process started this act, its end is not recorded, and the receiver
+            honours no key.
     """
     with span(name, "tool", arguments) as opened:
         run, journal = opened.run, opened.run.journal
@@ -66,8 +68,10 @@ async def effect(name: str, arguments: object, act: Callable[[str], Awaitable[st
             each = replace(each, attempt=each.attempt + 1)
 
         async def once() -> str:
-            _begin(run, journal, doubt, honours_key=honours_key)
+            mark = _begin(run, journal, doubt, honours_key=honours_key)
             await journal.durable()
+            if not honours_key and journal.read(mark.key) not in {None, mark.completion}:  # None: nothing is written
+                raise _uncertain(run, doubt)
             token = acting.set(name)
             try:
                 return await act(key)
@@ -79,30 +83,37 @@ async def effect(name: str, arguments: object, act: Callable[[str], Awaitable[st
         return row
 
 
-def _begin(run: Run, journal: Journal, doubt: Doubt, *, honours_key: bool) -> None:
-    """Write that an attempt is started.
+def _begin(run: Run, journal: Journal, doubt: Doubt, *, honours_key: bool) -> CallRecord:
+    """Write that an attempt is started; returns the mark, which another process may have written first.
 
     Raises:
         Uncertain: an earlier one is in doubt.
     """
     while not honours_key and journal.read(Key(run.id, doubt.at("started"))) is not None:
         if journal.read(Key(run.id, doubt.at("settled"))) is None:
-            msg = (
-                f"The run {run.id!r} was stopped while {doubt.name!r} acted on {doubt.arguments[:200]}, and nobody "
-                "knows whether it did: its receiver honours no idempotency key. Look there, then say `synthon runs "
-                f"settle {run.id} {doubt.key} --done RESULT` or `--not-done`, and resume the run."
-            )
-            raise Uncertain(msg)
+            raise _uncertain(run, doubt)
         doubt = replace(doubt, attempt=doubt.attempt + 1)
     run.touched.add(doubt.at("started"))
     above = current_span()
-    run.write(_mark(run.id, doubt, "started", "" if above is None else above.id))
+    mark = _mark(run.id, doubt, "started", "" if above is None else above.id)
+    run.write(mark)
+    return mark
+
+
+def _uncertain(run: Run, doubt: Doubt) -> Uncertain:
+    return Uncertain(
+        f"The run {run.id!r} was stopped while {doubt.name!r} acted on {doubt.arguments[:200]}, or another process is "
+        "at it, and nobody knows whether it did: its receiver honours no idempotency key. When no process runs it any "
+        "more, look there. If `synthon runs list` still has the act in doubt, say `synthon runs settle "
+        f"{run.id} {doubt.key} --done RESULT` or `--not-done`. Then resume the run."
+    )
 
 
 def _mark(run: str, doubt: Doubt, what: str, parent: str = "") -> CallRecord:
+    """A row about an attempt; the id of its span tells it from another process's."""
     now = time.time()
     shown = Span(new_id(), run, parent, f"{doubt.name}: {what}", "span", now, now)
-    row = {_MARK: {"is": what, **asdict(doubt)}}
+    row = {_MARK: {"is": what, "by": shown.id, **asdict(doubt)}}
     return CallRecord(Key(run, doubt.at(what)), dumps({what: doubt.key}), dumps(row), shown)
 
 
@@ -110,7 +121,8 @@ def doubts(journal: Journal, run: str) -> list[Doubt]:
     """The acts of a run that were started and neither finished nor settled, for a person to settle."""
     rows = {each: journal.read(Key(run, each)) or "" for each in journal.digests(run)}
     marks = [json.loads(row)[_MARK] for row in rows.values() if row.startswith(f'{{"{_MARK}":')]
-    found = [Doubt(**{name: mark[name] for name in mark if name != "is"}) for mark in marks if mark["is"] == "started"]
+    names = [each.name for each in fields(Doubt)]
+    found = [Doubt(*(mark[name] for name in names)) for mark in marks if mark["is"] == "started"]
     return [each for each in found if each.place not in rows and each.at("settled") not in rows]
 
 
