@@ -71,5 +71,7 @@ def test_a_cancelled_run_is_no_longer_listed(journal: Path, capsys: pytest.Captu
 
 def test_what_is_not_there_is_said(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "has 0 open questions" in said(capsys, "answer", "r", "yes", journal=journal, code=1)
-    assert "no act in doubt" in said(capsys, "settle", "r", "k", "--not-done", journal=journal, code=1)
+    refused = said(capsys, "settle", "r", "k", "--not-done", journal=journal, code=1)
+    assert f"no act in doubt under the key 'k'. Those it has: {Path('paid').read_text()} (pay 7)" in refused
+    assert "Those it has: none" in said(capsys, "settle", "x", "k", "--not-done", journal=journal, code=1)
     assert "There is no journal at" in said(capsys, "list", journal=journal.with_name("none.db"), code=1)

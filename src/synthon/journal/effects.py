@@ -132,9 +132,11 @@ async def settle(journal: Journal, run: str, key: str, result: str | None) -> No
     Raises:
         UserError: no act of this run under this key is in doubt.
     """
-    found = [each for each in doubts(journal, run) if each.key == key]
+    known = doubts(journal, run)
+    found = [each for each in known if each.key == key]
     if not found:
-        msg = f"Run {run!r} has no act in doubt under the key {key!r}. `synthon runs show {run}` lists those it has."
+        shown = "; ".join(f"{each.key} ({each.name} {each.arguments[:200]})" for each in known) or "none"
+        msg = f"Run {run!r} has no act in doubt under the key {key!r}. Those it has: {shown}."
         raise UserError(msg)
     record = _mark(run, found[0], "settled")
     if result is not None:
