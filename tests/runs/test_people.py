@@ -84,12 +84,15 @@ async def test_a_run_is_suspended_and_goes_on_with_the_answer(tmp_path: Path) ->
 
 async def test_a_run_is_resumed_by_its_id_alone(tmp_path: Path) -> None:
     """Three processes: one asks, one answers, one goes on; the model is asked once."""
-    (tmp_path / "app.py").write_text(
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "beside.py").write_text("greeting = 'Dear all, '\n")
+    (tmp_path / "jobs" / "app.py").write_text(
         "import asyncio, sys, synthon as sy\n"
         "from pathlib import Path\n"
+        "from beside import greeting\n"
         "def say(request):\n"
         "    with Path('calls').open('a') as file: file.write('x')\n"
-        "    return 'a draft'\n"
+        "    return greeting + 'a draft'\n"
         "model = sy.Journaled(sy.FunctionModel(say, identity='say'))\n"
         "@sy.step(model=model)\n"
         "async def draft(topic: str) -> str:\n"
@@ -109,13 +112,13 @@ async def test_a_run_is_resumed_by_its_id_alone(tmp_path: Path) -> None:
     def runs(*command: str) -> subprocess.CompletedProcess[str]:
         return call(sys.executable, "-m", "synthon", "runs", *command, "--journal", "journal.db")
 
-    first = call(sys.executable, "app.py")
+    first = call(sys.executable, "jobs/app.py")
     assert "Suspended: The run 'r' waits for a person: Send it?" in first.stderr
     listed = runs("list").stdout
     assert "Send it?" in listed
     assert runs("answer", "r", "do").returncode == 0
     resumed = runs("resume", "r")
-    assert (resumed.returncode, resumed.stdout.strip()) == (0, '"a draft: do"'), resumed.stderr
+    assert (resumed.returncode, resumed.stdout.strip()) == (0, '"Dear all, a draft: do"'), resumed.stderr
     assert (tmp_path / "calls").read_text() == "x"
 
 
@@ -305,7 +308,8 @@ async def test_a_resumed_run_gets_the_arguments_it_had_or_says_why_not() -> None
     assert await resume(journal, "r", program=deliver) == "5 to Bern, yes"
 
 
-async def test_a_script_that_is_no_python_or_fails_is_refused(tmp_path: Path) -> None:
+async def test_a_script_that_is_no_python_or_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
     journal = sy.MemoryJournal()
     await suspended(journal, sy.Journaled(Counting()))
     (tmp_path / "app.py").write_text("letter = 1 +\n")

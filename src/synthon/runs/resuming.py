@@ -99,12 +99,18 @@ def imported(source: str) -> Callable[..., Awaitable[object]]:
 
 
 def _file(path: Path) -> object:
-    """A script as a module of its own, so that its `if __name__ == "__main__"` does not run."""
+    """A script as a module of its own, so that its `if __name__ == "__main__"` does not run.
+
+    What lies beside it can be imported, as where Python runs it: its folder stays on `sys.path`.
+    """
     spec = importlib.util.spec_from_file_location(f"synthon_resumed_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    folder = str(path.absolute().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     spec.loader.exec_module(module)
     return module
 
