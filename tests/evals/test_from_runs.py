@@ -81,3 +81,14 @@ async def test_a_run_that_fits_the_program_no_more_is_named(tmp_path: Path) -> N
 
     with pytest.raises(sy.UserError, match="Run 'r1' does not fit 'gone' any more"):
         sy.cases_from_runs(tmp_path / "j.db", gone)
+
+
+async def test_a_parameter_may_be_called_args(tmp_path: Path) -> None:
+    @sy.program
+    async def joined(sep: str, args: list[str]) -> str:
+        return sep.join(args)
+
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(joined, "+", args=["a", "b"], journal=journal)
+    (case,) = sy.cases_from_runs(tmp_path / "j.db", joined)
+    assert (case.inputs, case.expected) == ({"sep": "+", "args": ["a", "b"]}, "a+b")

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field, computed_field
 
 import synthon as sy
+from synthon.core.protocols import RunRecord
 from synthon.journal import effect
 from synthon.runs import answer, cancel, questions, resume
 from tests.core.counting import Counting
@@ -276,6 +279,31 @@ async def test_a_row_of_a_batch_is_resumed_by_its_id_with_all_its_arguments() ->
         assert kept is not None
         assert kept.source == f"{__name__}:total"
         assert await resume(journal, run, program=total) == result
+
+
+@sy.program
+async def joined(sep: str = "", *, args: list[str], kwargs: dict[str, int] | None = None) -> str:
+    return f"{sep.join(args)}, {kwargs}, {await sy.ask_person('Sure?')}"
+
+
+@pytest.mark.parametrize(("sep", "kwargs"), [((), {}), ((), {"kwargs": {"n": 1}}), (("+",), {"kwargs": {"n": 1}})])
+async def test_parameters_may_be_called_args_and_kwargs(sep: tuple[str, ...], kwargs: dict[str, Any]) -> None:
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.Suspended):
+        await sy.run(partial(joined, *sep, args=["a", "b"], **kwargs), run_id="r", journal=journal)
+    await answer(journal, "r", "yes")
+    assert await resume(journal, "r", program=joined) == f"{''.join(sep).join('ab')}, {kwargs.get('kwargs')}, yes"
+
+
+@pytest.mark.parametrize("kept", ['{"args":["+",["a","b"]]}', '{"args":["+",["a","b"]],"kwargs":{"n":1}}'])
+async def test_arguments_in_the_form_of_earlier_journals_are_read(kept: str) -> None:
+    @sy.program
+    async def two(sep: str, parts: list[str], kwargs: dict[str, int] | None = None) -> str:
+        return f"{sep.join(parts)} {kwargs}"
+
+    journal = sy.MemoryJournal()
+    journal.write(RunRecord("r", "two", kept, "suspended", 1.0))
+    assert await resume(journal, "r", program=two) == f"a+b {json.loads(kept).get('kwargs')}"
 
 
 class Order(BaseModel, extra="forbid"):

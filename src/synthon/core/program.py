@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, ParamSpec, TypeVar, cast, o
 
 from synthon.core.parts import Parts, parts_of
 from synthon.core.portal import sync
-from synthon.core.running import current_run, run, running, source_of, span
+from synthon.core.running import current_run, given, run, running, source_of, span
 from synthon.core.saved import read, reduced, save
 from synthon.core.settings import Knob, Settings, current, entered
 from synthon.core.step import checked
@@ -73,7 +73,7 @@ class Program(Generic[P, T]):
         for name, knob in self._knobs.items():
             if name not in kwargs:
                 kwargs[name] = current(knob)
-        return {"args": args, **kwargs} if args else kwargs
+        return given(args, kwargs)
 
     def sync(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """The same from ordinary code; a run of its own, under the caller's settings and budget.

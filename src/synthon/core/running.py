@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from copy import copy
@@ -319,7 +319,7 @@ async def run(
         JournalError: the journal cannot keep the run.
     """
     bound = partial(program, *args, **kwargs)
-    inputs = {"args": bound.args, **bound.keywords}
+    inputs = given(bound.args, bound.keywords)
     opening = running(
         name_of(program), inputs, run_id=run_id, journal=journal, policy=policy, budget=budget,
         source=source_of(program), durable=durable,
@@ -333,6 +333,12 @@ async def run(
                     raise
             else:
                 return result
+
+
+def given(args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
+    """A call's arguments as a record keeps them: named ones lie apart where one is called as these places are."""
+    named = {"kwargs": kwargs} if kwargs.keys() & {"args", "kwargs"} else kwargs
+    return {"args": args, **named} if args else {**named}
 
 
 def name_of(program: object) -> str:

@@ -13,6 +13,7 @@ from synthon.core.running import name_of
 from synthon.core.settings import Knob
 from synthon.evals.cases import Case, Cases
 from synthon.journal import RunSummary, export, runs
+from synthon.runs.arguments import called_with
 
 if TYPE_CHECKING:
     import os
@@ -72,11 +73,11 @@ def _worst(lines: list[dict[str, Any]], run: str, scored: str) -> float:
 def _case(program: Callable[..., Awaitable[OutputT]], run: str, shown: Mapping[str, Any]) -> Case[OutputT]:
     fn: Any = getattr(program, "fn", program)
     hints = get_type_hints(fn)
-    kept = dict(shown["arguments"] or {})
+    args, named = called_with(shown["arguments"] or {})
     try:
         shape = inspect.signature(fn)
         knobs = {name for name, parameter in shape.parameters.items() if isinstance(parameter.default, Knob)}
-        given = shape.bind(*kept.pop("args", ()), **kept).arguments
+        given = shape.bind(*args, **named).arguments
         inputs = {name: _typed(hints.get(name), value) for name, value in given.items() if name not in knobs}
         expected = cast("OutputT", _typed(hints.get("return"), shown["result"]))
     except (TypeError, ValueError) as error:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 from synthon.core.errors import JournalError, UserError
 from synthon.core.identity import adapter
 from synthon.core.running import run as running
+from synthon.runs.arguments import called_with
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
@@ -118,16 +119,16 @@ def _file(path: Path) -> object:
 def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[object], dict[str, object]]:
     """The recorded arguments, each as what its annotation says."""
     try:
-        kept: dict[str, object] = json.loads(record.arguments)
+        kept = json.loads(record.arguments)
     except ValueError as error:
         raise JournalError(f"The arguments of run {record.id!r} are no JSON. Restore the journal.") from error
     fn: Any = getattr(program, "fn", program)
     hints, parameters = get_type_hints(fn), inspect.signature(fn).parameters.values()
-    given = cast("list[object]", kept.pop("args", []))
+    given, named = called_with(kept)
     names = [each.name for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}]
     rest = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "")
     args = [_typed(hints.get(name), value) for name, value in zip_longest(names[: len(given)], given, fillvalue=rest)]
-    return args, {name: _typed(hints.get(name), value) for name, value in kept.items()}
+    return args, {name: _typed(hints.get(name), value) for name, value in named.items()}
 
 
 def _typed(hint: object, value: object) -> object:
