@@ -92,3 +92,14 @@ async def test_a_parameter_may_be_called_args(tmp_path: Path) -> None:
         await sy.run(joined, "+", args=["a", "b"], journal=journal)
     (case,) = sy.cases_from_runs(tmp_path / "j.db", joined)
     assert (case.inputs, case.expected) == ({"sep": "+", "args": ["a", "b"]}, "a+b")
+
+
+async def test_bytes_that_are_no_text_become_inputs_again(tmp_path: Path) -> None:
+    @sy.program
+    async def measured(picture: bytes) -> int:
+        return len(picture)
+
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(measured, b"\xff\xd8", journal=journal)
+    (case,) = sy.cases_from_runs(tmp_path / "j.db", measured)
+    assert (case.inputs, case.expected) == ({"picture": b"\xff\xd8"}, 2)

@@ -306,6 +306,33 @@ async def test_arguments_in_the_form_of_earlier_journals_are_read(kept: str) -> 
     assert await resume(journal, "r", program=two) == f"a+b {json.loads(kept).get('kwargs')}"
 
 
+@sy.program
+async def measured(picture: bytes, more: list[str], sizes: tuple[int, ...] = (), at: Path | None = None) -> str:
+    return f"{picture!r} {more} {sizes} {at}, {await sy.ask_person('Sure?')}"
+
+
+async def test_bytes_and_half_characters_come_back_as_they_were() -> None:
+    journal = sy.MemoryJournal()
+    for run, picture, more in (("a", b"\xff\xd8", ["x"]), ("b", b"x", ["\ud800"]), ("c", b"\xff", ["\ud800"])):
+        with pytest.raises(sy.Suspended):
+            await sy.run(measured, picture, more, sizes=(1, 2), run_id=run, journal=journal)
+        await answer(journal, run, "yes")
+        assert await resume(journal, run, program=measured) == f"{picture!r} {more} (1, 2) None, yes"
+
+
+async def test_arguments_that_no_record_can_hold_are_named_and_python_goes_on_with_the_run() -> None:
+    journal = sy.MemoryJournal()
+    call = partial(measured, b"\xff", [], at=Path("x"))
+    with pytest.raises(sy.Suspended):
+        await sy.run(call, run_id="r", journal=journal)
+    await answer(journal, "r", "yes")
+    with pytest.raises(
+        sy.UserError, match=r"cannot be read back: .*PosixPath.*`sy.run\(program, \.\.\., run_id='r'\)`"
+    ):
+        await resume(journal, "r", program=measured)
+    assert await sy.run(call, run_id="r", journal=journal) == r"b'\xff' [] () x, yes"
+
+
 class Order(BaseModel, extra="forbid"):
     amount: int = Field(1, serialization_alias="count")
     place: str = Field("", alias="where")

@@ -73,8 +73,8 @@ def _worst(lines: list[dict[str, Any]], run: str, scored: str) -> float:
 def _case(program: Callable[..., Awaitable[OutputT]], run: str, shown: Mapping[str, Any]) -> Case[OutputT]:
     fn: Any = getattr(program, "fn", program)
     hints = get_type_hints(fn)
-    args, named = called_with(shown["arguments"] or {})
     try:
+        args, named = called_with(shown["arguments"] or {})
         shape = inspect.signature(fn)
         knobs = {name for name, parameter in shape.parameters.items() if isinstance(parameter.default, Knob)}
         given = shape.bind(*args, **named).arguments

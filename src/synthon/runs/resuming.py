@@ -122,9 +122,16 @@ def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[
         kept = json.loads(record.arguments)
     except ValueError as error:
         raise JournalError(f"The arguments of run {record.id!r} are no JSON. Restore the journal.") from error
+    try:
+        given, named = called_with(kept)
+    except ValueError as error:
+        msg = (
+            f"The arguments of run {record.id!r} cannot be read back: {error}. Go on with it from Python, with the "
+            f"same arguments: `sy.run(program, ..., run_id={record.id!r})`."
+        )
+        raise UserError(msg) from error
     fn: Any = getattr(program, "fn", program)
     hints, parameters = get_type_hints(fn), inspect.signature(fn).parameters.values()
-    given, named = called_with(kept)
     names = [each.name for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}]
     rest = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "")
     args = [_typed(hints.get(name), value) for name, value in zip_longest(names[: len(given)], given, fillvalue=rest)]
