@@ -40,7 +40,7 @@ ROOM_LINES = {
     "evals": 1_500,
     "strategies": 1_100,  # docs/decisions/0006
     "retrieval": 1_800,
-    "tools": 1_150,  # docs/decisions/0005
+    "tools": 1_250,  # docs/decisions/0005
     "guards": 1_200,
     "models": 2_800,  # docs/decisions/0001
     "journal": 900,

@@ -79,6 +79,8 @@ async def outcome(act: Act, key: str, effects: AbstractSet[Effect], timeout_s: f
             value = await act(key)
     except RUNS_OWN:
         raise
+    except SystemExit as error:  # a tool does not end the program that calls it
+        return dumps({"error": f"RuntimeError: the tool raised {error!r}"})
     except Exception as error:  # noqa: BLE001 - the edge of a tool: what it raises is its answer
         if not (isinstance(error, TimeoutError) and deadline.expired()):
             return dumps({"error": described(error)})

@@ -92,7 +92,7 @@ def arguments_of(fn: Callable[..., object], scope: Mapping[str, object], name: s
 def _field(default: Any) -> Any:
     if default is inspect.Parameter.empty:
         return dataclasses.field()
-    if isinstance(default, list | dict | set):
+    if type(default).__hash__ is None:
         return dataclasses.field(default_factory=lambda: default)
     return dataclasses.field(default=default)
 

@@ -23,6 +23,7 @@ from synthon.tools.contents import MAX_BYTES, contents, failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_OPTIONS = ("effects", "name", "description", "timeout_s", "max_bytes", "honours_key")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -102,7 +103,7 @@ class FunctionTool(Generic[P, T]):
             keyed = {**given, self.arguments.key: key} if self.arguments.key else given
             fn = cast("Callable[..., object]", self.fn)
             is_async = self._is_part or inspect.iscoroutinefunction(fn)
-            value = fn(**keyed) if is_async else await asyncio.to_thread(fn, **keyed)
+            value = fn(**keyed) if is_async else await asyncio.to_thread(_called, fn, keyed)
             return await value if inspect.isawaitable(value) else value
 
         if self._is_part:
@@ -125,6 +126,14 @@ class FunctionTool(Generic[P, T]):
                 "Mend its return annotation, or what it returns."
             )
             raise UserError(msg) from error
+
+
+def _called(fn: Callable[..., object], given: Mapping[str, Any]) -> object:
+    """What it returns; a StopIteration is told, since no future can carry one: who waits would wait for ever."""
+    try:
+        return fn(**given)
+    except StopIteration as error:
+        raise RuntimeError(f"the tool raised {error!r}") from error
 
 
 def _plain(fn: Any) -> Callable[..., Any]:
@@ -164,8 +173,11 @@ def tool(fn: Callable[..., object] | None = None, /, **options: Any) -> object:
             gets the call's key and means `honours_key`.
 
     Raises:
-        UserError: a parameter without a type, an effect or a name that there is not.
+        UserError: a parameter without a type; an effect, a name or an option that there is not.
     """
+    if unknown := sorted(options.keys() - _OPTIONS):
+        msg = f"@sy.tool has no option {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, _OPTIONS))}."
+        raise UserError(msg)
     if fn is None:
         return partial(_made, options=options)
     return _made(fn, options, 2)
