@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 import synthon as sy
 from synthon.tools import call_all, http_get, sql, workspace
+from synthon.tools._hosts import entry_of, is_listed
 from tests.tools.words import call, text
 
 if TYPE_CHECKING:
@@ -82,7 +84,57 @@ async def test_an_answer_of_a_database_has_a_size() -> None:
     assert len(await query("SELECT repeat('x', 5000000) AS much")) < 1_000_100
 
 
-@pytest.mark.parametrize("hosts", ["example.org", ["https://example.org/"], [""]])
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("times", [2_000, 500_000])
+async def test_a_page_that_is_cut_says_after_how_much(charset: str, times: int) -> None:
+    async with page("é".encode(charset) * times, f"text/html; charset={charset}") as host:
+        shown = text(await http_get([host], max_bytes=2_001).call({"url": f"http://{host}/"}))
+        assert shown == f"{'é' * 1_000}\n[cut after 2,001 bytes]"
+
+
+async def test_a_page_that_fits_is_whole() -> None:
+    async with page("é".encode() * 1_000, "text/html; charset=utf-8") as host:
+        assert text(await http_get([host], max_bytes=2_000).call({"url": f"http://{host}/"})) == "é" * 1_000
+
+
+@pytest.mark.parametrize(
+    ("entry", "listed", "others"),
+    [
+        ("example.org", "http://example.org/ https://EXAMPLE.org./ http://example.org:80/", "http://example.org:443/"),
+        ("example.org", "https://example.org:443/", "http://example.org:8080/ http://www.example.org/ https://org/"),
+        ("example.org.", "http://example.org/ http://example.org./", "http://example.org.evil.com/"),
+        ("EXAMPLE.org:443", "https://example.org/ http://example.org:443/", "http://example.org/ https://a.org:443/"),
+        ("example.org:80", "http://example.org/ https://example.org:80/", "https://example.org/"),
+        ("example.org:8000", "http://example.org:8000/", "http://example.org/ http://example.org:800/"),
+        ("[::1]:8000", "http://[::1]:8000/ http://[0:0:0::1]:8000/", "http://[::1]/ http://[::1:8000]/"),
+        ("[::1]", "http://[::1]/ https://[::1]/", "http://[::1]:8000/ http://[::2]/"),
+        ("::1:8000", "http://[::1:8000]/", "http://[::1]:8000/ http://[::1]/"),
+        ("xn--mnchen-3ya.de", "http://münchen.de/ http://xn--mnchen-3ya.de/", "http://munchen.de/"),
+        ("MÜNCHEN.de:443", "https://xn--mnchen-3ya.de/ https://münchen.de/", "http://münchen.de/"),
+        ("*.münchen.de", "http://a.b.xn--mnchen-3ya.de/", "http://münchen.de/ http://amünchen.de/"),
+        ("*.example.org:80", "http://a.example.org/", "https://a.example.org/ http://example.org/"),
+        ("127.0.0.1:443", "https://127.0.0.1/", "http://127.0.0.1/ https://127.0.0.2/ http://127.0.0.1:4430/"),
+    ],
+)
+def test_an_entry_lists_what_it_says_and_no_more(entry: str, listed: str, others: str) -> None:
+    hosts = frozenset({entry_of(entry)})
+    assert [url for url in listed.split() if not is_listed(URL(url), hosts)] == []
+    assert [url for url in others.split() if is_listed(URL(url), hosts)] == []
+
+
+async def test_an_address_of_ipv6_is_listed_in_brackets() -> None:
+    get = http_get(["[::1]:1"], timeout_s=5)
+    assert "is not on the list" in text(await get.call({"url": "http://[::1]:2/"}))
+    assert "Cannot connect to host ::1:1" in text(await get.call({"url": "http://[::1]:1/"}))
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        *("example.org", ["https://example.org/"], [""], ["*"], ["ex*mple.org"], ["example.org:99999"], ["a@b.org"]),
+        *(["example.org:http"], ["example.org\n"], ["b.org#a"], ["[::1"], ["b.org?"], ["."], ["b\\a.org"]),
+    ],
+)
 def test_what_is_no_list_of_hosts_is_refused_before_anything_is_asked(hosts: list[str]) -> None:
     with pytest.raises(sy.UserError, match="takes a list of hosts"):
         http_get(hosts)

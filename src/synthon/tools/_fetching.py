@@ -13,15 +13,20 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from synthon.core.values import Image
+from synthon.tools._hosts import PORTS, host_of, is_listed
 
 _REDIRECTS = 5
-_PORTS = {"http": 80, "https": 443}
 _SLOW = {"idna", "punycode"}  # no charsets of pages, and quadratic: a megabyte would hold up the loop for minutes
 _PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp"}  # what models see
 
 
 async def fetch(url: str, listed: frozenset[str], max_bytes: int) -> str | Image:
-    """A page, or a picture.
+    """A page, or a picture; of a page that is longer, `max_bytes` of UTF-8 and a note.
+
+    Args:
+        url: of the page.
+        listed: entries, see `entry_of`.
+        max_bytes: of the page as it is sent, and of its text.
 
     Raises:
         ValueError: a host is not listed, or answers with an error.
@@ -48,7 +53,8 @@ async def _told(reply: aiohttp.ClientResponse, max_bytes: int) -> str | Image:
     text = _decoded(bytes(body[:max_bytes]), reply.charset or "utf-8")
     if not reply.ok:
         raise ValueError(f"{reply.url} answered {reply.status} {reply.reason}: {text[:500]}")
-    return f"{text}\n[cut after {max_bytes:,} bytes]" if is_cut else text
+    kept = text.encode(errors="replace")[:max_bytes].decode(errors="ignore")  # in UTF-8 a page may be longer
+    return f"{kept}\n[cut after {max_bytes:,} bytes]" if is_cut or len(kept) < len(text) else text
 
 
 def _decoded(body: bytes, charset: str) -> str:
@@ -60,12 +66,9 @@ def _decoded(body: bytes, charset: str) -> str:
 
 
 def _refuse_unlisted(url: URL, listed: frozenset[str]) -> None:
-    host = (url.host or "").lower().rstrip(".")
-    if url.scheme not in _PORTS or not host or url.user or url.password:
+    if url.scheme not in PORTS or not host_of(url) or url.user or url.password:
         raise ValueError(f"{str(url)!r} cannot be fetched: give a whole http or https address without a password.")
-    names = {host, *(f"*.{host.split('.', n)[n]}" for n in range(1, host.count(".") + 1))}
-    wanted = names if url.port == _PORTS[url.scheme] else {f"{name}:{url.port}" for name in names}
-    if not wanted & listed:
+    if not is_listed(url, listed):
         raise ValueError(f"{url.host_port_subcomponent!r} is not on the list of hosts: {', '.join(sorted(listed))}.")
 
 
@@ -85,14 +88,14 @@ class _Public(AbstractResolver):
             ValueError: they are all private and not listed.
         """
         found = await self._inner.resolve(host, port, family)
-        public = [
-            each
-            for each in found
-            if ipaddress.ip_address(each["host"]).is_global or {each["host"], f"{each['host']}:{port}"} & self._listed
-        ]
+        public = [each for each in found if self._may_be_asked(each["host"], port)]
         if not public:
             raise ValueError(f"{host!r} has no public address, and its private one is not on the list of hosts.")
         return public
+
+    def _may_be_asked(self, address: str, port: int) -> bool:
+        name = f"[{address}]" if ":" in address else address
+        return ipaddress.ip_address(address).is_global or bool({name, f"{name}:{port}"} & self._listed)
 
     async def close(self) -> None:
         """Nothing is held."""
