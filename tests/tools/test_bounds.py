@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 from aiohttp import web
 from yarl import URL
@@ -77,6 +79,67 @@ async def test_a_query_of_few_but_slow_rows_is_stopped_in_time() -> None:
     started = time.monotonic()
     assert "The query was stopped after 0.2 s." in text(await sql(":memory:", timeout_s=0.2).call({"query": slow}))
     assert time.monotonic() - started < 3  # all of its rows take longer than 10 s
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("attempt", ["BEGIN", "COMMIT", "ROLLBACK", "begin transaction; -- so"])
+async def test_a_query_is_a_transaction_of_its_own(engine: Any, attempt: str, tmp_path: Path) -> None:
+    query = sql(_database(engine, tmp_path), engine=engine, write=True)
+    assert "Each query is a transaction of its own" in text(await query.call({"query": attempt}))
+    await query("INSERT INTO t VALUES (8)")
+    assert await query("SELECT count(*) AS n FROM t") == '{"columns":["n"],"rows":[[8]]}'
+
+
+async def test_a_savepoint_is_refused_too() -> None:
+    for attempt in ("SAVEPOINT a", "RELEASE a", "ROLLBACK TO a"):
+        assert "Each query is a transaction" in text(await sql(":memory:").call({"query": attempt}))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "SELECT x FROM t; DELETE FROM t",
+        "DELETE FROM t; SELECT x FROM t",
+        "SELECT 'é;' AS a; SELECT 2 AS b",
+        "-- all\n; DELETE FROM t /* ; */ ; /* then */ SELECT 1",
+        "BEGIN; DELETE FROM t; COMMIT",
+    ],
+)
+async def test_of_several_statements_none_is_run(engine: Any, attempt: str, tmp_path: Path) -> None:
+    query = sql(_database(engine, tmp_path), engine=engine, write=True, max_rows=3)
+    said = text(await query.call({"query": attempt}))
+    assert "A query is one statement" in said or "Each query is a transaction" in said
+    assert await query("SELECT count(*) AS n FROM t") == '{"columns":["n"],"rows":[[7]]}'
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+@pytest.mark.parametrize(
+    "asked",
+    ["SELECT 'é; -- a' AS x", "SELECT 'é; -- a' AS x ;", "/* ; */ SELECT 'é; -- a' AS x; -- so;\n /* ;; */ ; --"],
+)
+async def test_comments_and_semicolons_are_no_statements(engine: Any, asked: str, tmp_path: Path) -> None:
+    query = sql(_database(engine, tmp_path), engine=engine)
+    assert await query(asked) == '{"columns":["x"],"rows":[["é; -- a"]]}'
+
+
+async def test_a_statement_that_gives_too_many_rows_has_done_all_it_does(tmp_path: Path) -> None:
+    query = sql(_database("sqlite", tmp_path), write=True, max_rows=2)
+    assert "there are more rows" in await query("DELETE FROM t RETURNING x")
+    assert await sql(tmp_path / "t.db")("SELECT count(*) AS n FROM t") == '{"columns":["n"],"rows":[[0]]}'
+    await query("CREATE TRIGGER twice AFTER INSERT ON t BEGIN DELETE FROM t; INSERT INTO t VALUES (5); END;")
+    await query("INSERT INTO t VALUES (1)")
+    assert await query("SELECT x FROM t") == '{"columns":["x"],"rows":[[5]]}'
+
+
+def _database(engine: str, folder: Path) -> Path:
+    """A table `t` of the numbers below 7."""
+    path = folder / "t.db"
+    made: Any = sqlite3.connect(path, isolation_level=None) if engine == "sqlite" else duckdb.connect(str(path))
+    with closing(made):
+        made.execute("CREATE TABLE t (x INTEGER)")
+        made.execute("INSERT INTO t VALUES (0), (1), (2), (3), (4), (5), (6)")
+    return path
 
 
 async def test_an_answer_of_a_database_has_a_size() -> None:

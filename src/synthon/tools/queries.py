@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ _SCHEMA_BYTES = 4_000
 _VALUE_BYTES = _ANSWER_BYTES = 1_000_000
 _READS = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
 _NEVER = {apsw.SQLITE_ATTACH, apsw.SQLITE_DETACH, apsw.SQLITE_CREATE_VTABLE, apsw.SQLITE_DROP_VTABLE}
+_TRANSACTIONS = {apsw.SQLITE_TRANSACTION, apsw.SQLITE_SAVEPOINT}
+_OWN = "Each query is a transaction of its own: leave out BEGIN, COMMIT, ROLLBACK, SAVEPOINT and their like."
+_ONE = "A query is one statement, and nothing after it: none of these was run. Send them one by one."
+_NOTHING = re.compile(r"(?:[\s;]|--[^\n]*|/\*.*?(?:\*/|\Z))*+", re.DOTALL)  # comments and empty statements
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
 _SETTINGS = {"enable_external_access": False, "memory_limit": "512MB", "threads": 2, "lock_configuration": True}
 
@@ -35,7 +40,8 @@ def sql(
 ) -> FunctionTool[[str], str]:
     """A tool that answers queries over one database; its description shows a model the tables.
 
-    Neither can reach another file: SQLite under an authorizer, DuckDB without external access.
+    Neither can reach another file: SQLite under an authorizer, DuckDB without external access. A query is one statement
+    and a transaction of its own.
 
     Args:
         database: a file that exists, or ":memory:" for an empty one, which may always be changed.
@@ -78,6 +84,8 @@ def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
     lock = threading.Lock()
 
     def authorizer(code: int, first: str | None, second: str | None, *_: object) -> int:
+        if code in _TRANSACTIONS:
+            raise ValueError(_OWN)
         allowed = code in _READS or (write and code not in _NEVER)
         if code == apsw.SQLITE_PRAGMA:
             allowed = first in _PRAGMAS
@@ -94,8 +102,9 @@ def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
             alarm.start()
             try:
                 found: list[Sequence[object]] = []
-                cursor = connection.execute(query)
-                for row in cursor:
+                cursor = connection.cursor()
+                cursor.exec_trace = _alone(query)
+                for row in cursor.execute(query):
                     names = [name for name, *_ in cursor.get_description()]
                     found.append(row)
                     if len(found) == rows:
@@ -108,6 +117,20 @@ def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
             return names, found
 
     return answer
+
+
+def _alone(query: str) -> Callable[..., bool]:
+    """Hears each statement before it is run, and refuses the first where another comes after it."""
+    at = 0
+
+    def hear(_cursor: object, statement: str, _bindings: object) -> bool:
+        nonlocal at
+        at += len(statement)
+        if not _NOTHING.fullmatch(statement) and not _NOTHING.fullmatch(query, at):
+            raise ValueError(_ONE)
+        return True
+
+    return hear
 
 
 def _duckdb(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - private
@@ -124,6 +147,11 @@ def _duckdb(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
             alarm = threading.Timer(timeout_s, connection.interrupt)
             alarm.start()
             try:
+                statements = connection.extract_statements(query)
+                if len(statements) > 1:
+                    raise ValueError(_ONE)
+                if any(each.type == library.StatementType.TRANSACTION for each in statements):
+                    raise ValueError(_OWN)
                 cursor = connection.execute(query)
                 found = cursor.fetchmany(rows) if cursor.description else []
                 return [name for name, *_ in cursor.description or []], found
