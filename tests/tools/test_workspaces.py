@@ -101,8 +101,12 @@ async def test_a_workspace_has_a_size(tmp_path: Path) -> None:
         await tools["write_file"].call({"path": "c", "text": "x" * 6})
     )
     assert (tmp_path / "a").read_text(encoding="utf-8") == "x" * 10
+    for path in ("b", "./b", ".//b"):  # what it held counts no more
+        await tools["write_file"](path=path, text="y" * 10)
+    await tools["write_file"](path="c", text="y" * 5)
+    assert (await tools["append_file"].call({"path": "c", "text": "y"})).is_error
     (tmp_path / "long").write_text("x" * 11, encoding="utf-8")
     assert "holds more than 10 bytes" in text(await tools["read_file"].call({"path": "long"}))
     for number in range(501):
         (tmp_path / f"n{number:03}").touch()
-    assert (await tools["list_files"]()).endswith("\n[4 more]")
+    assert (await tools["list_files"]()).endswith("\n[5 more]")

@@ -64,7 +64,10 @@ class _Folder:
 
     def _put(self, path: str, text: str, append: int) -> str:
         content = text.encode(errors="replace")
-        if sum(size for _, size in self._files()) + len(content) > self.max_total_bytes:
+        held = dict(self._files())
+        if not append:
+            held.pop(str(PurePosixPath(path)), None)
+        if sum(held.values()) + len(content) > self.max_total_bytes:
             raise ValueError(f"The workspace would hold more than {self.max_total_bytes:,} bytes.")
         with self._opened(path, os.O_WRONLY | os.O_CREAT | append, make=True) as file:
             if (os.fstat(file).st_size if append else 0) + len(content) > self.max_bytes:
