@@ -51,6 +51,11 @@ today, days_between, date_after = calendar
         ("7 × 6 ÷ 2", "21"),
         ("-7 // 2", "-4"),
         ("-7 % 3", "2"),
+        ("7 % -3", "-2"),
+        ("7 // -2", "-4"),
+        ("-6 % 3", "0"),
+        ("5.5 % 0.1", "0"),
+        ("-0.7 % 0.2", "0.1"),
         ("2 ** 100", "1267650600228229401496703205376"),
         ("sqrt(2) ** 2 - 2 < 1", None),
         ("round(sqrt(2), 3) + round(1.5)", "3.414"),
@@ -99,6 +104,25 @@ async def test_what_is_no_calculation_is_told_to_the_model(expression: str) -> N
     result = await calculator.call({"expression": expression})
     assert result.is_error
     assert text(result).startswith("ValueError: ")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("10**60 % 7", "2**170 % 7", f"{'123456789' * 6}123 % 10", "10**55 // 3", "(10**60 + 1) % 10**30", "1 % 10**50"),
+        *("10**30 % 10**-30", "1e49 // 0.01"),
+    ],
+)
+async def test_a_remainder_is_exact_or_none(expression: str) -> None:
+    result = await calculator.call({"expression": expression})
+    assert result.is_error
+    assert "50 digits" in text(result)
+
+
+@given(st.integers(-(10**50) + 1, 10**50 - 1), st.integers(-(10**50) + 1, 10**50 - 1).filter(bool))
+async def test_the_longest_whole_numbers_divide_as_pythons(a: int, b: int) -> None:
+    assert Decimal(await calculator(f"({a}) % ({b})")) == a % b
+    assert Decimal(await calculator(f"({a}) // ({b})")) == a // b
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9).filter(bool))

@@ -23,6 +23,14 @@ def _floor(number: Decimal) -> Decimal:
     return number.to_integral_value(ROUND_FLOOR)
 
 
+def _divided(a: Decimal, b: Decimal) -> tuple[Decimal, Decimal]:
+    """Quotient and remainder as Python's: the one is rounded down, the other has the sign of `b`."""
+    if max(a.adjusted(), b.adjusted()) >= _DIGITS:  # it may have been rounded, and then its remainder is anything
+        raise ValueError(f"% and // are exact or nothing, and take no number of more than {_DIGITS} digits.")
+    whole, rest = divmod(a, b)
+    return (whole - 1, rest + b) if rest and rest.is_signed() != b.is_signed() else (whole, rest)
+
+
 def _of_floats(function: Callable[[float], float], number: Decimal) -> Decimal:
     return Decimal(repr(function(float(number))))
 
@@ -32,8 +40,8 @@ _OPERATORS: dict[type[ast.operator | ast.unaryop], Callable[..., Decimal]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.FloorDiv: lambda a, b: _floor(a / b),
-    ast.Mod: lambda a, b: a - b * _floor(a / b),
+    ast.FloorDiv: lambda a, b: _divided(a, b)[0],
+    ast.Mod: lambda a, b: _divided(a, b)[1],
     ast.Pow: operator.pow,
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
@@ -67,7 +75,7 @@ def calculator(expression: str) -> str:
     except SyntaxError as error:
         raise ValueError(f"{expression!r} is no arithmetic expression: {error.msg}.") from error
     except (DecimalException, OverflowError, RecursionError, TypeError) as error:
-        raise ValueError(f"{expression!r} has no value: {type(error).__name__}.") from error
+        raise ValueError(f"{expression!r} has no value in {_DIGITS} digits: {type(error).__name__}.") from error
 
 
 def _exact(text: str) -> ast.expr:
