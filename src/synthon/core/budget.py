@@ -255,9 +255,7 @@ def worst_case(budgets: Sequence[Budget], request: Request, price: Price | None,
     if not dollars and all(budget.tokens is None for budget in budgets):
         return Amount(attempts)
     if request.max_tokens is None and not request.continuations:
-        msg = (
-            f"A token or dollar budget needs max_tokens, and a call of {name!r} has none. Pass max_tokens= to the step."
-        )
+        msg = f"A token or dollar budget needs max_tokens; a call of {name!r} has none. Pass max_tokens= to the step."
         raise UserError(msg)
     if dollars and price is None:
         msg = f"A dollar budget needs the price of {name!r}, which is unknown. Pass price=sy.Price(...) to the model."

@@ -49,9 +49,7 @@ def sync(call: Callable[[], Coroutine[object, object, T]]) -> T:
     """
     loop = _portal.started()
     if _running_loop() is loop:
-        msg = (
-            "`.sync()` was called on Synthon's own loop, where it would wait for itself. Write `await step(...)` there."
-        )
+        msg = "`.sync()` was called on Synthon's own loop and would wait for itself. Write `await step(...)` there."
         raise UserError(msg)
     context = contextvars.copy_context()
     done: Future[T] = Future()

@@ -65,8 +65,7 @@ class Program(Generic[P, T]):
                         else:
                             return result
             with span(self.name, "program", inputs) as whole:
-                result = await self.fn(*args, **kwargs)
-                whole.output = result
+                whole.output = result = await self.fn(*args, **kwargs)
                 return result
 
     def _inputs(self, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, object]:

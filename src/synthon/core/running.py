@@ -14,7 +14,7 @@ from contextvars import ContextVar, Token
 from copy import copy
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, get_args
 
 from synthon.core.budget import Budget, restore
 from synthon.core.errors import Suspended, Uncertain, UserError
@@ -227,6 +227,8 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         above = _run.get()
         inherited: Policy = "fresh" if above is None or journal is not None else above.policy
         policy = policy or inherited
+        if policy not in get_args(Policy):
+            raise UserError(f"There is no policy {policy!r}. Pass one of {get_args(Policy)}.")
         if journal is None and policy != "off":
             journal = above.journal if above is not None and above.journal is not None else Defaults.journal()
         id_ = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
@@ -238,11 +240,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         journal = self.run.journal
         if budget is not None and budget.durable:
             if journal is None or run_id is None or policy == "read_only":
-                msg = (
-                    "Budget(durable=True) holds over the lives of a run. Pass run_id= and a journal, "
-                    "with a policy that writes."
-                )
-                raise UserError(msg)
+                raise UserError("Budget(durable=True) outlives a run: pass run_id= and a journal that is written to.")
             restore(budget, journal, run_id)
         if journal is not None and self.run.scope and (run_id is not None or above is not None):
             self.run.known = journal.digests(self.run.scope)
@@ -317,6 +315,7 @@ async def run(
     Raises:
         BudgetExceeded: a call would pass the budget.
         JournalError: the journal cannot keep the run.
+        UserError: there is no such policy.
     """
     bound = partial(program, *args, **kwargs)
     inputs = given(bound.args, bound.keywords)

@@ -23,6 +23,7 @@ from typing import (
     TypeAlias,
     TypeVar,
     cast,
+    get_args,
     get_type_hints,
     overload,
 )
@@ -92,9 +93,17 @@ class Check:
         return getattr(self.test, "__name__", repr(self.test))
 
     async def message(self, output: object, inputs: Mapping[str, object]) -> str | None:
-        """What is wrong with the output, None when nothing is."""
+        """What is wrong with the output, None when nothing is.
+
+        Raises:
+            UserError: the test says it in other than words, as by a bool.
+        """
         found = self.test(output, **{name: inputs[name] for name in self.wants})
-        return await found if inspect.isawaitable(found) else found
+        said = await found if inspect.isawaitable(found) else found
+        if said is not None and not isinstance(said, str):
+            msg = f"The check {self.name!r} gave {said!r}. Return what is wrong, in words, or None if nothing is."
+            raise UserError(msg)
+        return said
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -276,15 +285,7 @@ class Step(Generic[P, T]):
     def check(
         self, /, *, retries: int = 1, level: Level = "require", blame: Step[..., Any] | None = None
     ) -> Callable[[Test[T]], Test[T]]: ...
-    def check(
-        self,
-        test: Test[T] | None = None,
-        /,
-        *,
-        retries: int = 1,
-        level: Level = "require",
-        blame: Step[..., Any] | None = None,
-    ) -> object:
+    def check(self, test: Test[T] | None = None, /, **options: Any) -> object:
         """Add a check to this step: it takes the output (and inputs by name) and says what is wrong, or None.
 
         The message goes back to the model with its failed answer, and the step asks again, `retries` times. Then
@@ -296,20 +297,25 @@ class Step(Generic[P, T]):
         did not change in the journal.
 
         Raises:
-            UserError: the test takes what is no input of the step, or when called, no call can be blamed.
+            UserError: the test takes what is no input of the step, an option is none; or when called, no call can be
+                blamed.
         """
-        adding = partial(self._add, retries=retries, level=level, blame=blame)
-        return adding if test is None else adding(test)
+        return partial(self._add, **options) if test is None else self._add(test, **options)
 
-    def _add(self, test: Test[T], *, retries: int, level: Level, blame: Step[..., Any] | None) -> Test[T]:
+    def _add(
+        self, test: Test[T], *, retries: int = 1, level: Level = "require", blame: Step[..., Any] | None = None
+    ) -> Test[T]:
         names = list(inspect.signature(test).parameters)[1:]
         unknown = [name for name in names if name not in inspect.signature(self.fn).parameters]
+        problem = ""
         if unknown:
-            msg = (
-                f"The check {test!r} of step {self.name!r} takes {unknown}, which are no inputs of the step. "
-                "Take the output first, then inputs by name."
-            )
-            raise UserError(msg)
+            problem = f"takes {unknown}, which are no inputs of the step. Take the output first, then inputs by name"
+        elif retries < 0 or level not in get_args(Level):
+            problem = f"has retries={retries!r} and level={level!r}. Pass at least 0, and one of {get_args(Level)}"
+        elif blame is not None and not isinstance(blame, Step):
+            problem = f"blames {blame!r}. Pass the step itself"
+        if problem:
+            raise UserError(f"The check {test!r} of step {self.name!r} {problem}.")
         check = Check(test, retries, tuple(names), level, blame)
         self.checks.append(check)
         if blame is not None:
@@ -421,8 +427,10 @@ def step(fn: Callable[..., Awaitable[object]] | None = None, /, **options: objec
         options: see `Step`; each may be a knob. `temperature=None` leaves the model's own default.
 
     Raises:
-        UserError: no docstring, no return annotation, or a body that would never run.
+        UserError: no docstring, no return annotation, a body that would never run, or `retries` below 0.
     """
+    if isinstance(retries := options.get("retries"), int) and retries < 0:
+        raise UserError(f"@sy.step cannot have retries={retries!r}. Pass at least 0.")
     if fn is None:
         return partial(_made, options=options)
     return _made(fn, options, 2)

@@ -1,0 +1,73 @@
+"""Options that mean nothing are refused where they are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import synthon as sy
+
+
+def said(*answers: object) -> sy.FunctionModel:
+    left = list(answers)
+    return sy.FunctionModel(lambda _request: str(left.pop(0)))
+
+
+def step() -> sy.Step[[str], str]:
+    @sy.step
+    async def say(topic: str) -> str:
+        """Say it."""
+        ...
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"retries": -1}, r"has retries=-1 .*Pass at least 0"),
+        ({"level": "sugest"}, r"has .*level='sugest'\. Pass .*one of \('require', 'suggest'\)"),
+        ({"blame": "draft"}, r"blames 'draft'\. Pass the step itself"),
+    ],
+)
+def test_a_check_that_cannot_be_is_refused_with_its_step(options: Any, wrong: str) -> None:
+    say = step()
+
+    def brief(output: str) -> str | None:
+        return None
+
+    with pytest.raises(sy.UserError, match=f"The check .*brief.* of step 'say' {wrong}"):
+        say.check(**options)(brief)
+    assert say.checks == []
+
+
+@pytest.mark.parametrize("given", [True, False, 0])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_check_says_what_is_wrong_in_words(given: Any, is_async: bool) -> None:  # noqa: FBT001 - a parameter
+    say = step().using(model=said("a", "b"))
+
+    async def later(output: str) -> Any:
+        return given
+
+    say.check(later if is_async else lambda output: given)
+    with pytest.raises(sy.UserError, match=rf"The check .* gave {given}\. Return what is wrong, in words, or None"):
+        await say("x")
+
+
+def test_a_step_cannot_be_asked_fewer_times_than_once() -> None:
+    with pytest.raises(sy.UserError, match=r"cannot have retries=-1\. Pass at least 0"):
+        sy.step(retries=-1)
+
+
+@pytest.mark.parametrize("policy", ["replay-only", "Fresh", 5])
+async def test_a_policy_that_there_is_not_is_refused_before_anything_runs(policy: Any) -> None:
+    journal, ran = sy.MemoryJournal(), []
+
+    async def program() -> None:
+        ran.append(1)
+
+    with pytest.raises(sy.UserError, match=f"There is no policy {policy!r}. Pass one of .*'replay_only'"):
+        await sy.run(program, run_id="r", journal=journal, policy=policy)
+    assert ran == []
+    assert journal.run("r") is None
