@@ -57,6 +57,11 @@ async def test_nobody_is_asked_in_the_middle_of_an_act(tmp_path: Path) -> None:
         await sy.run(acts, run_id="r", journal=journal)
 
 
+async def test_choices_are_a_list() -> None:
+    with pytest.raises(sy.UserError, match=r"choices of 'ok\?' are the text 'yes'. Pass a list, such as \['yes'\]"):
+        await sy.run(lambda: sy.ask_person("ok?", choices="yes"), run_id="r", journal=sy.MemoryJournal())
+
+
 async def suspended(journal: sy.Journal, model: sy.Model) -> None:
     with pytest.raises(sy.Suspended, match=r"waits for a person: Send .* Answer with `synthon runs answer r TEXT`"):
         await sy.run(letter.using(model=model), "tea", style=Path("x"), run_id="r", journal=journal)

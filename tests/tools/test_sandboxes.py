@@ -62,6 +62,11 @@ async def test_time_is_limited(sandbox: Sandbox) -> None:
     assert ran.stdout == "on\n" or sandbox.name == "bubblewrap"  # there it lies in a buffer
 
 
+async def test_no_code_runs_for_less_than_no_time() -> None:
+    with pytest.raises(sy.UserError, match="cannot run code for timeout_s=-1"):
+        await monty().run("1", timeout_s=-1)
+
+
 async def test_output_and_value_are_bounded(sandbox: Sandbox) -> None:
     ran = await sandbox.run("print('x' * 200_000)\n1")
     assert (ran.value, ran.error) == (1, "")

@@ -49,8 +49,10 @@ async def ask_person(question: str, *, choices: Sequence[str] = ()) -> str:
 
     Raises:
         Suspended: the question waits for its answer.
-        UserError: there is no run that could be resumed, or this is part of an act on the world.
+        UserError: there is no run that could be resumed, this is part of an act on the world, or `choices` is a text.
     """
+    if isinstance(choices, str):
+        raise UserError(f"The choices of {question!r} are the text {choices!r}. Pass a list, such as [{choices!r}].")
     with span("ask_person", "span", {"question": question, "choices": list(choices)}) as opened:
         run, journal = opened.run, opened.run.journal
         if run.owner is None or journal is None or run.policy in {"off", "read_only"}:

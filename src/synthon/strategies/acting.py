@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeAlias, TypeVar
 
 from synthon.core.budget import Budget
 from synthon.core.constraints import Schema
-from synthon.core.errors import BudgetExceeded, ContextTooLong
+from synthon.core.errors import BudgetExceeded, ContextTooLong, UserError
 from synthon.core.output import schema
 from synthon.core.running import budgeted
 from synthon.core.settings import current
@@ -58,6 +58,7 @@ class agent:  # noqa: N801 - users call it as a function
         ends: bounds of a masked turn where no schema sets one; see `next_calls`.
 
     Raises:
+        UserError: `steps` or `patience` is below 0.
         BudgetExceeded: steps or budget are used up.
         LoopDetected: it goes round in a circle.
     """
@@ -75,6 +76,12 @@ class agent:  # noqa: N801 - users call it as a function
     last: Literal["raise", "answer"] = "raise"
     ends: Ends | Literal["fitting"] | None = "fitting"
     name: str = "agent"
+
+    def __post_init__(self) -> None:
+        given: dict[str, object] = {"steps": self.steps, "patience": self.patience}  # or knobs
+        for name, value in given.items():
+            if isinstance(value, int) and value < 0:
+                raise UserError(f"An agent cannot have {name}={value!r}. Pass at least 0.")
 
     def __call__(self, step: Step[P, T], /) -> Callable[P, Awaitable[T]]:
         """The step, answered by acting."""
@@ -108,7 +115,7 @@ class _Work:
         self.turns += [[message] for message in request.messages[self.heard :]] if self.asked else []
         self.asked, self.heard = self.asked or request.messages, len(request.messages)
         circles = Circles(self.of.patience)
-        while self.left:
+        while self.left > 0:
             self.left -= 1
             found = await self._next(model, request)
             if found.answer is not None:

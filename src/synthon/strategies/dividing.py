@@ -54,7 +54,7 @@ class map_reduce:  # noqa: N801 - users call it as a function
 
         async def divided(*args: P.args, **kwargs: P.kwargs) -> T:
             inputs, size = step.bound(*args, **kwargs), current(self.size)
-            if self.over not in inputs or size < 1:
+            if size < 1 or isinstance(inputs.get(self.over, ""), str):
                 msg = (
                     f"map_reduce({self.over!r}, {size}) cannot divide the inputs {list(inputs)} of step {step.name!r}. "
                     "Name an input that is a list, and a size of at least 1."

@@ -46,6 +46,7 @@ class generate_and_test:  # noqa: N801 - users call it as a function
         code: the program in an answer; by default its first fenced block, else all of it.
 
     Raises:
+        UserError: no temperatures, or no hints.
         OutputError: no sample was an answer.
     """
 
@@ -59,6 +60,11 @@ class generate_and_test:  # noqa: N801 - users call it as a function
     hints: Sequence[str] = ("",)
     clusters: int = 10
     code: Callable[[object], str] = python_of
+
+    def __post_init__(self) -> None:
+        for name in ("temperatures", "hints"):
+            if not getattr(self, name):
+                raise UserError(f"generate_and_test cannot take turns among no {name}. Pass one, or leave {name}= out.")
 
     @property
     def name(self) -> str:

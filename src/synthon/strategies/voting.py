@@ -162,7 +162,14 @@ class shuffled_ensemble:  # noqa: N801 - same
 
         async def voted(*args: P.args, **kwargs: P.kwargs) -> T:
             inputs = step.bound(*args, **kwargs)
-            given, n = list(cast("Sequence[object]", inputs[self.choices])), current(self.n)
+            n = current(self.n)
+            if n < 1 or isinstance(inputs.get(self.choices, ""), str):
+                msg = (
+                    f"{self.name} cannot shuffle the inputs {list(inputs)} of step {step.name!r}. "
+                    "Name an input that is a list, and at least 1 order."
+                )
+                raise UserError(msg)
+            given = list(cast("Sequence[object]", inputs[self.choices]))
             orders = [random.Random(f"{self.seed}:{vote}").sample(range(len(given)), len(given)) for vote in range(n)]
             orders[0] = list(range(len(given)))
             shuffled = [inputs | {self.choices: [given[place] for place in order]} for order in orders]

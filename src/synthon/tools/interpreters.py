@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synthon.core.errors import MissingExtra
+from synthon.core.errors import MissingExtra, UserError
 from synthon.core.identity import to_json
 from synthon.tools.contents import cut
 from synthon.tools.sandboxes import OUTPUT_BYTES, VALUE_BYTES, Ran, contents_of, plain
@@ -46,6 +46,8 @@ class monty:  # noqa: N801 - users call it as a function
         timeout_s: float = 10.0,
     ) -> Ran:
         """See `Sandbox`. Sleeping counts apart, so a run may take twice its time; cancelled, it goes on to its end."""
+        if timeout_s < 0:
+            raise UserError(f"sy.monty() cannot run code for timeout_s={timeout_s!r}. Pass 0 or more seconds.")
         found = contents_of(files), {name: plain(value) for name, value in (inputs or {}).items()}
         return await asyncio.to_thread(self._run, _library(), code, *found, timeout_s)
 
