@@ -19,7 +19,7 @@ from synthon.core.errors import UserError
 from synthon.core.identity import digest, to_json
 from synthon.core.light import dataclass
 from synthon.core.protocols import Key
-from synthon.core.running import Run, sink
+from synthon.core.running import Run, inside, sink
 
 if TYPE_CHECKING:
     from synthon.core.output import Output
@@ -55,10 +55,13 @@ class Made(NamedTuple):
 
 @dataclass(slots=True)
 class Retake:
-    """How a run starts again from its top: what its steps answered, what they are to mend, and whose turn it is."""
+    """How a run starts again from its top: what its steps answered, what they are to mend, and whose turn it is.
+
+    `asked` says which checks have this life start again, over which calls.
+    """
 
     life: object = field(default_factory=object)
-    asked: bool = False
+    asked: set[tuple[int, Place]] = field(default_factory=set)
     cancels: int = 0
     made: dict[Function, list[Made]] = field(default_factory=lambda: defaultdict(list))
     numbers: dict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(itertools.count))
@@ -75,7 +78,7 @@ class Retake:
             owner.uncancel()
         if owner.cancelling() > run.cancelling:
             return False  # somebody else wants it to end
-        self.life, self.asked, self.cancels = object(), False, 0
+        self.life, self.asked, self.cancels = object(), set(), 0
         self.made.clear()
         self.numbers.clear()
         run.samples.clear()
@@ -130,6 +133,8 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
     """
     alive, retake, made = _blamed(step, check, run)
     key, failure = (id(check), made.place), Amendment(made.text, message, check.name)
+    if retake.asked and (key in retake.asked or retake.tries[key] >= check.retries):
+        await parked(alive, retake)  # one of several that failed by the same call; the next life judges anew
     if retake.tries[key] >= check.retries:
         return [*_untold(check, retake, made), failure]
     listener = sink.get()
@@ -137,7 +142,7 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
         raise UserError("A program that streams to a listener that cannot take back cannot start again. Await it.")
     retake.tries[key] += 1
     retake.amended[made.place].append(failure)
-    retake.asked = True  # from here on new calls of this run are parked
+    retake.asked.add(key)  # from here on new calls of this run are parked
     life = retake.life
     await alive.quiet()
     return await _ended(alive, retake, life)
@@ -147,7 +152,7 @@ def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
     """What this check had found wrong with the call it blames, and what that answers now; each is told once."""
     retake = None if run is None else run.past.retake
     made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
-    if retake is None or made is None:
+    if retake is None or made is None or (id(check), made.place) in retake.asked:
         return []
     return [(each, made.text) for each in _untold(check, retake, made)]
 
@@ -195,6 +200,7 @@ def _blamed(step: Step[Any, Any], check: Check, run: Run | None) -> tuple[Run, R
 async def parked(run: Run, retake: Retake) -> NoReturn:
     """Hold a call of a program that is about to start again; never returns."""
     life = retake.life
+    run.flying.difference_update(inside.get())  # nobody is to wait for the tools that this is part of
     while retake.life is life and not retake.cancels:  # noqa: ASYNC110 - over several loops
         await asyncio.sleep(_POLL_S)
     await _ended(run, retake, life)

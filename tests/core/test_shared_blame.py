@@ -1,0 +1,132 @@
+"""Calls that share a blamed call, a check or a step: each failure is told once, of the call that it is about."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+import synthon as sy
+from synthon.core.recording import recorded
+from tests.core.blaming import Level, Scripted, pieces
+
+
+def told(journal: sy.MemoryJournal) -> list[tuple[str, str]]:
+    """What failed, and what mended it, in order."""
+    rows = [row for row in journal.records if isinstance(row, sy.Span) and row.kind == "check"]
+    return [(json.loads(row.inputs)["failed"], json.loads(row.output or '""')) for row in rows]
+
+
+@pytest.mark.parametrize("level", ["require", "suggest"])
+@pytest.mark.parametrize("delay_s", [0.0, 0.02])
+async def test_several_calls_that_fail_by_one_call_have_it_answer_again_once(level: Level, delay_s: float) -> None:
+    query, reply = pieces(level=level)
+    scripted, journal = Scripted(delay_s), sy.MemoryJournal()
+
+    @sy.program
+    async def system(text: str) -> list[str]:
+        asked = await query(text)
+        return await asyncio.gather(*(reply(f"{number} {asked}!") for number in range(3)))
+
+    result = await sy.run(system.using(model=scripted.model), "cats", journal=journal)
+    assert result == ["0 cats/1!", "1 cats/1!", "2 cats/1!"]
+    assert scripted.asked.total() == 8
+    assert told(journal) == [("cats", "cats/1")]
+
+
+@pytest.mark.parametrize("strategy", [sy.self_consistency(3, of=sy.predict), sy.best_of(3, len)])
+async def test_each_sample_of_a_strategy_may_blame_and_counts_as_one_try(strategy: sy.Strategy) -> None:
+    query, reply = pieces()
+    scripted, journal = Scripted(), sy.MemoryJournal()
+
+    @sy.program
+    async def system(text: str) -> str:
+        return await reply(f"{await query(text)}!")
+
+    program = system.using({"reply.strategy": strategy}, model=scripted.model)
+    assert await sy.run(program, "cats", journal=journal) == "cats/1!"
+    assert told(journal) == [("cats", "cats/1")]
+
+
+async def test_several_calls_that_fail_by_one_call_to_the_end_raise() -> None:
+    query, reply = pieces(2)
+    scripted, journal = Scripted(), sy.MemoryJournal()
+
+    @sy.program
+    async def system(text: str) -> list[str]:
+        asked = await query(text)
+        return await asyncio.gather(*(reply(f"{number} {asked}") for number in range(3)))
+
+    with pytest.raises(sy.CheckFailed, match="still fails its check 'finds' after 2 retries"):
+        await sy.run(system.using(model=scripted.model), "cats", journal=journal)
+    assert scripted.asked.total() == 3 + 9
+    assert told(journal)[:3] == [("cats", ""), ("cats/1", ""), ("cats/2", "")]
+
+
+async def test_a_check_that_has_no_try_left_waits_for_what_another_has_mended() -> None:
+    query, _ = pieces()
+    scripted, journal = Scripted(), sy.MemoryJournal()
+
+    @sy.step
+    async def judge(found: str, by: str) -> str:
+        """Judge."""
+        ...
+
+    @judge.check(blame=query)
+    def late(output: str, found: str, by: str) -> str | None:
+        return "no" if by == "one" and found == "cats/1" else None
+
+    @judge.check(blame=query)
+    def early(output: str, found: str, by: str) -> str | None:
+        return "no" if by == "two" and found != "cats/2" else None
+
+    @sy.program
+    async def system(text: str) -> tuple[str, str]:
+        asked = await query(text)
+        return await asyncio.gather(judge(asked, "one"), judge(asked, "two"))
+
+    await sy.run(system.using(model=scripted.model), "cats", journal=journal)
+    assert told(journal) == [("cats/1", "cats/2"), ("cats", "cats/2")]
+
+
+async def test_a_call_that_passes_while_another_blames_does_not_say_that_it_is_mended() -> None:
+    journal, scripted = sy.MemoryJournal(), Scripted()
+    query, _ = pieces()
+
+    @sy.step
+    async def judge(found: str, *, strict: bool) -> str:
+        """Judge."""
+        ...
+
+    @judge.check(blame=query)
+    def good(output: str, found: str, *, strict: bool) -> str | None:
+        return None if "/1" in found or not strict else "not good"
+
+    @sy.program
+    async def system(text: str) -> tuple[str, str]:
+        asked = await query(text)
+        return await asyncio.gather(judge(asked, strict=True), judge(asked, strict=False))
+
+    await sy.run(system.using(model=scripted.model), "cats", journal=journal)
+    assert told(journal) == [("cats", "cats/1")]
+
+
+async def test_tools_whose_insides_fail_by_one_call_do_not_wait_for_each_other() -> None:
+    query, reply = pieces()
+    scripted = Scripted(0.02)
+
+    @sy.program
+    async def system(text: str) -> list[str]:
+        asked = await query(text)
+
+        def acting(number: int) -> Callable[[], Awaitable[str]]:
+            async def act() -> str:
+                return json.dumps(await reply(f"{number} {asked}!"))
+
+            return act
+
+        return await asyncio.gather(*(recorded("act", str(n), acting(n), kind="tool") for n in range(2)))
+
+    async with asyncio.timeout(20):
+        result = await sy.run(system.using(model=scripted.model), "cats", journal=sy.MemoryJournal())
+    assert result == ['"0 cats/1!"', '"1 cats/1!"']
