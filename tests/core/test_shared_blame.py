@@ -130,3 +130,34 @@ async def test_tools_whose_insides_fail_by_one_call_do_not_wait_for_each_other()
     async with asyncio.timeout(20):
         result = await sy.run(system.using(model=scripted.model), "cats", journal=sy.MemoryJournal())
     assert result == ['"0 cats/1!"', '"1 cats/1!"']
+
+
+async def test_equal_failures_of_two_calls_are_both_told_with_what_mended_them() -> None:
+    journal = sy.MemoryJournal()
+
+    async def answer(request: sy.Request) -> str:
+        topic, *told = [message.text for message in request.messages[1:]]
+        return f"better for {topic}" if told else "bad"
+
+    @sy.step
+    async def query(text: str) -> str:
+        """Write a query."""
+        ...
+
+    @sy.step
+    async def reply(text: str, found: str) -> str:
+        """Reply."""
+        ...
+
+    @reply.check(blame=query)
+    def good(output: str, found: str) -> str | None:
+        return "no good" if found == "bad" else None
+
+    @sy.program
+    async def system(topics: list[str]) -> None:
+        for topic in topics:
+            await reply(topic, await query(topic))
+
+    program = system.using(model=sy.Journaled(sy.FunctionModel(answer)))
+    await sy.run(program, ["a", "b"], journal=journal)
+    assert told(journal) == [("bad", "better for a"), ("bad", "better for b")]

@@ -67,7 +67,7 @@ class Retake:
     numbers: dict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(itertools.count))
     amended: dict[Place, list[Amendment]] = field(default_factory=lambda: defaultdict(list))
     tries: dict[tuple[int, Place], int] = field(default_factory=lambda: defaultdict(int))
-    told: set[Amendment] = field(default_factory=set)
+    told: set[tuple[Place, Amendment]] = field(default_factory=set)
 
     def begins(self, run: Run) -> bool:
         """Whether the cancellation that just ended the program was blame's; then the run is as at its top."""
@@ -158,8 +158,9 @@ def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
 
 
 def _untold(check: Check, retake: Retake, made: Made) -> list[Amendment]:
-    found = [each for each in retake.amended[made.place] if each.check == check.name and each not in retake.told]
-    retake.told.update(found)
+    place, amended = made.place, retake.amended[made.place]
+    found = [each for each in amended if each.check == check.name and (place, each) not in retake.told]
+    retake.told.update((place, each) for each in found)
     return found
 
 
