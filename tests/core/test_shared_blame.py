@@ -161,3 +161,34 @@ async def test_equal_failures_of_two_calls_are_both_told_with_what_mended_them()
     program = system.using(model=sy.Journaled(sy.FunctionModel(answer)))
     await sy.run(program, ["a", "b"], journal=journal)
     assert told(journal) == [("bad", "better for a"), ("bad", "better for b")]
+
+
+async def test_a_test_that_checks_two_steps_tells_the_failure_of_each_apart() -> None:
+    query, _ = pieces()
+    scripted, journal = Scripted(), sy.MemoryJournal()
+
+    @sy.step
+    async def summary(found: str) -> str:
+        """Summarise."""
+        ...
+
+    @sy.step
+    async def reply(found: str) -> str:
+        """Reply."""
+        ...
+
+    def good(output: str) -> str | None:
+        return "bad" if output.startswith("reply") else None
+
+    for step in (summary, reply):
+        step.check(blame=query)(good)
+
+    @sy.program
+    async def system(text: str) -> str:
+        asked = await query(text)
+        await summary(asked)
+        return await reply(f"reply to {asked}")
+
+    with pytest.raises(sy.CheckFailed, match="still fails its check 'good'"):
+        await sy.run(system.using(model=scripted.model), "cats", journal=journal)
+    assert told(journal) == [("cats", ""), ("cats/1", "")]

@@ -57,7 +57,7 @@ class Made(NamedTuple):
 class Retake:
     """How a run starts again from its top: what its steps answered, what they are to mend, and whose turn it is.
 
-    `asked` says which checks have this life start again, over which calls.
+    `asked` says which checks have this life start again, over which calls; `untold` what no row says yet, by the same.
     """
 
     life: object = field(default_factory=object)
@@ -67,7 +67,7 @@ class Retake:
     numbers: dict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(itertools.count))
     amended: dict[Place, list[Amendment]] = field(default_factory=lambda: defaultdict(list))
     tries: dict[tuple[int, Place], int] = field(default_factory=lambda: defaultdict(int))
-    told: set[tuple[Place, Amendment]] = field(default_factory=set)
+    untold: dict[tuple[int, Place], list[Amendment]] = field(default_factory=lambda: defaultdict(list))
 
     def begins(self, run: Run) -> bool:
         """Whether the cancellation that just ended the program was blame's; then the run is as at its top."""
@@ -136,12 +136,13 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
     if retake.asked and (key in retake.asked or retake.tries[key] >= check.retries):
         await parked(alive, retake)  # one of several that failed by the same call; the next life judges anew
     if retake.tries[key] >= check.retries:
-        return [*_untold(check, retake, made), failure]
+        return [*retake.untold.pop(key, []), failure]
     listener = sink.get()
     if listener is not None and not listener.retractable:
         raise UserError("A program that streams to a listener that cannot take back cannot start again. Await it.")
     retake.tries[key] += 1
     retake.amended[made.place].append(failure)
+    retake.untold[key].append(failure)
     retake.asked.add(key)  # from here on new calls of this run are parked
     life = retake.life
     await alive.quiet()
@@ -152,16 +153,9 @@ def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
     """What this check had found wrong with the call it blames, and what that answers now; each is told once."""
     retake = None if run is None else run.past.retake
     made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
-    if retake is None or made is None or (id(check), made.place) in retake.asked:
+    if retake is None or made is None or (key := (id(check), made.place)) in retake.asked:
         return []
-    return [(each, made.text) for each in _untold(check, retake, made)]
-
-
-def _untold(check: Check, retake: Retake, made: Made) -> list[Amendment]:
-    place, amended = made.place, retake.amended[made.place]
-    found = [each for each in amended if each.check == check.name and (place, each) not in retake.told]
-    retake.told.update((place, each) for each in found)
-    return found
+    return [(each, made.text) for each in retake.untold.pop(key, [])]
 
 
 def _find(fn: Function, retake: Retake) -> Made | None:
