@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
@@ -192,3 +192,75 @@ async def test_a_test_that_checks_two_steps_tells_the_failure_of_each_apart() ->
     with pytest.raises(sy.CheckFailed, match="still fails its check 'good'"):
         await sy.run(system.using(model=scripted.model), "cats", journal=journal)
     assert told(journal) == [("cats", ""), ("cats/1", "")]
+
+
+def named(name: str) -> sy.Model:
+    """A model that says its name, and what it is told."""
+
+    async def answer(request: sy.Request) -> str:
+        return name + "+" * sum(message.role == "assistant" for message in request.messages)
+
+    return sy.Journaled(sy.FunctionModel(answer, identity=name))
+
+
+@pytest.mark.parametrize("how", ["its own", "the program's", "salt"])
+async def test_branches_under_other_settings_are_told_apart_whichever_comes_first(how: str) -> None:
+    """The branch that fails is the slower one of the first life and the faster one of the next."""
+    journal, waits = sy.MemoryJournal(), iter([0.05, 0.0, 0.0, 0.05])
+
+    @sy.step
+    async def idea(text: str) -> str:
+        """Have an idea."""
+        ...
+
+    @sy.step(model=sy.Journaled(sy.FunctionModel(lambda request: request.messages[-1].text, identity="echo")))
+    async def judge(found: str, by: str) -> str:
+        """Judge."""
+        ...
+
+    @judge.check(blame=idea)
+    def good(output: str, found: str, by: str) -> str | None:
+        return "not good" if by == "large" and "+" not in found else None
+
+    @sy.program
+    async def inner(text: str) -> str:
+        return await idea(text)
+
+    async def branch(name: str, wait_s: float) -> str:
+        await asyncio.sleep(wait_s)
+        if how == "its own":
+            found = await idea.using(model=named(name))("x")
+        elif how == "the program's":
+            found = await inner.using(model=named(name))("x")
+        else:
+            found = await idea.using(model=named("any"), salt=name)("x")
+        await judge(found, name)
+        return found
+
+    @sy.program(uses=[idea, judge])
+    async def system() -> list[str]:
+        return await asyncio.gather(*(branch(name, next(waits, 0.0)) for name in ("large", "small")))
+
+    large, small = await sy.run(system, journal=journal)
+    assert (large[-1], small[-1]) == ("+", "l" if how != "salt" else "y")
+    assert len(told(journal)) == 1
+
+
+async def test_settings_that_a_program_makes_anew_in_each_life_are_the_same_call() -> None:
+    query, reply = pieces()
+    scripted = Scripted()
+
+    @sy.program
+    async def system(text: str) -> str:
+        def shortest(answer: str) -> float:
+            return -len(answer)
+
+        class Anew:
+            async def select(self, inputs: Mapping[str, object]) -> list[sy.Demo]:
+                return []
+
+        asking = query.using(strategy=sy.best_of(2, shortest), demos=Anew())
+        return await reply(f"{await asking(text)}!")
+
+    async with asyncio.timeout(20):
+        assert await sy.run(system.using(model=scripted.model), "cats", journal=sy.MemoryJournal()) == "cats/1!"

@@ -208,8 +208,7 @@ class Asking:
         for check in self.step.checks:
             message = await check.message(self.value, self.inputs)
             if message is None:
-                for failure, corrected in mended(check, current_run()):
-                    self._keep([failure], corrected)
+                self._keep(*mended(check, current_run()))
             elif not await self._let_pass(check, message):
                 self.repair = None
                 self._again(message)

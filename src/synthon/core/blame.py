@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from synthon.core.identity import digest, to_json
 from synthon.core.light import dataclass
 from synthon.core.protocols import Key
 from synthon.core.running import Run, inside, sink
+from synthon.core.settings import MODEL, ambient, current
 
 if TYPE_CHECKING:
     from synthon.core.output import Output
@@ -30,7 +32,7 @@ _POLL_S = 0.01
 
 
 class Place(NamedTuple):
-    """A call of a step: the hash of step and inputs, and its number among its equals."""
+    """A call of a step: the hash of step, inputs and settings, and its number among its equals."""
 
     digest: str
     number: int
@@ -83,10 +85,8 @@ class Retake:
         self.numbers.clear()
         run.samples.clear()
         run.past.acts = 0
-        journal = run.journal
-        if run.budgets and journal is not None:  # what was paid for is read from the journal now, and free
-            keys = [Key(run.scope, each) for each in run.touched]
-            answered = {key for key in keys if journal.read(key) is not None}
+        if run.budgets and run.journal is not None:  # what was paid for is read from the journal now, and free
+            answered = {key for each in run.touched if run.journal.read(key := Key(run.scope, each)) is not None}
             for budget in run.budgets:
                 budget.paid |= answered
         listener = sink.get()
@@ -108,7 +108,7 @@ def amendments(output: Output[Any]) -> list[Amendment]:
 def answering(step: Step[Any, Any], inputs: Mapping[str, object], run: Run) -> Iterator[Callable[[Any], None]]:
     """A call of a step that a check may blame, with what it is to mend; takes the value when it stands."""
     retake = run.past.retake = run.past.retake or Retake()
-    name = digest(f"{step.fn.__module__}:{step.fn.__qualname__} {to_json(inputs)}")
+    name = _digest(step, inputs)
     place = Place(name, next(retake.numbers[name]))
     life, acts = retake.life, run.past.acts
 
@@ -122,6 +122,15 @@ def answering(step: Step[Any, Any], inputs: Mapping[str, object], run: Run) -> I
         yield take
     finally:
         _amended.reset(token)
+
+
+def _digest(step: Step[Any, Any], inputs: Mapping[str, object]) -> str:
+    """The hash of a step, its inputs and what it is set to here; what the program makes anew in each life is equal."""
+    model = step.setting("model") or current(ambient().get(MODEL))
+    own = [model, *map(step.setting, ("strategy", "demos", "constraint", "layout", "calibrate"))]
+    told = [getattr(each, "identity", None) or getattr(each, "name", each) for each in own]
+    shape = [step.fn.__module__, step.fn.__qualname__, inputs, step.instruction, step.sampled(), told]
+    return digest(re.sub(r" at 0x\w+", "", to_json(shape)))  # addresses are another in each life
 
 
 async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | None) -> list[Amendment]:
@@ -149,13 +158,13 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
     return await _ended(alive, retake, life)
 
 
-def mended(check: Check, run: Run | None) -> list[tuple[Amendment, str]]:
+def mended(check: Check, run: Run | None) -> tuple[list[Amendment], str]:
     """What this check had found wrong with the call it blames, and what that answers now; each is told once."""
     retake = None if run is None else run.past.retake
     made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
     if retake is None or made is None or (key := (id(check), made.place)) in retake.asked:
-        return []
-    return [(each, made.text) for each in retake.untold.pop(key, [])]
+        return [], ""
+    return retake.untold.pop(key, []), made.text
 
 
 def _find(fn: Function, retake: Retake) -> Made | None:
@@ -184,10 +193,7 @@ def _blamed(step: Step[Any, Any], check: Check, run: Run | None) -> tuple[Run, R
         msg = f"{where}, which {problem}. Call it, once, in the task that calls {step.name!r}, before it."
         raise UserError(msg)
     if run.past.acts != found.acts:
-        msg = (
-            f"{where}, but a tool has acted on the world since that call, and would act again. Check before the tool "
-            "acts, or without blame."
-        )
+        msg = f"{where}, but a tool has acted on the world since that call, and would again. Check before it does."
         raise UserError(msg)
     return run, retake, found
 
