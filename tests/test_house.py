@@ -38,9 +38,9 @@ ROOM_LINES = {
     "scale": 400,
     "optimize": 1_900,  # docs/decisions/0009
     "evals": 1_500,
-    "strategies": 1_100,  # docs/decisions/0006
+    "strategies": 1_150,  # docs/decisions/0010
     "retrieval": 1_800,
-    "tools": 1_250,  # docs/decisions/0005
+    "tools": 1_250,  # docs/decisions/0010
     "guards": 1_200,
     "models": 2_800,  # docs/decisions/0001
     "journal": 900,

@@ -240,7 +240,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         journal = self.run.journal
         if budget is not None and budget.durable:
             if journal is None or run_id is None or policy == "read_only":
-                raise UserError("Budget(durable=True) outlives a run: pass run_id= and a journal that is written to.")
+                raise UserError("Budget(durable=True) outlives a run. Pass run_id= and a journal that is written to.")
             restore(budget, journal, run_id)
         if journal is not None and self.run.scope and (run_id is not None or above is not None):
             self.run.known = journal.digests(self.run.scope)
