@@ -190,7 +190,7 @@ class Asking:
             self.is_rewritten = self.is_rewritten or self.repair is not None
             if not failures and verdict.value is not self.value:  # a failure's path must still lead to its field
                 self.is_rewritten = self.is_rewritten or verdict.value != self.value
-                self.value = self.output.validated(verdict.value)
+                self.value = self.output.validated(verdict.value, self.value)
             if verdict.failed:
                 said = "; ".join(failure.message for failure in verdict.failed)
                 self._note(guard.name, said)

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from synthon.core.constraints import Choice, Layout, Schema
 from synthon.core.errors import OutputError, UserError
 from synthon.core.identity import adapter, dumps, to_json
+from synthon.core.rebuild import rebuilt
 
 T = TypeVar("T")
 _SCANNED = 64
@@ -92,26 +93,18 @@ class Output(Generic[T]):
             return cast("T", self._option(text))
         return cast("T", self._json(text))
 
-    def validated(self, value: object) -> T:
-        """A value that a guard left standing, as one of the type.
+    def validated(self, value: object, before: object, text: str = "") -> T:
+        """What a guard or a repair made of the value before, as one of the type; `text` is what a refusal shows.
 
         Raises:
             OutputError: it is none.
         """
         if self.is_text and isinstance(value, str):
             return cast("T", value)
-        return self.validated_json(to_json(value, again=True), repr(value))
-
-    def validated_json(self, json_text: str, text: str) -> T:
-        """The typed value in exact JSON, fields by name or alias; `text` is what a refusal shows.
-
-        Raises:
-            OutputError: it does not fit.
-        """
         try:
-            return cast("T", adapter(self.type).validate_json(json_text, by_alias=True, by_name=True))
+            return cast("T", rebuilt(self.type, value, before))
         except (ValueError, RecursionError) as error:
-            raise self.refusal(text, _reason(error)) from error
+            raise self.refusal(text or repr(value), _reason(error)) from error
 
     def refusal(self, text: str, reason: str) -> OutputError:
         """The error that says what does not fit, in words for the model too."""

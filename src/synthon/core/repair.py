@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from synthon.core.errors import OutputError
-from synthon.core.identity import dumps, to_json
+from synthon.core.identity import dumps
 from synthon.core.light import dataclass
 from synthon.core.output import Output, read_json
+from synthon.core.rebuild import put
 from synthon.core.verdicts import Path
 
 
@@ -38,13 +38,10 @@ class Repair:
             reason = f"it is no JSON object with the fields {', '.join(self.paths)}"
             msg = f"The model answered {text[:200]!r}, which does not fit: {reason}."
             raise OutputError(msg, text=text, expected=self.expected, reason=reason)
-        whole = json.loads(dumps(self.answer))
+        whole = self.answer
         for name, path in self.paths.items():
-            inner = whole
-            for key in path[:-1]:
-                inner = inner[key]
-            inner[path[-1]] = found[name]
-        return self.output.validated_json(dumps(whole), text)
+            whole = put(whole, path, found[name])
+        return self.output.validated(whole, self.answer, text)
 
 
 def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair | None:
@@ -61,8 +58,7 @@ def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair 
     }
     if "$defs" in whole:
         schema["$defs"] = whole["$defs"]
-    answer = json.loads(to_json(value, again=True))
-    return Repair(output, answer, {name: path for name, (path, _) in found.items()}, schema)
+    return Repair(output, value, {name: path for name, (path, _) in found.items()}, schema)
 
 
 def _inner(whole: Any, schema: Any, path: Path) -> Any:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
 from synthon.core.errors import CheckFailed, GuardBlocked, OutputError, UserError
-from synthon.core.identity import adapter, to_json
+from synthon.core.identity import to_json
 from synthon.core.portal import sync
+from synthon.core.rebuild import rebuilt
 from synthon.core.running import span
 from synthon.core.verdicts import Failure, Guard, Path, Verdict
 from synthon.guards.fields import Required, changed, parsed, require
@@ -215,7 +216,7 @@ async def guarded(value: T, *guards: Guard, expected: object = None, inputs: Map
                 raise CheckFailed(msg, check=each.name, output=standing)
             standing = verdict.value
         if standing is not value:
-            standing = opened.output = _validated(standing, expected or type(value))
+            standing = opened.output = _validated(standing, value, expected or type(value))
     return cast("T", standing)
 
 
@@ -224,13 +225,11 @@ def guarded_sync(value: T, *guards: Guard, expected: object = None, inputs: Mapp
     return sync(lambda: guarded(value, *guards, expected=expected, inputs=inputs))
 
 
-def _validated(value: object, type_: object) -> object:
+def _validated(value: object, before: object, type_: object) -> object:
     if type_ in {list, dict, tuple}:
         return value
-    known = adapter(type_)
     try:
-        plain = known.dump_python(value, round_trip=True, warnings=False, by_alias=False)
-        return known.validate_python(plain, by_name=True, by_alias=False)
+        return cast("object", rebuilt(type_, value, before))
     except ValueError as error:
         shown = getattr(type_, "__name__", str(type_))
         msg = (

@@ -10,8 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from synthon.core.errors import OutputError, SynthonError
-from synthon.core.identity import to_json
+from synthon.core.errors import SynthonError
+from synthon.core.identity import adapter, to_json
 from synthon.core.protocols import CallRecord, Emit, Journal, Key, Reservation, RunRecord, Span, discard
 from synthon.core.render import Demo
 from synthon.evals import evaluate
@@ -237,8 +237,9 @@ def _labelled(step: Step[..., Any], train: Sequence[Case[Any]]) -> list[Demo]:
 def fitting(step: Step[..., Any], expected: object) -> object | None:
     """What a row expects, where the step could have said it."""
     try:
-        value: object = step.output.validated(expected)
-    except OutputError:
+        text = to_json(expected, again=True)
+        value: object = adapter(step.output.type).validate_json(text, by_alias=True, by_name=True)
+    except (ValueError, RecursionError):
         return None
     return value
 
