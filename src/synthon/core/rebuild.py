@@ -15,11 +15,19 @@ def put(value: Any, path: tuple[Any, ...], new: object) -> Any:
     if not path:
         return new
     made = list(value) if isinstance(value, tuple) else copy(value)
+    inner = put(at(made, path[0]), path[1:], new)
     if isinstance(made, dict | list):
-        made[path[0]] = put(made[path[0]], path[1:], new)
+        made[path[0]] = inner
     else:
-        object.__setattr__(made, path[0], put(getattr(made, path[0]), path[1:], new))  # frozen ones too
+        object.__setattr__(made, path[0], inner)  # frozen ones too
     return made
+
+
+def at(value: Any, key: Any) -> Any:
+    """What stands under a key, an index or a name; None under a key that is not there."""
+    if isinstance(value, dict):
+        return value.get(key)
+    return value[key] if isinstance(value, list | tuple) else getattr(value, key)
 
 
 def rebuilt(type_: object, value: object, before: object) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from synthon.core.errors import OutputError
-from synthon.core.identity import dumps
+from synthon.core.identity import adapter, dumps
 from synthon.core.light import dataclass
 from synthon.core.output import Output, read_json
-from synthon.core.rebuild import put
+from synthon.core.rebuild import at, put
 from synthon.core.verdicts import Path
 
 
@@ -47,7 +47,7 @@ class Repair:
 def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair | None:
     """How to ask for these fields again; None where the type's schema does not name them one by one."""
     whole = output.own_schema
-    found = {".".join(map(str, path)): (path, _inner(whole, whole, path)) for path in paths}
+    found = {".".join(map(str, path)): (path, _inner(whole, path, value)) for path in paths}
     if any(inner is None for _, inner in found.values()):
         return None
     schema: dict[str, object] = {
@@ -61,21 +61,35 @@ def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair 
     return Repair(output, value, {name: path for name, (path, _) in found.items()}, schema)
 
 
-def _inner(whole: Any, schema: Any, path: Path) -> Any:
-    """The schema of a field, seen through references and alternatives."""
-    if not path:
-        return schema
-    for candidate in _alternatives(whole, schema):
-        key, inner = path[0], None
+def _inner(whole: Any, path: Path, value: Any) -> Any:
+    """The schema of a field, seen through references and alternatives: those the value is of, if they can be told."""
+    found = [whole]
+    for key in path:
+        places = [(each, inner) for schema in found for each, inner in _under(whole, schema, key)]
+        if not places:
+            return None
+        own = _own(type(value)) if len(places) > 1 else []
+        inners = [inner for each, inner in places if each in own] or [inner for _, inner in places]
+        found = [inner for place, inner in enumerate(inners) if inner not in inners[:place]]
+        value = at(value, key)
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _own(type_: object) -> list[Any]:
+    """A type's schema as it stands in one of which it is a part, with its alternatives."""
+    whole = adapter(type_).json_schema()
+    return list(_alternatives(whole, {name: each for name, each in whole.items() if name != "$defs"}))
+
+
+def _under(whole: Any, schema: Any, key: str | int) -> Iterator[tuple[Any, Any]]:
+    """The alternatives of a schema that have the key, each with what stands there."""
+    for each in _alternatives(whole, schema):
         if isinstance(key, str):
-            inner = candidate.get("properties", {}).get(key) or candidate.get("additionalProperties")
-        elif key < len(candidate.get("prefixItems", ())):
-            inner = candidate["prefixItems"][key]
+            inner = each.get("properties", {}).get(key) or each.get("additionalProperties")
         else:
-            inner = candidate.get("items")
-        if isinstance(inner, dict) and (found := _inner(whole, inner, path[1:])) is not None:
-            return found
-    return None
+            inner = dict(enumerate(each.get("prefixItems", ()))).get(key, each.get("items"))
+        if isinstance(inner, dict):
+            yield each, inner
 
 
 def _alternatives(whole: Any, schema: Any) -> Iterator[Any]:
