@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -29,7 +31,9 @@ def test_and_and_or_build_flat_compositions() -> None:
     assert (sy.choice("a", check=True) | sy.regex("b", check=True)).check
 
 
-@pytest.mark.parametrize(("asked", "bounds"), [(5, (0, 5)), ((2, 5), (2, 5)), ((2, None), (2, None)), (0, (0, 0))])
+@pytest.mark.parametrize(
+    ("asked", "bounds"), [(5, (0, 5)), ((2, 5), (2, 5)), ((2, None), (2, None)), (0, (0, 0)), ((None, 5), (0, 5))]
+)
 def test_a_bound_is_a_most_or_a_pair(asked: Any, bounds: tuple[int, int | None]) -> None:
     assert sy.where(length=asked).length == bounds
 
@@ -40,8 +44,16 @@ def test_a_bound_is_a_most_or_a_pair(asked: Any, bounds: tuple[int, int | None])
         ({}, "no predicate"),
         ({"length": (5, 2)}, r"length=\(5, 2\), which no text meets"),
         ({"words": -1}, r"words=-1, which no text meets"),
-        ({"stops_at": ""}, "holds an empty text"),
-        ({"excludes": ["a", ""]}, "holds an empty text"),
+        ({"length": 2.5}, r"length=2\.5, which"),
+        ({"words": "3"}, r"words='3', which"),
+        ({"words": "34"}, r"words='34', which"),
+        ({"length": (1, 2, 3)}, r"length=\(1, 2, 3\), which"),
+        ({"length": (1.5, 2)}, r"length=\(1\.5, 2\), which"),
+        ({"stops_at": ""}, "holds what is an empty text or none"),
+        ({"excludes": ["a", ""]}, "holds what is an empty text or none"),
+        ({"choice": 5}, "choice=5, which holds what is an empty text or none"),
+        ({"startswith": ["a", 5]}, r"startswith=\['a', 5\], which"),
+        ({"matches": re.compile("a")}, r"re\.compile\('a'\) is none\. Pass its `\.pattern`"),
     ],
 )
 def test_a_predicate_that_means_nothing_is_refused(arguments: dict[str, Any], message: str) -> None:
@@ -54,6 +66,33 @@ def test_a_choice_needs_options() -> None:
         sy.choice()
     with pytest.raises(sy.UserError, match="no empty one"):
         sy.choice("a", "")
+    with pytest.raises(sy.UserError, match="no empty one"):
+        sy.choice([])
+
+
+@pytest.mark.parametrize("options", [(1, 2), ("a", ["b"]), (["a", 5],), ({"a", "b"},)])
+def test_options_are_texts(options: Any) -> None:
+    with pytest.raises(sy.UserError, match="`choice` got the options"):
+        sy.choice(*options)
+
+
+def test_options_may_be_one_list() -> None:
+    assert sy.choice(["yes", "no"]) == sy.choice(("yes", "no")) == sy.choice("yes", "no")
+
+
+def test_a_compiled_pattern_is_refused() -> None:
+    with pytest.raises(sy.UserError, match=r"re\.compile\('a'\) is none\. Pass its `\.pattern`"):
+        sy.regex(re.compile("a"))  # type: ignore[arg-type] # what is refused
+
+
+@pytest.mark.parametrize("other", [sy.schema(int), sy.grammar("start: WORD"), "abc"])
+def test_what_is_no_shape_of_text_joins_no_other(other: Any) -> None:
+    for join in (operator.and_, operator.or_):
+        with pytest.raises(sy.UserError, match="join `choice`, `regex` and `where`, and got"):
+            join(sy.where(length=5), other)
+        if not isinstance(other, str):
+            with pytest.raises(sy.UserError, match="join `choice`, `regex` and `where`, and got"):
+                join(other, sy.where(length=5))
 
 
 def test_a_schema_comes_from_a_type_a_mapping_or_text() -> None:

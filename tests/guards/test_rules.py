@@ -209,7 +209,9 @@ async def test_every_finding_is_in_the_trace() -> None:
         ({"then": "retry"}, "no action 'retry'; take one of reask, fix"),
         ({"retries": -1}, "retries=-1 is less than 0"),
         ({"instead": None}, "for then='refrain' alone"),
-        ({"field": "a..b"}, "'a..b' has an empty part"),
+        ({"field": "a..b"}, "'a..b' is no path or has an empty part"),
+        ({"field": 5}, "The field 5 is no path"),
+        ({"field": None}, "The field None is no path"),
     ],
 )
 def test_a_guard_that_makes_no_sense_is_refused_when_it_is_made(arguments: dict[str, Any], said: str) -> None:

@@ -110,7 +110,21 @@ async def test_what_the_engine_cannot_do_is_refused(model: LlamaModel, request_:
         await model.complete(request_)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_p": 0.0}, {"max_tokens": 0}, {"temperature": math.nan}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -1.0},
+        {"temperature": math.nan},
+        {"temperature": math.inf},
+        {"temperature": "hot"},
+        {"top_p": 0.0},
+        {"max_tokens": 0},
+        {"max_tokens": 2.5},
+        {"stop": ("",)},
+        {"stop": "ab"},
+        {"stop": (5,)},
+    ],
+)
 async def test_a_number_out_of_range_is_refused(model: LlamaModel, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(wrong))}=.*out of range"):
         await model.complete(ask("?", **wrong))

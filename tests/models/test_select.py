@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ import synthon as sy
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.values import Completion, Message, Request, Score
 from synthon.models.doubles import FunctionModel
-from synthon.models.selecting import Normalize, Weights, distribution, select
+from synthon.models.selecting import Normalize, Weights, distribution, score, select
 
 SCORES = {"no": Score(-2.0, 1), "certainly not": Score(-3.0, 2), "yes": Score(-2.5, 1)}
 BASELINE = {"no": Score(-0.5, 1), "certainly not": Score(-2.8, 2), "yes": Score(-2.4, 1)}
@@ -50,6 +51,18 @@ async def test_the_best_is_the_first_maximum(logprobs: list[float]) -> None:
 async def test_nothing_to_select_from_is_refused() -> None:
     with pytest.raises(UserError, match="Nothing to select from"):
         await select(MODEL, "?", [])
+
+
+@pytest.mark.parametrize("options", [{"no", "yes"}, frozenset({"no"}), "no", ["no", 5]])
+async def test_options_without_an_order_or_that_are_no_texts_are_refused(options: Any) -> None:
+    for asking in (select, distribution, score):
+        with pytest.raises(UserError, match="Nothing to select from"):
+            await asking(MODEL, "Is it?", options)
+
+
+async def test_options_may_be_told_only_once() -> None:
+    once: Any = iter(SCORES)
+    assert (await select(MODEL, "Is it?", once)).option == "no"
 
 
 async def test_a_model_without_scores_is_refused() -> None:

@@ -176,6 +176,13 @@ async def test_branches_of_branches_end_with_the_session() -> None:
     assert inner["a"] == "a"
 
 
+@pytest.mark.parametrize("n", [-1, 1.5, "2"])
+async def test_a_number_of_branches_that_is_none_is_refused(n: Any) -> None:
+    async with session(Scripted("a").model) as s:
+        with pytest.raises(sy.UserError, match="cannot fork"):
+            s.fork(n)
+
+
 async def test_a_session_outside_of_its_block_is_refused() -> None:
     s = session(Scripted("a").model)
     with pytest.raises(sy.UserError, match="not open"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal, TypeAlias, cast
 
 from synthon.core.errors import UserError
 from synthon.core.light import dataclass
@@ -22,6 +23,8 @@ def _either(left: Textual, right: Textual) -> Either:
 
 
 def _parts(constraint: Textual, kind: type[Both | Either]) -> tuple[Textual, ...]:
+    if not isinstance(constraint, Textual):
+        raise UserError(f"`&` and `|` join `choice`, `regex` and `where`, and got {constraint!r}. Pass that alone.")
     return constraint.parts if isinstance(constraint, kind) else (constraint,)
 
 
@@ -103,6 +106,8 @@ class Schema:
     layout: Layout = "free"
     check: bool = False
 
+    __and__, __or__ = _both, _either
+
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
@@ -110,6 +115,8 @@ class Grammar:
 
     lark: str
     check: bool = False
+
+    __and__, __or__ = _both, _either
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +135,24 @@ class Soundness:
 Textual: TypeAlias = Choice | Regex | Where | Both | Either
 Constraint = Choice | Regex | Where | Both | Either | Schema | Grammar
 Texts: TypeAlias = str | Sequence[str]
-Limit: TypeAlias = int | tuple[int, int | None]
+Limit: TypeAlias = int | tuple[int | None, int | None]
 
 
-def choice(*options: str, check: bool = False) -> Choice:
-    """One of these texts, nothing else.
+def choice(*options: str | Sequence[str], check: bool = False) -> Choice:
+    """One of these texts, nothing else: given one by one, or as one list.
 
     Here and below, `check=True` lets a model that cannot enforce the shape answer freely; its answer is checked
     after, and a step asks again. Without it such a model raises `Unsupported`.
     """
-    if not options or "" in options:
-        msg = f"`choice` got the options {options!r}. Pass at least one text, and no empty one."
-        raise UserError(msg)
-    return Choice(options, check)
+    found = tuple(options[0]) if len(options) == 1 and isinstance(options[0], list | tuple) else options
+    if not found or not are_texts(found):
+        raise UserError(f"`choice` got the options {options!r}. Pass at least one text, no empty one, nothing else.")
+    return Choice(cast("tuple[str, ...]", found), check)
 
 
 def regex(pattern: str, *, check: bool = False) -> Regex:
     """Text that matches the whole pattern: Python's `re` syntax without look-around and back-references."""
-    return Regex(pattern, check)
+    return Regex(_pattern(pattern), check)
 
 
 def grammar(lark: str, *, check: bool = False) -> Grammar:
@@ -170,7 +177,7 @@ def where(
     Combine with `&` and `|`, also with `choice` and `regex`.
 
     Args:
-        length: characters, at most an int, or (least, most), both inclusive, most None for no end.
+        length: characters, at most an int, or (least, most), both inclusive, None for no end.
         words: runs of characters that are no white space, as `length`.
         tokens: the model's tokens, as `length`; only a local model can count them.
         stops_at: the text ends with the first of these that occurs in it.
@@ -181,7 +188,7 @@ def where(
         check: see `choice`.
 
     Raises:
-        UserError: nothing was asked, or bounds that nothing can meet.
+        UserError: nothing was asked, what is no bound, text or pattern, or bounds that nothing can meet.
     """
     made = Where(
         length=_bounds("length", length),
@@ -190,7 +197,7 @@ def where(
         stops_at=_texts("stops_at", stops_at),
         startswith=_texts("startswith", startswith),
         choice=_texts("choice", choice),
-        matches=matches,
+        matches=None if matches is None else _pattern(matches),
         excludes=_texts("excludes", excludes),
         check=check,
     )
@@ -200,19 +207,28 @@ def where(
     return made
 
 
+def _pattern(pattern: str) -> str:
+    if not isinstance(pattern, str):
+        raise UserError(f"A regular expression is text here, and {pattern!r} is none. Pass its `.pattern`.")
+    return pattern
+
+
 def _bounds(name: str, limit: Limit | None) -> Bounds | None:
     if limit is None:
         return None
-    least, most = (0, limit) if isinstance(limit, int) else limit
-    if least < 0 or (most is not None and most < least):
-        msg = f"`where` got {name}={limit!r}, which no text meets. Pass a number >= 0, or (least, most)."
-        raise UserError(msg)
-    return least, most
+    match (0, limit) if isinstance(limit, int) else limit:
+        case [int() | None as least, int() | None as most] if 0 <= (least or 0) <= (math.inf if most is None else most):
+            return least or 0, most
+    raise UserError(f"`where` got {name}={limit!r}, which no text meets. Pass a number >= 0, or (least, most).")
+
+
+def are_texts(values: Iterable[object]) -> bool:
+    """Whether these are texts, none of them empty, and not themselves one."""
+    return not isinstance(values, str) and all(isinstance(each, str) and each for each in values)
 
 
 def _texts(name: str, texts: Texts) -> tuple[str, ...]:
-    found = (texts,) if isinstance(texts, str) else tuple(texts)
-    if "" in found:
-        msg = f"`where` got {name}={texts!r}, which holds an empty text. Leave it out."
-        raise UserError(msg)
+    found = (texts,) if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
+    if not are_texts(found):
+        raise UserError(f"`where` got {name}={texts!r}, which holds what is an empty text or none. Leave it out.")
     return found

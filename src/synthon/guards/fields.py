@@ -23,16 +23,18 @@ class Required(Exception):
     """A field that has no default and admits no None cannot leave."""
 
 
-def parsed(field: str) -> Parts:
+def parsed(field: object) -> Parts:
     """The parts of a dotted path; none for the whole.
 
     Raises:
-        UserError: a part is empty.
+        UserError: it is no text, or a part is empty.
     """
-    parts = tuple(field.split(".")) if field else ()
-    if not all(part.removesuffix("?") for part in parts):
-        msg = f"The field {field!r} has an empty part. Write a dotted path such as 'items.*.name', or '' for the whole."
-        raise UserError(msg)
+    parts = tuple(str(field).split(".")) if field != "" else ()
+    if not isinstance(field, str) or not all(part.removesuffix("?") for part in parts):
+        raise UserError(
+            f"The field {field!r} is no path or has an empty part. Write a dotted path such as 'items.*.name', or '' "
+            "for the whole."
+        )
     return parts
 
 

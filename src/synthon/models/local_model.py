@@ -6,11 +6,14 @@ import asyncio
 import json
 import math
 import os
+import sys
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
+from synthon.core.constraints import are_texts
 from synthon.core.errors import MissingExtra, Unsupported, UserError
 from synthon.core.identity import canonical, digest, with_sample
 from synthon.core.protocols import discard
@@ -228,20 +231,27 @@ class LlamaModel:
                     f"The local model {self.name!r} cannot take {what}; it can {', '.join(sorted(self.capabilities))}. "
                     "Leave it out, or use a model of `sy.openai` or `sy.anthropic` that can."
                 )
-        numbers = {
-            "temperature": request.temperature is None or 0 <= request.temperature < math.inf,
-            "max_tokens": request.max_tokens is None or request.max_tokens >= 1,
-            "top_p": request.top_p is None or 0 < request.top_p <= 1,
-            "top_k": request.top_k is None or request.top_k >= 0,
-            "min_p": request.min_p is None or 0 <= request.min_p <= 1,
-            "logprobs": request.logprobs >= 0,
+        possible = {
+            "temperature": _is_within(request.temperature, 0, sys.float_info.max),
+            "max_tokens": _is_within(request.max_tokens, 1, math.inf, int),
+            "top_p": _is_within(request.top_p, math.ulp(0), 1),
+            "top_k": _is_within(request.top_k, 0, math.inf, int),
+            "min_p": _is_within(request.min_p, 0, 1),
+            "logprobs": _is_within(request.logprobs, 0, math.inf, int),
+            "stop": are_texts(request.stop),
         }
-        for number, is_possible in numbers.items():
+        for name, is_possible in possible.items():
             if not is_possible:
                 raise UserError(
-                    f"A request to the local model {self.name!r} has {number}={getattr(request, number)!r}, out of "
-                    "range. Use temperature >= 0, max_tokens >= 1, top_p in 0..1 (not 0), top_k >= 0, min_p in 0..1."
+                    f"A request to the local model {self.name!r} has {name}={getattr(request, name)!r}, out of range. "
+                    "Use temperature >= 0, max_tokens >= 1, top_p in 0..1 (not 0), top_k >= 0, min_p in 0..1, counts "
+                    "that are whole, and for stop a tuple of texts, none empty."
                 )
+
+
+def _is_within(number: Any, least: float, most: float, kind: Any = Real) -> bool:
+    """Whether a number is absent, or of the kind and within bounds."""
+    return number is None or (isinstance(number, kind) and least <= number <= most)
 
 
 def _cores() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import sub
 from typing import TYPE_CHECKING, Literal, get_args
 
+from synthon.core.constraints import are_texts
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.values import Completion, Message, Request, Score
 
@@ -56,9 +57,10 @@ async def select(
             domain-conditional PMI, Holtzman 2021, arXiv:2104.08315).
 
     Raises:
-        UserError: there are no options, or an empty one.
+        UserError: there are no options, an empty one, or they have no order.
         Unsupported: the model cannot score, or under `greedy` gives no log-probabilities of single tokens.
     """
+    options = _listed(options)
     found = await _calibrated(model, prompt, options, normalize, baseline)
     scores = _normalised(found, normalize)
     index = max(range(len(options)), key=scores.__getitem__)
@@ -81,9 +83,10 @@ async def distribution(
     arXiv:2212.06094). Costs what `select` costs; see there for `normalize` and `baseline`.
 
     Raises:
-        UserError: there are no options, an empty one or one twice, or `normalize` is `greedy`, which has no weights.
+        UserError: there are no options, an empty one, one twice or no order; `greedy` has no weights.
         Unsupported: the model cannot score.
     """
+    options = _listed(options)
     if len(set(options)) < len(options) or normalize not in get_args(Weights):
         raise UserError(
             f"No distribution over {list(options)!r} with normalize={normalize!r}. Pass each option once, and "
@@ -98,20 +101,15 @@ async def score(model: Model, prompt: str | Sequence[Message], options: Sequence
     """The log-probability of each option as the model's answer to a prompt, in the options' order.
 
     Raises:
-        UserError: there are no options, or an empty one.
+        UserError: there are no options, an empty one, or they have no order.
         Unsupported: the model cannot score.
     """
-    return (await _scored(model, prompt, options)).scores
+    return (await _scored(model, prompt, _listed(options))).scores
 
 
 async def _scored(
     model: Model, prompt: str | Sequence[Message], options: Sequence[str], baseline: str | Sequence[Message] = ()
 ) -> Completion:
-    if not options or "" in options:
-        raise UserError(
-            f"Nothing to select from: `options` is {options!r}. Pass at least one text, and no empty one, as nothing "
-            "is likelier than that."
-        )
     if "score" not in model.capabilities:
         raise Unsupported(
             f"The model {model.name!r} cannot score given texts, so it cannot select. Use a model that can, such as "
@@ -119,6 +117,17 @@ async def _scored(
         )
     asked, neutral = map(_turns, (prompt, baseline))
     return await model.complete(Request(asked, temperature=0.0, continuations=tuple(options), neutral=neutral))
+
+
+def _listed(options: Sequence[str]) -> tuple[str, ...]:
+    """The options in their order, which a set has not."""
+    found = () if isinstance(options, str | set | frozenset) else tuple(options)
+    if not found or not are_texts(found):
+        raise UserError(
+            f"Nothing to select from: `options` is {options!r}. Pass a list of texts: at least one, and no empty one, "
+            "as nothing is likelier than that."
+        )
+    return found
 
 
 def _turns(prompt: str | Sequence[Message]) -> tuple[Message, ...]:

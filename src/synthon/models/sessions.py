@@ -204,8 +204,13 @@ class Session:
         """Copies of the session that share all that was said and kept so far and go their own ways from here.
 
         Run them together with `asyncio.gather`; they end with the session they come from, or with `join`.
+
+        Raises:
+            UserError: `n` is no number of copies.
         """
         self._check()
+        if type(n) is not int or n < 0:
+            raise UserError(f"The session {self._name!r} cannot fork({n!r}). Pass how many copies: 1, 2, ...")
         branches: list[Session] = [copy(self) for _ in range(n)]
         for branch in branches:
             branch._turns, branch._values, branch._branches = [*self._turns], {**self._values}, []  # noqa: SLF001 - same
