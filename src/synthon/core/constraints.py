@@ -202,8 +202,7 @@ def where(
         check=check,
     )
     if made == Where(check=check):
-        msg = "`where` was given no predicate. Pass at least one, such as where(words=(1, 20))."
-        raise UserError(msg)
+        raise UserError("`where` was given no predicate. Pass at least one, such as where(words=(1, 20)).")
     return made
 
 

@@ -48,8 +48,7 @@ async def run_many(
         JournalError: rows can no longer be kept.
     """
     if workers < 1:
-        msg = f"run_many was given workers={workers}. Pass at least 1."
-        raise UserError(msg)
+        raise UserError(f"run_many was given workers={workers}. Pass at least 1.")
     todo = list(rows)
     results: list[T | Failed] = [cast("T", None)] * len(todo)
     pending = iter(range(len(todo)))

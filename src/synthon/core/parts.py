@@ -62,11 +62,9 @@ class Parts:
             elif name == f"{self.root}.model":
                 setting = MODEL
             else:
-                msg = f"{self.root!r} has no setting {name!r}. It has: {', '.join(self.settings) or 'none'}."
-                raise UserError(msg)
+                raise UserError(f"{self.root!r} has no setting {name!r}. It has: {', '.join(self.settings) or 'none'}.")
             if isinstance(setting, Knob) and isinstance(value, Knob):
-                msg = f"{name!r} is a knob and cannot be set to {value!r}. Set it to a value."
-                raise UserError(msg)
+                raise UserError(f"{name!r} is a knob and cannot be set to {value!r}. Set it to a value.")
             found[setting] = value
         return found
 

@@ -54,11 +54,10 @@ class Entry:
         if row is None and policy in {"read_only", "replay_only"}:
             row = journal.read(Key("", digest_))
         if row is None and policy == "replay_only":
-            msg = (
+            raise JournalError(
                 f"Policy replay_only found no row for the call {self.text[:200]!r} (key {digest_[:12]}). "
                 "Record it first with policy='cache', or replay the run that made it."
             )
-            raise JournalError(msg)
         return row
 
     async def read_or_join(self) -> str | None:

@@ -73,8 +73,7 @@ def decoded(
         except UserError as error:
             wrong.append(str(error))
     if wrong:
-        msg = f"{what} does not fit {parts.root!r}: {'; '.join(wrong)}. Load it into what it was saved from."
-        raise UserError(msg)
+        raise UserError(f"{what} does not fit {parts.root!r}: {'; '.join(wrong)}. Load it into what it was saved from.")
     return found
 
 
@@ -95,8 +94,7 @@ def _found(parts: Parts, name: str, value: object) -> object:
     found = {id(option): option for option in options if encoded(option) == value}
     if len(found) != 1:
         problem = "is here more than once (give each a name of its own)" if found else "is not here"
-        msg = f"the setting {name!r} names {value['name']!r}, which {problem}"
-        raise UserError(msg)
+        raise UserError(f"the setting {name!r} names {value['name']!r}, which {problem}")
     return found.popitem()[1]
 
 

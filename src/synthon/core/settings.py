@@ -57,13 +57,12 @@ class Knob:
         return f"knob({', '.join(repr(value) for value in self.values)})"
 
     def _bare(self, *_: object) -> NoReturn:
-        msg = (
+        raise UserError(
             f"{self!r} was used as a value. A knob stands in a program's signature or a decorator's argument "
             "(a model or strategy of your own reads it with sy.current):\n"
             f"  wrong:  k = {self!r}; await index.search(question, k=k + 1)\n"
             f"  right:  @sy.program\n          async def ask(question: str, *, k: int = {self!r}): ..."
         )
-        raise UserError(msg)
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _bare
     __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = _bare
@@ -110,8 +109,7 @@ def current(value: T) -> T:
 
 def _choice(values: Sequence[object], what: str) -> Knob:
     if not values:
-        msg = f"{what}() has no value to choose from. Pass at least one; the first is the default."
-        raise UserError(msg)
+        raise UserError(f"{what}() has no value to choose from. Pass at least one; the first is the default.")
     return Knob(values)
 
 
@@ -150,8 +148,7 @@ def between(low: N, high: N, *, default: N | None = None, log: bool = False) -> 
     first = low if default is None else default
     if not low <= first <= high or (log and low <= 0):
         given = f"between({low!r}, {high!r}, default={default!r}, log={log})"
-        msg = f"{given} is no range. Pass low <= default <= high, and low above 0 for log."
-        raise UserError(msg)
+        raise UserError(f"{given} is no range. Pass low <= default <= high, and low above 0 for log.")
     integer = all(isinstance(bound, int) for bound in (low, high))
     return cast("N", Knob((first,), low=low, high=high, log=log, integer=integer))
 
@@ -193,11 +190,10 @@ class Nearest:
         if k == 0:
             return ()
         if self.selector is None:
-            msg = (
+            raise UserError(
                 f"knn wants {k} demonstrations but has nothing to choose them from. "
                 "Pass knn(..., selector=...) or optimize with training rows."
             )
-            raise UserError(msg)
         return await self.selector.nearest(inputs, k)
 
 

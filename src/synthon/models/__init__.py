@@ -76,8 +76,7 @@ _FILES = {
 def __getattr__(name: str) -> object:
     """A name from the file it stands in, loaded when it is first used (PEP 562)."""
     if name not in _FILES:
-        msg = f"module 'synthon.models' has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module 'synthon.models' has no attribute {name!r}")
     value: object = getattr(importlib.import_module(f"synthon.models.{_FILES[name]}"), name)
     globals()[name] = value
     return value

@@ -59,11 +59,10 @@ def refuse_what_is_lacking(request: Request, capabilities: frozenset[Capability]
     """
     for wish, capability in demands(request):
         if capability not in capabilities:
-            msg = (
+            raise Unsupported(
                 f"{where} cannot {wish}: its capabilities {sorted(capabilities)} lack {capability!r}. "
                 f"Use {_WHO_CAN[capability]}, or pass `capabilities=` if this endpoint can."
             )
-            raise Unsupported(msg)
 
 
 def _holds_image(message: Message) -> bool:
@@ -98,8 +97,7 @@ def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) ->
         if isinstance(mine, dict) and isinstance(value, dict):
             body[name] = value | mine
         elif name in reserved or name in body:
-            msg = f"Request.extra sets {name!r}, which the request decides itself. Take it out of `extra`."
-            raise UserError(msg)
+            raise UserError(f"Request.extra sets {name!r}, which the request decides itself. Take it out of `extra`.")
         else:
             body[name] = value
     return body

@@ -61,14 +61,12 @@ def normalised(base_url: str) -> str:
         parts = urlsplit(base_url.strip())
         port = parts.port
     except ValueError as error:
-        msg = f"base_url is no URL ({error}). Pass one such as 'http://127.0.0.1:8000/v1'."
-        raise UserError(msg) from None
+        raise UserError(f"base_url is no URL ({error}). Pass one such as 'http://127.0.0.1:8000/v1'.") from None
     if "@" in parts.netloc or any(word in name.lower() for name, _ in parse_qsl(parts.query) for word in _SECRET_WORDS):
         msg = f"base_url for host {parts.hostname!r} holds credentials. Take them out; pass `api_key=` or `headers=`."
         raise UserError(msg)
     if parts.scheme.lower() not in _PORTS or not parts.hostname:
-        msg = f"base_url {base_url!r} is no http or https URL. Pass one such as 'http://127.0.0.1:8000/v1'."
-        raise UserError(msg)
+        raise UserError(f"base_url {base_url!r} is no http or https URL. Pass one such as 'http://127.0.0.1:8000/v1'.")
     scheme, host = parts.scheme.lower(), parts.hostname.lower()
     host = f"[{host}]" if ":" in host else host
     netloc = host if port in {None, _PORTS[scheme]} else f"{host}:{port}"

@@ -81,8 +81,7 @@ class AnthropicMessages:
         own = host_of(self.base_url) == "api.anthropic.com"
         key = checked_key(self.api_key or (os.environ.get("ANTHROPIC_API_KEY") if own else None))
         if own and key is None:
-            msg = f"No API key for {self.base_url}. Set ANTHROPIC_API_KEY, or pass `api_key=`."
-            raise UserError(msg)
+            raise UserError(f"No API key for {self.base_url}. Set ANTHROPIC_API_KEY, or pass `api_key=`.")
         headers = {"anthropic-version": _VERSION} | ({"x-api-key": key} if key else {}) | dict(self.headers)
         return endpoint(self._url, frozenset(headers.items()), self.timeout_s, self.max_connections)
 

@@ -97,10 +97,9 @@ class Recorded:
         text = with_sample(canonical(self.identity, request), request.sample)
         row = self.rows.get(digest(text))
         if row is None:
-            msg = (
+            raise UserError(
                 f"{self.name!r} has no recorded answer for {text[:200]!r} among {len(self.rows)} rows. Record it first."
             )
-            raise UserError(msg)
         completion = load_completion(row)
         if emit is not discard and completion.text:
             emit(Delta(text=completion.text))

@@ -46,8 +46,7 @@ def bearer(url: str, api_key: str | None) -> dict[str, str]:
     own = host_of(url) == "api.openai.com"
     key = checked_key(api_key or (os.environ.get("OPENAI_API_KEY") if own else None))
     if own and key is None:
-        msg = f"No API key for {url}. Set OPENAI_API_KEY, or pass `api_key=`."
-        raise UserError(msg)
+        raise UserError(f"No API key for {url}. Set OPENAI_API_KEY, or pass `api_key=`.")
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
@@ -83,8 +82,7 @@ class OpenAIChat:
 
     def __post_init__(self) -> None:
         if self.server not in get_args(Server):
-            msg = f"server={self.server!r} is none of {get_args(Server)}. Pass one of them."
-            raise UserError(msg)
+            raise UserError(f"server={self.server!r} is none of {get_args(Server)}. Pass one of them.")
         object.__setattr__(self, "base_url", normalised(self.base_url))
         object.__setattr__(self, "api_key", checked_key(self.api_key))
         object.__setattr__(self, "name", self.name or self.model)

@@ -105,11 +105,10 @@ def inside(models: Sequence[Model], wrap: Callable[[list[Model]], Model]) -> Mod
         msg = "A Budgeted model stands among others that are journaled as one. Put sy.Budgeted around the whole."
         raise UserError(msg)
     if any(isinstance(model, cascade) for model in models):
-        msg = (
+        raise UserError(
             "A cascade stands among others that are journaled as one, and its threshold must stay outside. "
             "Put sy.Fallback around its models: sy.cascade(sy.Fallback(a, spare), sy.Fallback(b, spare), accept=...)."
         )
-        raise UserError(msg)
     if not any(isinstance(model, Journaled) for model in models):
         return wrap(list(models))
     bare = [_bare(model) for model in models]

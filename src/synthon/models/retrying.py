@@ -90,8 +90,7 @@ def Retrying(model: Model, *, tries: int = 4, base_s: float = 0.5, cap_s: float 
         UserError: `tries` is below 1.
     """
     if tries < 1:
-        msg = f"Retrying was given tries={tries}. Pass at least 1."
-        raise UserError(msg)
+        raise UserError(f"Retrying was given tries={tries}. Pass at least 1.")
     return inside([model], lambda bare: _Retrying(bare[0], tries, base_s, cap_s))
 
 
@@ -154,6 +153,5 @@ def Fallback(*models: Model) -> Model:  # noqa: N802 - a wrapper
         UserError: no model was given.
     """
     if not models:
-        msg = "Fallback was given no model. Pass at least one; the first is asked first."
-        raise UserError(msg)
+        raise UserError("Fallback was given no model. Pass at least one; the first is asked first.")
     return inside(models, lambda bare: _Fallback(tuple(bare)))

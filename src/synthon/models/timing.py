@@ -133,8 +133,7 @@ def RateLimited(  # noqa: N802 - a wrapper
         UserError: neither limit was given.
     """
     if requests_per_minute is None and tokens_per_minute is None:
-        msg = "RateLimited was given no limit. Pass requests_per_minute= or tokens_per_minute=."
-        raise UserError(msg)
+        raise UserError("RateLimited was given no limit. Pass requests_per_minute= or tokens_per_minute=.")
     requests = None if requests_per_minute is None else _Window(requests_per_minute)
     tokens = None if tokens_per_minute is None else _Window(tokens_per_minute)
     return inside([model], lambda bare: _RateLimited(bare[0], requests, tokens))
