@@ -130,6 +130,50 @@ async def test_a_passage_scores_the_same_whatever_is_scored_beside_it(tmp_path: 
     assert await encoder.scores("owl tea", []) == []
 
 
+def ranged_encoder(folder: Path) -> Path:
+    """A cross-encoder that quantises by the range of all it is given; "tea" lies thirty times as far out."""
+    random = np.random.default_rng(0)
+    table = random.normal(size=(len(SPECIAL) + len(WORDS), 8)).astype(np.float32)
+    table[-1] *= 30
+    constants: dict[str, Any] = {
+        "table": table, "weight": random.integers(-100, 100, (8, 1)).astype(np.int8), "none": np.array(0, np.int8),
+        "scale": np.array(0.01, np.float32), "ones": np.array([1]), "last": np.array([2]),
+    }  # fmt: skip
+    steps: list[tuple[str, list[str], list[str], dict[str, Any]]] = [
+        ("Gather", ["table", "input_ids"], ["words"], {}),
+        ("Cast", ["attention_mask"], ["flat"], {"to": TensorProto.FLOAT}),
+        ("Unsqueeze", ["flat", "last"], ["mask"], {}),
+        ("Mul", ["words", "mask"], ["heard"], {}),
+        ("ReduceSum", ["heard", "ones"], ["sum"], {"keepdims": 0}),
+        ("DynamicQuantizeLinear", ["sum"], ["small", "step", "zero"], {}),
+        ("MatMulInteger", ["small", "weight", "zero", "none"], ["whole"], {}),
+        ("Cast", ["whole"], ["real"], {"to": TensorProto.FLOAT}),
+        ("Mul", ["step", "scale"], ["unit"], {}),
+        ("Mul", ["real", "unit"], ["logits"], {}),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(kind, given, made, **options) for kind, given, made, options in steps],
+        "ranged",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+            for name in ("input_ids", "attention_mask")
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(folder / "model.onnx"))
+    word_tokenizer(folder / "tokenizer.json")
+    return folder
+
+
+async def test_so_it_does_with_weights_that_are_scaled_by_all_they_are_given(tmp_path: Path) -> None:
+    encoder = cross_encoder(ranged_encoder(tmp_path))
+    texts = ["dog owl", "tea tea tea", "cat", "red cow"]
+    together = await encoder.scores("cat", passages(*texts))
+    assert together == [(await encoder.scores("cat", passages(text)))[0] for text in texts]
+
+
 async def test_a_passages_title_counts(tmp_path: Path) -> None:
     encoder = cross_encoder(overlap_encoder(tmp_path))
     assert await encoder.scores("owl", passages("dog", title="owl")) == await encoder.scores("owl", passages("owl"))

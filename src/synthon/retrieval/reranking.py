@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import math
+import mmap
 import threading
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from synthon.core.protocols import FloatArray, Model
 
 _BATCH = 16
+_BY_RANGE = b"DynamicQuantize"  # how ONNX names operators that scale by the range of all they are given
 _TOKENIZER = "tokenizer.json"
 _INSTRUCTION = "You judge search results. Say whether the passage helps to answer the query. Answer Yes or No."
 
@@ -136,7 +138,8 @@ class CrossEncoder:
     """The probability that a transformer which reads query and passage together gives to "relevant", 0..1.
 
     `cross_encoder` makes one. A model of one output gives its sigmoid, one of two outputs (no, yes) their softmax.
-    Calls from any thread or loop take turns in a thread.
+    Calls from any thread or loop take turns in a thread. Dynamically quantised weights, which are scaled by all that
+    is computed at once, are given one pair after another; others 16 pairs.
     """
 
     path: Path
@@ -170,8 +173,8 @@ class CrossEncoder:
     def _scores(self, query: str, texts: Sequence[str]) -> list[float]:
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         found: dict[int, float] = {}
-        for start in range(0, len(order), _BATCH):
-            places = order[start : start + _BATCH]
+        for start in range(0, len(order), self._batch):
+            places = order[start : start + self._batch]
             with self._lock:
                 found.update(zip(places, self._margins(query, [texts[place] for place in places]), strict=True))
         return [_probability(found[place]) for place in range(len(texts))]
@@ -189,6 +192,12 @@ class CrossEncoder:
                 "or two (no, yes). Pass a model that was trained to rank passages."
             )
         return [float(each) for each in logits[:, -1] - logits[:, :-1].sum(axis=1)]
+
+    @cached_property
+    def _batch(self) -> int:
+        """Pairs computed at once: one, where the weights would make a pair's numbers depend on those beside it."""
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as graph:
+            return _BATCH if graph.find(_BY_RANGE) < 0 else 1
 
     @cached_property
     def _tokens(self) -> Any:
