@@ -25,7 +25,7 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 3_000  # of code, __init__ aside: docs/decisions/0001, 0003, 0004 and 0007
+CORE_LINES = 3_100  # of code, __init__ aside: docs/decisions/0001, 0003, 0004, 0007 and 0010
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 IMPORT_MODULES = 300
 
