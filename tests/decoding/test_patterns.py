@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthon.core.constraints import regex
+from synthon.core.constraints import regex, where
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
+from synthon.decoding import unmet
 from synthon.decoding.patterns import rust
 from tests.decoding.writing import start, takes
 
@@ -38,7 +40,49 @@ def patterns() -> st.SearchStrategy[str]:
 @given(pattern=patterns(), texts=st.lists(st.text(CHARACTERS, max_size=4), min_size=1, max_size=6))
 def test_a_mask_takes_exactly_what_python_matches(pattern: str, texts: list[str]) -> None:
     for text in texts:
-        assert takes(start(regex(pattern)), text) == bool(re.fullmatch(pattern, text)), text
+        fits = bool(re.fullmatch(pattern, text))
+        assert takes(start(regex(pattern)), text) == fits, text
+        assert (unmet(regex(pattern), text) == "") == fits, text
+
+
+LOOKING = [
+    r"(?=Paris)Pari", r"(?=.*\d)(?=.*[a-z]).{2,}", r"a(?<!b)b*", r"(a|b)\1", r"(?P<x>a|é)(?P=x)+b",
+    r"\bab\b c?", r"a\Bb", "a++b", "(?>a|ab)c?b", "a$b", r"(?m)a$\nb", r"(?m)(^a\n?)+", "(^a)+", "(?!)",
+    "(?:a+?)(?!b).*", r"a$\n?", r"(a*?)\1b", r"((a)|b)\1", r"a\Z\n?", "(?i)(?=K)k", "(?s)(?=.).", r"(?a)\bé",
+]  # fmt: skip
+SEEN = [
+    "", "a", "b", "ab", "aab", "abc", "acb", "Pari", "a1", "éé", "ééb", "aabb", "a\n", "a\nb", "a\na", "ab c", "K", "\n", "é",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", LOOKING)
+def test_what_no_mask_can_hold_to_is_refused_or_with_check_means_what_python_means(pattern: str) -> None:
+    with pytest.raises(Unsupported, match="which no mask can enforce"):
+        unmet(regex(pattern), "a")
+    assert [unmet(regex(pattern, check=True), text) == "" for text in SEEN] == [
+        bool(re.fullmatch(pattern, text)) for text in SEEN
+    ]
+
+
+@pytest.mark.parametrize("pattern", [r"(a)?(?(1)b|c)", r"(?i:(a)\1)"])
+def test_what_cannot_be_checked_either_is_refused(pattern: str) -> None:
+    with pytest.raises(Unsupported, match=r"a condition on a group|a back-reference"):
+        unmet(regex(pattern, check=True), "a")
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(\w+\s?)+\.", r"(?:a|a)+b", r"(?=a)(\w+\s?)+\.", r"((\w+)\s?)+\1\.", r"(?:(?:a?){50}){50}b"]
+)
+def test_a_check_takes_no_time_that_grows_with_every_way_to_match(pattern: str) -> None:
+    begun = time.monotonic()
+    assert "does not match" in unmet(regex(pattern, check=True), "a" * 60)
+    assert "does not match" in unmet(where(matches=pattern, check=True), "a" * 60)
+    assert time.monotonic() - begun < 30  # a machine's age, without a bound
+
+
+def test_half_a_character_matches_nothing() -> None:
+    for pattern in (".", "(?=.)."):
+        assert unmet(regex(pattern, check=True), "\ud800")
 
 
 @pytest.mark.parametrize("character", CHARACTERS)
@@ -85,3 +129,5 @@ def test_what_python_cannot_read_is_refused(pattern: str) -> None:
 def test_a_pattern_that_is_too_large_is_refused(pattern: str) -> None:
     with pytest.raises(SchemaTooLarge, match="too large"):
         rust(pattern)
+    with pytest.raises(SchemaTooLarge, match="too large"):
+        unmet(regex(pattern), "aaa")

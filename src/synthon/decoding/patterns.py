@@ -20,6 +20,7 @@ MAX_PATTERN = 20_000  # characters; longer ones are data, not patterns
 MAX_POSITIONS = 100_000  # characters a match may be asked to count, repetitions multiplied out
 _SHOWN = 80  # characters of a pattern in an error
 _LAST = 0x10FFFF
+_ANY = f"[\\x{{0}}-\\x{{{_LAST:x}}}]"
 _SURROGATES = (0xD800, 0xDFFF)
 _WHERE = "Write it without, or keep the pattern for a check of the answer (`@step.check`)."
 
@@ -56,18 +57,28 @@ def rust(pattern: str, *, flags: int = 0) -> str:
         Unsupported: it looks around, refers back, or has an anchor inside: no finite automaton says that.
         SchemaTooLarge: it is too long, too deep, or counts too far.
     """
-    return _rust(pattern, flags)
+    return _written(pattern, flags)
+
+
+def looking(pattern: str) -> str:
+    """The pattern for a check, in the syntax of Rust's `fancy-regex`: it may look around, refer back and be possessive.
+
+    Raises:
+        UserError, SchemaTooLarge: as `rust`.
+        Unsupported: it has a condition on a group, or refers back where case is ignored.
+    """
+    return _written(pattern, 0, looks=True)
 
 
 @functools.lru_cache(maxsize=256)
-def _rust(pattern: str, flags: int) -> str:
+def _written(pattern: str, flags: int, *, looks: bool = False) -> str:
     if len(pattern) > MAX_PATTERN:
         _too_large(pattern, f"it has {len(pattern):,} characters, and {MAX_PATTERN:,} are read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # `[[` may once mean a set of sets; today it does not
             tree = _parser().parse(pattern, flags)
-        text, positions = _Writer(pattern).sequence(tree, flags | _flags(tree), first=True, last=True)
+        text, positions = _Writer(pattern, looks=looks).sequence(tree, flags | _flags(tree), first=True, last=True)
     except re.error as error:
         raise UserError(f"Python cannot read the pattern {_short(pattern)}: {error}. Correct it.") from error
     except OverflowError as error:
@@ -88,10 +99,14 @@ def _short(pattern: str) -> str:
 
 
 class _Writer:
-    """Writes one parsed pattern; every method answers with the text and the positions it counts over."""
+    """Writes one parsed pattern; every method answers with the text and the positions it counts over.
 
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
+    Args:
+        looks: whether it may look around and refer back; else that is refused.
+    """
+
+    def __init__(self, pattern: str, *, looks: bool) -> None:
+        self._pattern, self._looks = pattern, looks
 
     def sequence(self, tree: _Tree, flags: int, *, first: bool, last: bool) -> tuple[str, int]:
         """Args: first, last: nothing can stand before, behind it, so that an anchor there says nothing new."""
@@ -111,17 +126,38 @@ class _Writer:
             case "LITERAL" | "NOT_LITERAL" | "IN" | "ANY" | "CATEGORY" | "RANGE":
                 return _one_character(op, argument, tree, flags), 1
             case "SUBPATTERN":
-                _, added, removed, inner = cast("tuple[int | None, int, int, _Tree]", argument)
+                group, added, removed, inner = cast("tuple[int | None, int, int, _Tree]", argument)
                 text, count = self.sequence(inner, (flags | added) & ~removed, first=first, last=last)
-                return f"(?:{text})", count
+                return f"({text})" if self._looks and group else f"(?:{text})", count
             case "BRANCH":
                 _, branches = cast("tuple[None, Sequence[_Tree]]", argument)
                 written = [self.sequence(branch, flags, first=first, last=last) for branch in branches]
                 return f"(?:{'|'.join(text for text, _ in written)})", sum(count for _, count in written)
             case "MAX_REPEAT" | "MIN_REPEAT":
-                return self._repeat(cast("tuple[int, int, _Tree]", argument), flags, first=first, last=last)
+                text, count = self._repeat(cast("tuple[int, int, _Tree]", argument), flags, first=first, last=last)
+                return f"{text}?" if self._looks and op == "MIN_REPEAT" else text, count
             case "AT":
-                return self._anchor(str(argument), first=first, last=last), 0
+                return self._anchor(str(argument), flags, first=first, last=last), 0
+        if self._looks:
+            return self._looking(op, argument, flags)
+        raise self._refused(_CONSTRUCTS.get(op, op.lower()))
+
+    def _looking(self, op: str, argument: object, flags: int) -> tuple[str, int]:
+        match op:
+            case "ASSERT" | "ASSERT_NOT":
+                way, inner = cast("tuple[int, _Tree]", argument)
+                text, count = self.sequence(inner, flags, first=False, last=False)
+                return f"(?{'<' if way < 0 else ''}{'=' if op == 'ASSERT' else '!'}{text})", count
+            case "ATOMIC_GROUP":
+                text, count = self.sequence(cast("_Tree", argument), flags, first=False, last=False)
+                return f"(?>{text})", count
+            case "POSSESSIVE_REPEAT":
+                text, count = self._repeat(cast("tuple[int, int, _Tree]", argument), flags, first=False, last=False)
+                return f"(?>{text})", count
+            case "GROUPREF" if not flags & re.IGNORECASE:
+                return f"(?:\\{argument})", 0
+            case "FAILURE":
+                return _bracketed(()), 0
         raise self._refused(_CONSTRUCTS.get(op, op.lower()))
 
     def _repeat(self, repeat: tuple[int, int, _Tree], flags: int, *, first: bool, last: bool) -> tuple[str, int]:
@@ -134,15 +170,29 @@ class _Writer:
         sign = bounds.get((least, unbounded)) or (f"{{{least},}}" if unbounded else f"{{{least},{most}}}")
         return f"(?:{text}){sign}", count * max(times, 1)
 
-    def _anchor(self, kind: str, *, first: bool, last: bool) -> str:
+    def _anchor(self, kind: str, flags: int, *, first: bool, last: bool) -> str:
         if kind in {"AT_BEGINNING", "AT_BEGINNING_STRING"} and first:
             return ""
         if kind in {"AT_END", "AT_END_STRING"} and last:
             return ""
+        if self._looks:
+            return _edge(kind, flags)
         raise self._refused("a word boundary" if "BOUNDARY" in kind else "an anchor that is not at its edge")
 
     def _refused(self, what: str) -> Unsupported:
         return Unsupported(f"The pattern {_short(self._pattern)} has {what}, which no mask can enforce. {_WHERE}")
+
+
+def _edge(kind: str, flags: int) -> str:
+    """An anchor or a boundary, said by looking around."""
+    if "BOUNDARY" in kind:
+        word = _bracketed(_category("CATEGORY_WORD", bool(flags & re.ASCII)))
+        after_word, after_none = ("=", "!") if "NON" in kind else ("!", "=")
+        return f"(?:(?<={word})(?{after_word}{word})|(?<!{word})(?{after_none}{word}))"
+    if flags & re.MULTILINE and kind in {"AT_BEGINNING", "AT_END"}:
+        return r"(?<![^\x{a}])" if kind == "AT_BEGINNING" else r"(?![^\x{a}])"
+    end = f"(?!{_ANY})"
+    return {"AT_END": f"(?=\\x{{a}}?{end})", "AT_END_STRING": end}.get(kind, f"(?<!{_ANY})")
 
 
 _CONSTRUCTS = {
@@ -158,7 +208,7 @@ _CONSTRUCTS = {
 
 def _one_character(op: str, argument: object, tree: _Tree, flags: int) -> str:
     if op == "ANY":
-        return "[^\\x{a}]" if not flags & re.DOTALL else f"[\\x{{0}}-\\x{{{_LAST:x}}}]"
+        return "[^\\x{a}]" if not flags & re.DOTALL else _ANY
     if op == "LITERAL" and (not flags & re.IGNORECASE or not _is_cased(chr(cast("int", argument)))):
         return _character(cast("int", argument))
     if op == "IN" and not flags & re.IGNORECASE:

@@ -18,6 +18,7 @@ from synthon.core.light import dataclass
 from synthon.decoding.automata import DEAD, automaton
 from synthon.decoding.languages import All, Language, Not, OneOf, Pattern, in_lark
 from synthon.decoding.libraries import llguidance
+from synthon.decoding.matching import is_match
 from synthon.decoding.patterns import rust
 from synthon.decoding.vocabulary import plain_bytes
 
@@ -185,12 +186,14 @@ def unmet(constraint: Textual, text: str) -> str:
 
     Raises:
         UserError: Python cannot read a pattern.
+        Unsupported: a pattern is not regular, and its part of the constraint has no `check=True`.
+        SchemaTooLarge: a pattern is too large.
     """
     match constraint:
         case Choice(options):
             return _not_among(options, text)
-        case Regex(pattern):
-            return _no_match(pattern, text)
+        case Regex(pattern, check):
+            return _no_match(pattern, text, check=check)
         case Where():
             return "; ".join(filter(None, _broken(constraint, text)))
         case Both(parts):
@@ -207,7 +210,7 @@ def _broken(where: Where, text: str) -> Iterable[str]:
     if where.startswith and not text.startswith(where.startswith):
         yield f"it does not start with {_listed(where.startswith)}"
     yield _not_among(where.choice, text) if where.choice else ""
-    yield _no_match(where.matches, text) if where.matches is not None else ""
+    yield _no_match(where.matches, text, check=where.check) if where.matches is not None else ""
     yield from (f"it holds {part!r}, which it must not" for part in where.excludes if part in text)
 
 
@@ -232,11 +235,8 @@ def _not_among(options: Sequence[str], text: str) -> str:
     return "" if text in options else f"it is not {_listed(options)}"
 
 
-def _no_match(pattern: str, text: str) -> str:
-    try:
-        return "" if re.fullmatch(pattern, text) else f"it does not match the pattern {pattern!r}"
-    except re.error as error:
-        raise UserError(f"Python cannot read the pattern {pattern!r}: {error}. Correct it.") from error
+def _no_match(pattern: str, text: str, *, check: bool) -> str:
+    return "" if is_match(pattern, text, check=check) else f"it does not match the pattern {pattern!r}"
 
 
 def _listed(texts: Sequence[str]) -> str:
