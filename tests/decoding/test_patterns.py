@@ -51,7 +51,8 @@ LOOKING = [
     "(?:a+?)(?!b).*", r"a$\n?", r"(a*?)\1b", r"((a)|b)\1", r"a\Z\n?", "(?i)(?=K)k", "(?s)(?=.).", r"(?a)\bé",
 ]  # fmt: skip
 SEEN = [
-    "", "a", "b", "ab", "aab", "abc", "acb", "Pari", "a1", "éé", "ééb", "aabb", "a\n", "a\nb", "a\na", "ab c", "K", "\n", "é",
+    "", "a", "b", "ab", "aab", "abc", "acb", "Pari", "a1", "éé", "ééb", "aabb", "a\n", "a\nb", "a\na",
+    "ab c", "K", "\n", "é",
 ]  # fmt: skip
 
 

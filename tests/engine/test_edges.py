@@ -45,6 +45,9 @@ def beam(width: object) -> str:
     return f'{{"decoder":{{"kind":"beam","width":{width}}}}}'
 
 
+EXTRAS = ("{}", beam(2))
+
+
 async def run(model: LlamaModel, *requests: Request) -> list[Completion]:
     return list(await asyncio.wait_for(asyncio.gather(*map(model.complete, requests)), 60))
 
@@ -169,3 +172,21 @@ async def test_long_forced_text_has_a_probability_for_every_token() -> None:
     model.close()
     assert done.text == text
     assert len(done.logprobs) == done.usage.output_tokens > 120
+
+
+async def test_a_text_that_ends_before_its_constraint_lets_it_says_so() -> None:
+    model = LlamaModel(WEIGHTS, threads=1, context=256)
+    counted, shape = sy.where(tokens=(10, 20)), sy.regex("[a-z ]{30,}")
+    cut = [ask("hi", max_tokens=4, constraint=constraint, extra=e) for constraint in (counted, shape) for e in EXTRAS]
+    stopped = ask("hi", max_tokens=20, constraint=sy.where(tokens=(18, 20), startswith="a b c"), stop=("b",))
+    whole = [
+        ask("hi", max_tokens=4, constraint=sy.where(tokens=(2, 4), startswith="a")),
+        ask("hi", max_tokens=9, constraint=sy.regex("a|a b c"), stop=(" b",)),
+    ]
+    for request in (*cut, stopped):
+        for each in (model, sy.Journaled(model)):
+            assert (await each.complete(request)).unmet
+    for request in whole:
+        for each in (model, sy.Journaled(model)):
+            assert not (await each.complete(request)).unmet
+    model.close()

@@ -174,6 +174,14 @@ async def test_any_constraint_is_a_validator() -> None:
     assert await found(short, "two words") == ("", NOTHING)
     assert (await found(short, "four words are many"))[0]
     assert (await found(satisfies(sy.schema({"type": "integer"})), "1.5"))[0]
+    assert (await found(satisfies(sy.regex("(?=a).b", check=True)), "bb"))[0]
+
+
+def test_a_constraint_that_no_text_can_be_held_against_is_no_validator() -> None:
+    with pytest.raises(sy.Unsupported, match="A guard cannot count `tokens`"):
+        satisfies(sy.where(tokens=(1, 2)) | sy.choice("a"))
+    with pytest.raises(sy.Unsupported, match="look-around"):
+        satisfies(sy.regex("(?=a).b"))
 
 
 async def test_profanity_is_found_as_whole_words_disguised_or_not() -> None:

@@ -257,6 +257,33 @@ async def test_a_plain_model_that_can_is_given_the_constraint_and_judged() -> No
     assert seen[0].constraint == LOOSE
 
 
+COUNTED = where(tokens=(1, 2), check=True) & where(words=3, check=True)
+
+
+@pytest.mark.parametrize("which", PLAIN)
+async def test_a_count_of_tokens_is_refused_where_nobody_counts_them(which: str) -> None:
+    model = sy.Journaled(PLAIN[which]())
+    with pytest.raises(sy.Unsupported, match=r"A check of the answer cannot count `tokens`.*sy\.local"):
+        await model.complete(asking(COUNTED))
+    assert set(hows(model, COUNTED).values()) == {"unsupported"}
+
+
+@pytest.mark.parametrize("server", ["openai", "vllm", "sglang", "llama.cpp"])
+async def test_a_count_of_tokens_is_sent_to_no_endpoint(server: str) -> None:
+    async with answering(PARIS) as loopback:
+        model = sy.Journaled(chat(loopback, server=server))
+        with pytest.raises(sy.Unsupported, match="A check of the answer cannot count `tokens`"):
+            await model.complete(asking(COUNTED))
+        assert loopback.received == []
+    assert set(hows(model, COUNTED).values()) == {"unsupported"}
+
+
+@pytest.mark.parametrize(("constraint", "unmet"), [(COUNTED, "cut off"), (choice("Paris"), "")])
+async def test_of_a_count_of_tokens_the_models_own_word_is_taken(constraint: Constraint, unmet: str) -> None:
+    model = sy.FunctionModel(lambda _: sy.Completion("Paris", unmet="cut off"), capabilities=ABLE)
+    assert (await sy.Journaled(model).complete(asking(constraint))).unmet == unmet
+
+
 BROKEN = [regex("("), regex("(", check=True), grammar("start: (", check=True), sy.Schema('{"type":"none"}', check=True)]
 
 

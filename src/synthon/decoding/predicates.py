@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from synthon.core.constraints import Both, Bounds, Choice, Either, Regex, Textual, Where
+from synthon.core.constraints import Both, Bounds, Choice, Constraint, Either, Regex, Textual, Where
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
 from synthon.core.light import dataclass
 from synthon.decoding.automata import DEAD, automaton
@@ -53,10 +53,7 @@ def lark(constraint: Textual) -> str:
         UserError: a pattern cannot be read.
         Unsupported: a pattern is not regular, or `tokens` is asked for, which `alternatives` gives.
     """
-    if counts(constraint):
-        raise Unsupported(
-            "A grammar cannot count `tokens`. Leave it out, or use a model that counts them (`sy.local`)."
-        )
+    refuse_to_count(constraint, "A grammar")
     return grammar(_language(constraint))
 
 
@@ -65,7 +62,18 @@ def grammar(language: Language) -> str:
     return f'%llguidance {{"no_forcing": true}}\nstart: TEXT\nTEXT: {in_lark(language)}'
 
 
-def counts(constraint: Textual) -> bool:
+def refuse_to_count(constraint: Constraint, who: str) -> None:
+    """Raise where `tokens` is asked for and nobody counts them.
+
+    Raises:
+        Unsupported: it is.
+    """
+    if counts(constraint):
+        msg = f"{who} cannot count `tokens`. Leave it out, or use a model that counts them (`sy.local`)."
+        raise Unsupported(msg)
+
+
+def counts(constraint: Constraint) -> bool:
     """Whether `tokens` is asked for anywhere."""
     if isinstance(constraint, Both | Either):
         return any(map(counts, constraint.parts))
@@ -322,5 +330,6 @@ __all__ = [
     "in_words",
     "lark",
     "refuse_impossible",
+    "refuse_to_count",
     "unmet",
 ]

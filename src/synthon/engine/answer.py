@@ -8,7 +8,7 @@ import numpy as np
 
 from synthon.core.errors import ContextTooLong
 from synthon.core.values import Completion, Usage
-from synthon.engine.generation import Generation, Sampling
+from synthon.engine.generation import Generation, Sampling, left_open
 from synthon.engine.prompt import render
 from synthon.engine.scheduler import Feed, Open, Opened
 from synthon.engine.scoring import score
@@ -102,7 +102,10 @@ def _generate(prompt: list[int], generation: Generation, request: Request) -> Pr
             yield from _fed(slot, generation, following[:-1], following[1:])
     cached = min(cached, len(prompt))
     usage = Usage(len(prompt) - cached, cached, output_tokens=generation.tokens)
-    return Completion(generation.text, usage, logprobs=tuple(generation.logprobs), finish=generation.finish)
+    unmet = left_open(request.constraint, generation.matcher, generation.finish)
+    return Completion(
+        generation.text, usage, logprobs=tuple(generation.logprobs), finish=generation.finish, unmet=unmet
+    )
 
 
 def _fed(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from synthon.core.constraints import Constraint
     from synthon.core.protocols import FloatArray
     from synthon.decoding import Matcher
     from synthon.engine.binding import Weights
@@ -65,6 +66,19 @@ class Sampling:
         kept = np.zeros(weights.size, np.bool_)
         kept[order[:enough]] = True
         return kept
+
+
+def left_open(constraint: Constraint | None, matcher: Matcher | None, finish: Finish) -> str:
+    """What a text leaves unmet that ended before its masks let it end, in words for the model; else empty.
+
+    A text before a stop string may be right although the stop string is not: only a count of tokens is judged there.
+    """
+    if constraint is None or matcher is None or matcher.may_end:
+        return ""
+    from synthon.decoding.predicates import counts  # noqa: PLC0415 - needs llguidance, and only constraints do
+
+    is_left = finish == "length" or counts(constraint)
+    return "it ended before its constraint lets it end" if is_left else ""
 
 
 class TextStream:
@@ -121,7 +135,7 @@ class Generation:
         matcher: Matcher | None = None,
     ) -> None:
         self._weights, self._sampling, self._emit = weights, sampling, emit
-        self._max_tokens, self._alternatives, self._matcher = max_tokens, alternatives, matcher
+        self._max_tokens, self._alternatives, self.matcher = max_tokens, alternatives, matcher
         self._uniform = random.Random(seed).random  # Python promises the same numbers in every version
         self._stream = TextStream(stop)
         self._texts: list[str] = []
@@ -142,8 +156,8 @@ class Generation:
     def accept(self, logits: FloatArray) -> list[int]:
         """The next tokens to compute, none when the answer is complete; masks the logits in place."""
         distribution = logprobs(logits) if self._alternatives else None
-        if self._matcher is not None:
-            self._matcher.mask(logits)
+        if self.matcher is not None:
+            self.matcher.mask(logits)
         token = self._sampling.pick(logits, self._uniform())
         if distribution is not None:
             self.logprobs.append(self._logprob(distribution, token))
@@ -151,8 +165,8 @@ class Generation:
             self.tokens += 1
             self.finish = "stop"
             return self._close()
-        if self._matcher is not None:
-            self._matcher.consume(token)
+        if self.matcher is not None:
+            self.matcher.consume(token)
         self._take(token)
         return [] if self.is_done else [token, *self._forced()]
 
@@ -163,15 +177,15 @@ class Generation:
     def _forced(self) -> list[int]:
         """What must follow now, taken already."""
         forced: list[int] = []
-        if self._matcher is None:
+        if self.matcher is None:
             return forced
-        for token in self._matcher.forced():
-            self._matcher.consume(token)
+        for token in self.matcher.forced():
+            self.matcher.consume(token)
             self._take(token)
             forced.append(token)
             if self.is_done:
                 return forced
-        if self._matcher.is_complete:
+        if self.matcher.is_complete:
             self.finish = "stop"
             self._close()
         return forced
@@ -183,7 +197,7 @@ class Generation:
             self.finish = "stop"
             self._close()
         elif self.tokens >= self._max_tokens:
-            if self._matcher is not None and self._matcher.is_complete:
+            if self.matcher is not None and self.matcher.is_complete:
                 self.finish = "stop"
             self._close()
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from synthon.core.values import Completion, TokenLogprob, Usage
+from synthon.core.values import Completion, Finish, TokenLogprob, Usage
+from synthon.engine.generation import left_open
 from synthon.engine.scheduler import Feed, Open, Opened
 from synthon.engine.scoring import logprobs
 
@@ -86,12 +87,14 @@ class _Search:
         said = self.spelled(text.tokens)
         said = said[: min((place for stop in self._request.stop if (place := said.find(stop)) >= 0), default=len(said))]
         emit(said)
+        finish: Finish = "stop" if text.is_finished else "length"
         named = [(self.spelled([token]), part) for token, part in zip(text.tokens, text.parts, strict=True)]
         return Completion(
             said,
             Usage(prompt - cached, cached, output_tokens=self.computed),
             logprobs=tuple(TokenLogprob(*pair) for pair in named) if self._request.logprobs else (),
-            finish="stop" if text.is_finished else "length",
+            finish=finish,
+            unmet=left_open(self._request.constraint, text.matcher, finish),
         )
 
 

@@ -50,11 +50,18 @@ def choices(*options: str) -> Named:
 
 
 def satisfies(constraint: Constraint) -> Named:
-    """A text that keeps to a constraint: `sy.where(...)`, `sy.regex(...)`, `sy.schema(...)`, `sy.grammar(...)`."""
+    """A text that keeps to a constraint: `sy.where(...)`, `sy.regex(...)`, `sy.schema(...)`, `sy.grammar(...)`.
+
+    Raises:
+        UserError, SchemaTooLarge: the constraint is malformed or too large.
+        Unsupported: no text can be held against it: it counts `tokens`, or looks around without `check=True`.
+    """
+    from synthon.decoding import predicates, unmet  # noqa: PLC0415 - loaded where something is constrained only
+
+    predicates.refuse_to_count(constraint, "A guard")
+    unmet(constraint, "")
 
     def judge(text: str) -> Found:
-        from synthon.decoding import unmet  # noqa: PLC0415 - its compilers are an extra
-
         message = unmet(constraint, text)
         return Fail(message) if message else Pass()
 

@@ -130,15 +130,34 @@ def given(model: Model, request: Request) -> Request:
 
 
 def may_be_checked(request: Request) -> bool:
-    """Whether the answer may come without the constraint, and be checked."""
-    return request.constraint is not None and request.constraint.check
+    """Whether the answer may come without the constraint, and be checked.
+
+    Raises:
+        Unsupported: it may, but the constraint counts `tokens`, which no check can.
+    """
+    from synthon.decoding import predicates  # noqa: PLC0415 - loaded where something is constrained only
+
+    if request.constraint is None or not request.constraint.check:
+        return False
+    predicates.refuse_to_count(request.constraint, "A check of the answer")
+    return True
 
 
 def judged(completion: Completion, request: Request) -> Completion:
-    """The completion with what its text leaves unmet; one without text that calls tools or scores is not judged."""
+    """The completion with what its text leaves unmet; one without text that calls tools or scores is not judged.
+
+    Of a count of tokens the model's own word is taken, since nobody else can count them.
+    """
     if request.constraint is None or (not completion.text and (completion.tool_calls or completion.scores)):
         return completion
-    return replace(completion, unmet=_unmet(request.constraint, completion.text))
+    own = completion.unmet if _counts(request.constraint) else ""
+    return replace(completion, unmet=_unmet(request.constraint, completion.text) or own)
+
+
+def _counts(constraint: Constraint) -> bool:
+    from synthon.decoding import predicates  # noqa: PLC0415 - loaded where something is constrained only
+
+    return predicates.counts(constraint)
 
 
 def _unmet(constraint: Constraint, text: str) -> str:
@@ -151,7 +170,7 @@ def soundness_at(model: Model, constraint: Constraint) -> tuple[Soundness, ...]:
     """What becomes of each keyword at a model whose answers are checked after."""
     own: Judge | None = getattr(model, "soundness", None)
     found = promised(constraint, model.capabilities, repr(model.name)) if own is None else own(constraint)
-    if not constraint.check:
+    if not constraint.check or _counts(constraint):
         return found
     return tuple(
         replace(each, how="checked") if each.how == "unsupported" and each.keyword != "layout" else each

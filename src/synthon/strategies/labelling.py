@@ -120,6 +120,7 @@ def _answered(
 
 
 def _unmet(constraint: Constraint, text: str) -> str:
-    from synthon.decoding import unmet  # noqa: PLC0415 - loaded where something is constrained only
+    from synthon.decoding import predicates, unmet  # noqa: PLC0415 - loaded where something is constrained only
 
+    predicates.refuse_to_count(constraint, "What answers in a model's place")
     return unmet(constraint, text)
