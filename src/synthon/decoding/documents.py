@@ -34,6 +34,12 @@ _DRAFTS = {
     "draft-04/": 4, "draft-06/": 6, "draft-07/": 7, "draft/2019-09/": 2019, "draft/2020-12/": 2020, "": 2020,
 }  # fmt: skip
 _DIALECT = re.compile(r"https?://json-schema\.org/(.*)schema#?")
+_SINCE = {
+    "const": 6, "contains": 6, "propertyNames": 6, "contentEncoding": 6, "contentMediaType": 6, "if": 7,
+    "dependentRequired": 2019, "dependentSchemas": 2019, "minContains": 2019, "maxContains": 2019,
+    "unevaluatedItems": 2019, "unevaluatedProperties": 2019, "$recursiveRef": 2019,
+    "prefixItems": 2020, "$dynamicRef": 2020,
+}  # fmt: skip
 _NO_SIBLINGS = 7  # up to this draft, what stands beside `$ref` says nothing
 
 
@@ -49,6 +55,7 @@ class Document:
     def __init__(self, text: str) -> None:
         self.root = _read(text)
         self.draft = _draft(self.root)
+        self.unknown = frozenset(keyword for keyword, draft in _SINCE.items() if draft > self.draft)
         self._resources: dict[str, str] = {"": ""}  # place of a resource to its address
         self._places: dict[str, str] = {"": ""}  # address, or address#anchor, to a place
         combined: list[tuple[str, Node]] = []
@@ -68,7 +75,9 @@ class Document:
 
     def plain(self, node: Node) -> Node:
         """The node without what its draft does not read."""
-        return {"$ref": node["$ref"]} if self.draft <= _NO_SIBLINGS and "$ref" in node else node
+        if self.draft <= _NO_SIBLINGS and "$ref" in node:
+            return {"$ref": node["$ref"]}
+        return {keyword: node[keyword] for keyword in node if keyword not in self.unknown} if self.unknown else node
 
     def resolve(self, reference: str, place: str) -> tuple[str, Json] | None:
         """Where a reference from a place points to, and what is there; None if it is outside the document."""

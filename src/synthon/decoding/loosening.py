@@ -43,7 +43,10 @@ _BEYOND = {
     "minItems": ("array", "maxItems", -1), "maxItems": ("array", "minItems", 1),
     "minLength": ("string", "maxLength", -1), "maxLength": ("string", "minLength", 1),
 }  # fmt: skip
-_OLD_ONLY = {"dependencies": 7, "contentEncoding": 7, "contentMediaType": 7, "$recursiveRef": 2019}
+_ENCODINGS = ("base16", "base32", "base32hex", "base64", "base64url")
+_CONTENTS = {"contentEncoding": _ENCODINGS, "contentMediaType": ("application/json",)}
+_REMARK = "a remark, since there is no such keyword"
+_OLD_ONLY = {"contentEncoding": 7, "contentMediaType": 7, "$recursiveRef": 2019}
 _KEYWORDS = frozenset({
     *_AS_IS, *_COUNTS, *_BOUNDS, *_AFTER, *_ELSEWHERE, "minProperties", "maxProperties", "multipleOf", "pattern",
     "format",
@@ -95,6 +98,8 @@ class Loosened:
     def _schema(self, node: Json, place: str) -> Json:
         if not isinstance(node, dict):
             return node
+        for keyword in sorted(self._document.unknown.intersection(node)):
+            self._note(keyword, place, "checked", f"{_REMARK} in draft {self._document.draft}: it asserts nothing")
         node = self._document.plain(node)
         found: Node = {}
         has_object = False
@@ -144,7 +149,9 @@ class Loosened:
             self._keep(keyword, place)
             self._also(found, {"allOf": [opposite]})
         elif _says_something(keyword, node) and self._document.draft <= _OLD_ONLY.get(keyword, 9_999):
-            self._note(keyword, place, "checked", _AFTER[keyword])
+            is_known = keyword not in _CONTENTS or node[keyword] in _CONTENTS[keyword]
+            remark = f"{node[keyword]!r} is a remark by the standard: it asserts nothing"
+            self._note(keyword, place, "checked", _AFTER[keyword] if is_known else remark)
 
     def _keep(self, keyword: str, place: str, reason: str = "") -> None:
         self.kept.append((place, keyword))
@@ -315,7 +322,7 @@ class Loosened:
             if target is None:
                 return True
             place, node = target
-        return node
+        return self._document.plain(node) if isinstance(node, dict) else node
 
 
 def _says_something(keyword: str, node: Node) -> bool:
@@ -323,6 +330,8 @@ def _says_something(keyword: str, node: Node) -> bool:
     value = node[keyword]
     if keyword == "if":
         return "then" in node or "else" in node
+    if keyword in {"minContains", "maxContains"}:
+        return "contains" in node
     if keyword in {"uniqueItems", "not"}:
         return value is not False
     return keyword.startswith(("contains", "$")) or value not in (True, {})
