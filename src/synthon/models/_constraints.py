@@ -150,27 +150,22 @@ def judged(completion: Completion, request: Request) -> Completion:
     """
     if request.constraint is None or (not completion.text and (completion.tool_calls or completion.scores)):
         return completion
-    own = completion.unmet if _counts(request.constraint) else ""
-    return replace(completion, unmet=_unmet(request.constraint, completion.text) or own)
+    return replace(completion, unmet=_unmet(request.constraint, completion.text, own=completion.unmet))
 
 
-def _counts(constraint: Constraint) -> bool:
-    from synthon.decoding import predicates  # noqa: PLC0415 - loaded where something is constrained only
+def _unmet(constraint: Constraint, text: str, own: str = "") -> str:
+    from synthon.decoding import predicates, unmet  # noqa: PLC0415 - loaded where something is constrained only
 
-    return predicates.counts(constraint)
-
-
-def _unmet(constraint: Constraint, text: str) -> str:
-    from synthon.decoding import unmet  # noqa: PLC0415 - loaded where something is constrained only
-
-    return unmet(constraint, text)
+    return unmet(constraint, text) or (own if predicates.counts(constraint) else "")
 
 
 def soundness_at(model: Model, constraint: Constraint) -> tuple[Soundness, ...]:
     """What becomes of each keyword at a model whose answers are checked after."""
+    from synthon.decoding import predicates  # noqa: PLC0415 - loaded where something is constrained only
+
     own: Judge | None = getattr(model, "soundness", None)
     found = promised(constraint, model.capabilities, repr(model.name)) if own is None else own(constraint)
-    if not constraint.check or _counts(constraint):
+    if not constraint.check or predicates.counts(constraint):
         return found
     return tuple(
         replace(each, how="checked") if each.how == "unsupported" and each.keyword != "layout" else each
