@@ -16,7 +16,7 @@ from tests.decoding.writing import start, takes
 CHARACTERS = "aAbkKsSzZ019_ \n\té²ßẞſİı\u212a\u0301\u200d٣\u00a0\u0085😀-."
 ATOMS = [
     "a", "b", "k", "S", "ß", ".", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", "[a-z]", "[^a-z]", r"[\w.]", r"[^\W_]",
-    "[^é]", "[ks]", r"\.", "İ", "(?i:k)", "(?i:[a-z])", "(?s:.)", "(?a:\\w)", "(a)", "(?:a|)",
+    "[^é]", "[ks]", r"\.", "İ", "(?i:k)", "(?i:[a-z])", "(?s:.)", "(?a:\\w)", "(?u:\\W)", "(a)", "(?:a|)",
 ]  # fmt: skip
 
 
@@ -84,6 +84,14 @@ def test_a_check_takes_no_time_that_grows_with_every_way_to_match(pattern: str) 
 def test_half_a_character_matches_nothing() -> None:
     for pattern in (".", "(?=.)."):
         assert unmet(regex(pattern, check=True), "\ud800")
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?a)(?u:\W)", r"(?a:\w(?u:\w))", r"(?a:\W)", r"(?ai)(?u:[^k])", r"(?a:\w(?i:\w))"]
+)
+def test_unicode_and_ascii_classes_take_each_others_place(pattern: str) -> None:
+    for text in ("é", "a", "-", "aé", "éa", "k", "\u212a", "ab"):
+        assert takes(start(regex(pattern)), text) == bool(re.fullmatch(pattern, text)), text
 
 
 @pytest.mark.parametrize("character", CHARACTERS)

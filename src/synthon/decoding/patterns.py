@@ -127,7 +127,8 @@ class _Writer:
                 return _one_character(op, argument, tree, flags), 1
             case "SUBPATTERN":
                 group, added, removed, inner = cast("tuple[int | None, int, int, _Tree]", argument)
-                text, count = self.sequence(inner, (flags | added) & ~removed, first=first, last=last)
+                kept = flags & ~re.ASCII if added & (re.ASCII | re.UNICODE) else flags  # one takes the other's place
+                text, count = self.sequence(inner, (kept | added) & ~removed, first=first, last=last)
                 return f"({text})" if self._looks and group else f"(?:{text})", count
             case "BRANCH":
                 _, branches = cast("tuple[None, Sequence[_Tree]]", argument)
@@ -256,7 +257,9 @@ class _Held:
 @functools.lru_cache(maxsize=256)
 def _asked(argument: str, op: str, flags: int, held: _Held) -> tuple[Span, ...]:  # noqa: ARG001 - the first two are the key
     """The characters that Python itself lets match, 10-30 ms: it knows 1.1 million."""
-    return tuple(_spans(_compiler().compile(held.tree, flags)))
+    parser = importlib.import_module("re._parser")
+    alone = parser.SubPattern(parser.State(), list(held.tree))  # the whole pattern's flags are not those of this place
+    return tuple(_spans(_compiler().compile(alone, flags if flags & re.ASCII else flags | re.UNICODE)))
 
 
 def _spans(pattern: re.Pattern[str]) -> Iterator[Span]:
