@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synthon.core.constraints import Textual, choice, regex, where
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
-from synthon.decoding import Matcher, compiled, unmet
+from synthon.decoding import Matcher, compiled, soundness, unmet
 from synthon.decoding.predicates import alternatives, lark
 from tests.decoding.oracle import CONTROL, END, MENTIONED, TOKENS, Oracle, composition, vocabulary
 
@@ -178,12 +178,25 @@ def test_logits_past_the_vocabulary_are_closed_and_control_tokens_never_open() -
         (where(stops_at="ab", excludes="b"), r"where\(stops_at=\('ab',\)\) and where\(excludes=\('b',\)\) at once"),
         (regex("[^\\s\\S]"), r"No text meets regex\('.*'\)\. Change it"),
         ((choice("a") & choice("b")) | (choice("c") & choice("d")), r"No text meets \(.* \| .*\)\. Change it"),
+        (where(tokens=3) & choice("a") & choice("b"), r"No text meets choice\('a'\) and choice\('b'\) at once"),
         (where(tokens=(0, 2)) & where(tokens=(3, None)), "No number of tokens meets all bounds"),
+    ],
+)  # fmt: skip
+def test_what_nothing_can_meet_is_refused_by_its_parts(constraint: Textual, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compiled(constraint, vocabulary())
+    with pytest.raises(UserError, match=message):
+        soundness(constraint)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
         (choice("abcabcabc") & where(tokens=1), "has 0 to 1 of this model's tokens"),
         (where(tokens=(13, None)) & where(length=6), "has at least 13 of this model's tokens"),
     ],
 )  # fmt: skip
-def test_what_nothing_can_meet_is_refused_by_its_parts(constraint: Textual, message: str) -> None:
+def test_what_this_models_tokens_cannot_write_is_refused(constraint: Textual, message: str) -> None:
     with pytest.raises(UserError, match=message):
         compiled(constraint, vocabulary())
 
@@ -200,6 +213,10 @@ def test_counts_that_would_take_too_long_are_refused() -> None:
         compiled(where(matches=r"\w{0,900}", tokens=9), vocabulary())
     with pytest.raises(SchemaTooLarge, match="up to where tokens are counted"):
         compiled(where(tokens=10**9), vocabulary())
+    with pytest.raises(SchemaTooLarge, match="up to where tokens are counted"):
+        soundness(where(tokens=10**9))
+    with pytest.raises(SchemaTooLarge, match="counts over 1,000,000 positions"):
+        soundness(regex("(a{1,1000}){1,1000}"))
     many: Textual = where(tokens=(0, 1)) | choice("a")
     for count in range(2, 20):
         many &= where(tokens=(0, 70 + count)) | where(tokens=(count, 99))

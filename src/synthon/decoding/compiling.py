@@ -95,17 +95,19 @@ def soundness(constraint: Constraint) -> tuple[Soundness, ...]:
     """What becomes of each part of a constraint where masks are at hand; what is refused is a row too.
 
     Raises:
-        SchemaTooLarge, UserError: as `compiled`.
+        SchemaTooLarge, UserError: as `compiled`, but for counts of `tokens` that only a model's own tokens can tell.
     """
     if isinstance(constraint, Schema):
         return plain_bytes().kept(
             ("soundness", constraint), lambda: schemas.plan(constraint, plain_bytes().engine).rows
         )
     try:
-        if isinstance(constraint, Grammar):
+        if isinstance(constraint, Grammar) or not predicates.counts(constraint):
             compiled(constraint, plain_bytes())
         else:
-            predicates.alternatives(constraint)
+            predicates.refuse_impossible(constraint)
+            for way in predicates.alternatives(constraint):
+                counting.bounds(way)
     except Unsupported as error:
         return tuple(Soundness(row.keyword, how="unsupported", reason=str(error)) for row in _whole(constraint))
     return _whole(constraint)

@@ -83,6 +83,19 @@ class _Pieces:
         return reached[self._whole] // columns
 
 
+def bounds(alternative: Alternative) -> Bounds:
+    """How many tokens it may have.
+
+    Raises:
+        SchemaTooLarge: over `MAX_TOKENS`.
+    """
+    least, most = alternative.tokens or (0, None)
+    if max(least, most or 0) > MAX_TOKENS:
+        msg = f"The bounds tokens={alternative.tokens!r} go past {MAX_TOKENS:,}, up to where tokens are counted."
+        raise SchemaTooLarge(f"{msg} Give smaller ones, or leave `tokens` out.")
+    return least, most
+
+
 class Counted:
     """An alternative for one vocabulary: from which states, after how many tokens, the count can still be met.
 
@@ -96,10 +109,7 @@ class Counted:
         self._places = (self.automaton.after.astype(np.intp) * self.automaton.after.shape[1]).reshape(-1)
         self._targets: dict[int, Places] = {}
         self._rows: dict[int, Places] = {}
-        self._least, self._most = alternative.tokens or (0, None)
-        if max(self._least, self._most or 0) > MAX_TOKENS:
-            msg = f"The bounds tokens={alternative.tokens!r} go past {MAX_TOKENS:,}, up to where tokens are counted."
-            raise SchemaTooLarge(f"{msg} Give smaller ones, or leave `tokens` out.")
+        self._least, self._most = bounds(alternative)
         live, self._shortest = self._alive()
         self._layers = self._from_the_end(live)
 
@@ -297,9 +307,9 @@ def counted(alternatives: Sequence[Alternative], vocabulary: Vocabulary) -> Coun
     ways = [Counted(alternative, vocabulary) for alternative in alternatives]
     begun = [(way, way.automaton.start) for way in ways if way.can(way.automaton.start, 0)]
     if not begun:
-        bounds = " or ".join(_in_words(alternative.tokens) for alternative in alternatives)
+        counts = " or ".join(_in_words(alternative.tokens) for alternative in alternatives)
         msg = (
-            f"No text that meets the constraint has {bounds} of this model's tokens. Widen `tokens` or the other parts."
+            f"No text that meets the constraint has {counts} of this model's tokens. Widen `tokens` or the other parts."
         )
         raise UserError(msg)
     return CountedMatcher(begun, vocabulary)
@@ -310,4 +320,4 @@ def _in_words(bounds: Bounds | None) -> str:
     return f"at least {least}" if most is None else f"{least} to {most}"
 
 
-__all__ = ["MAX_STEPS", "MAX_TOKENS", "Counted", "CountedMatcher", "counted"]
+__all__ = ["MAX_STEPS", "MAX_TOKENS", "Counted", "CountedMatcher", "bounds", "counted"]
