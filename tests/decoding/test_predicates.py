@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from synthon.core.constraints import Textual, choice, regex, where
+from synthon.core.constraints import Textual, choice, grammar, regex, where
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
 from synthon.decoding import Matcher, compiled, soundness, unmet
-from synthon.decoding.predicates import alternatives, lark
+from synthon.decoding.predicates import alternatives, lark, refuse_to_count
 from tests.decoding.oracle import CONTROL, END, MENTIONED, TOKENS, Oracle, composition, vocabulary
 
 BYTES = vocabulary([*(bytes([byte]) for byte in range(256)), b"<end>"], ends={256}, control=set())
@@ -204,6 +204,15 @@ def test_what_this_models_tokens_cannot_write_is_refused(constraint: Textual, me
 def test_a_grammar_refuses_to_drop_a_count() -> None:
     with pytest.raises(Unsupported, match="cannot count `tokens`"):
         lark(where(tokens=3) | choice("a"))
+
+
+def test_a_grammar_that_counts_tokens_is_judged_by_nobody_else() -> None:
+    counted = grammar('start: x "!"\nx[max_tokens=3]: /[A-Za-z ]+/')
+    assert unmet(counted, "once upon a time!") == ""
+    with pytest.raises(Unsupported, match="A guard cannot count `max_tokens`"):
+        refuse_to_count(counted, "A guard")
+    with pytest.raises(UserError, match="The grammar cannot be used"):
+        unmet(grammar("start: x\nx[max_tokens=3]: y"), "a")
 
 
 def test_counts_that_would_take_too_long_are_refused() -> None:

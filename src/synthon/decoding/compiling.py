@@ -124,6 +124,8 @@ def _said(constraint: Grammar | Textual) -> tuple[Said]:
 def unmet(constraint: Constraint, text: str) -> str:
     """What of the constraint a finished text does not keep to, in words for the model; empty if it keeps to all.
 
+    Only the model that wrote the text can count its tokens: a grammar with `max_tokens` is not judged, nor `tokens`.
+
     Raises:
         SchemaTooLarge, Unsupported, UserError: the constraint cannot be used.
     """
@@ -140,6 +142,8 @@ def _underived(constraint: Grammar, text: str) -> str:
     except UnicodeEncodeError:
         return "it holds half a character (a lone surrogate)"
     following = compiled(constraint, plain_bytes()).matcher()
+    if predicates.counts(constraint):
+        return ""
     taken = following.follow(raw) if isinstance(following, GrammarMatcher) else 0
     if taken < len(raw):
         rest = raw[taken:].decode(errors="replace")[:40]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from synthon.core.constraints import Both, Bounds, Choice, Constraint, Either, Regex, Textual, Where
+from synthon.core.constraints import Both, Bounds, Choice, Constraint, Either, Grammar, Regex, Textual, Where
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
 from synthon.core.light import dataclass
 from synthon.decoding.automata import DEAD, automaton
@@ -63,18 +63,21 @@ def grammar(language: Language) -> str:
 
 
 def refuse_to_count(constraint: Constraint, who: str) -> None:
-    """Raise where `tokens` is asked for and nobody counts them.
+    """Raise where `tokens`, or a grammar's `max_tokens`, is asked for and nobody counts them.
 
     Raises:
         Unsupported: it is.
     """
     if counts(constraint):
-        msg = f"{who} cannot count `tokens`. Leave it out, or use a model that counts them (`sy.local`)."
+        what = "max_tokens" if isinstance(constraint, Grammar) else "tokens"
+        msg = f"{who} cannot count `{what}`. Leave it out, or use a model that counts them (`sy.local`)."
         raise Unsupported(msg)
 
 
 def counts(constraint: Constraint) -> bool:
-    """Whether `tokens` is asked for anywhere."""
+    """Whether `tokens`, or a grammar's `max_tokens`, is asked for anywhere."""
+    if isinstance(constraint, Grammar):
+        return re.search(r"\bmax_tokens\s*=", constraint.lark) is not None
     if isinstance(constraint, Both | Either):
         return any(map(counts, constraint.parts))
     return isinstance(constraint, Where) and constraint.tokens is not None
