@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -91,3 +92,69 @@ def test_formats_are_asserted() -> None:
 @pytest.mark.parametrize("pattern", ["(a+)+$", "^(?=a)(a+)+$", r"^(?=a)(a|a?)+\d$"])
 def test_no_pattern_makes_a_check_hang(pattern: str) -> None:
     assert unmet(schema({"pattern": pattern}), json.dumps("a" * 5_000 + "!")) != ""
+
+
+def nested(link: dict[str, Any], **more: Any) -> Schema:
+    """A schema of values inside values, each read in the ways of `link`."""
+    return schema({"$ref": "#/$defs/n", "$defs": {"n": link, **more}})
+
+
+HERE = {"$ref": "#/$defs/n"}
+ARRAY = {"type": "array", "items": HERE}
+
+
+@pytest.mark.parametrize(
+    ("link", "what"),
+    [
+        ({"anyOf": [ARRAY, ARRAY]}, "any of the schemas listed in the 'anyOf' keyword"),
+        ({"anyOf": [{"oneOf": [ARRAY]}, ARRAY]}, "any of the schemas listed in the 'anyOf' keyword"),
+        ({"oneOf": [{"type": "null"}, {"items": {"anyOf": [HERE, HERE]}, **ARRAY}]}, "exactly one of the schemas"),
+        ({"allOf": [ARRAY, ARRAY]}, "all of the schemas listed in the 'allOf' keyword"),
+        ({**ARRAY, "if": True, "then": ARRAY}, "the schema of the 'if' keyword"),
+        ({**ARRAY, "$ref": "#/$defs/m"}, "the schema of the '$ref' keyword"),
+    ],
+)
+def test_what_is_wrong_deep_inside_a_recursive_schema_is_said_at_once(link: dict[str, Any], what: str) -> None:
+    shape, began = nested(link, m=ARRAY), time.monotonic()
+    for depth in (1, 20, 190):
+        words = unmet(shape, "[" * depth + "5" + "]" * depth)
+        assert what in words or depth > 40
+        assert len(words) < 2_000
+    assert time.monotonic() - began < 5
+
+
+def test_a_wrong_leaf_of_a_tree_is_named_where_only_one_way_leads_to_it() -> None:
+    shape = nested({"allOf": [{"properties": {"v": {"type": "integer"}}}, {"properties": {"k": {"items": HERE}}}]})
+    assert unmet(shape, '{"k": [{"k": [{"v": "x"}]}]}') == 'at /k/0/k/0/v: "x" is not of type "integer"'
+
+
+def test_references_into_the_branches_of_a_recursive_schema_are_followed() -> None:
+    inner = {"type": "object", "properties": {"k": {"type": "integer"}}, "required": ["k"]}
+    list_of = {"type": "array", "items": {"$ref": "#/properties/a%25/anyOf/0"}}
+    shape = schema(
+        {
+            "properties": {
+                "a%": {"anyOf": [inner, list_of]},
+                "b": {"type": "array", "items": {"$ref": "#/properties/a%25/anyOf/1"}},
+                "c": {"items": {"$ref": "#/properties/c"}},
+            }
+        }
+    )
+    assert unmet(shape, '{"b": [[{"k": "x"}]]}') == 'at /b/0/0/k: "x" is not of type "integer"'
+    assert unmet(shape, '{"b": [[{"k": 1}]], "a%": {"k": 1}, "c": [[]]}') == ""
+    assert "under any" in unmet(shape, '{"a%": [{"k": "x"}]}')
+
+
+def test_a_name_that_no_keyword_looked_at_is_told_in_a_recursive_schema_too() -> None:
+    shape = nested(
+        {"anyOf": [{"properties": {"a": HERE}}, {"properties": {"b": HERE}}], "unevaluatedProperties": False}
+    )
+    assert unmet(shape, '{"a": {"a": {}}}') == ""
+    assert "is not allowed" in unmet(shape, '{"z": 1}')
+
+
+def test_a_name_that_comes_twice_among_many_is_found_at_once() -> None:
+    names = [f"n{number}" for number in range(30_000)]
+    began = time.monotonic()
+    assert "'n29999' comes twice" in unmet(ANY, "{" + ",".join(f'"{name}":1' for name in [*names, names[-1]]) + "}")
+    assert time.monotonic() - began < 5

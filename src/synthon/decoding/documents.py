@@ -81,7 +81,7 @@ class Document:
 
     def resolve(self, reference: str, place: str) -> tuple[str, Json] | None:
         """Where a reference from a place points to, and what is there; None if it is outside the document."""
-        base = self._resources[next(p for p in _upwards(place) if p in self._resources)]
+        base = self._resources[next(p for p in upwards(place) if p in self._resources)]
         address, _, fragment = (base + reference if reference.startswith("#") else urljoin(base, reference)).partition(
             "#"
         )
@@ -193,7 +193,8 @@ def _draft(root: Json) -> int:
     return _DRAFTS[said[1]]
 
 
-def _upwards(place: str) -> Iterator[str]:
+def upwards(place: str) -> Iterator[str]:
+    """A place and all that it is in, the document last."""
     while place:
         yield place
         place = place.rpartition("/")[0]
@@ -250,4 +251,4 @@ def document_of(text: str) -> Document:
     return Document(text)
 
 
-__all__ = ["Document", "Json", "Node", "document_of", "escaped", "measured"]
+__all__ = ["Document", "Json", "Node", "document_of", "escaped", "measured", "parts", "upwards"]

@@ -11,17 +11,22 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from synthon.core.errors import SchemaTooLarge, Unsupported, UserError
-from synthon.decoding.documents import Document, Json, Node, document_of, escaped
+from synthon.decoding.describing import describable
+from synthon.decoding.describing import message as described
+from synthon.decoding.documents import Json, Node, document_of, escaped
 from synthon.decoding.libraries import jsonschema_rs
 from synthon.decoding.patterns import rust
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jsonschema_rs import ValidationError, Validator
 
 MAX_TEXT = 10_000_000  # characters of an answer
 MAX_DEPTH = 200  # brackets within brackets in an answer
 MAX_ERRORS = 3
 MAX_ERROR = 240  # characters of one
+_UNSAID = "it does not fit the schema: a name or an item is not allowed where no other keyword speaks of it"
 _BACKTRACKS = 100_000  # steps of one pattern with a look-around; some ms
 _PATTERN_SIZE = 10_000_000  # bytes of one compiled pattern
 
@@ -42,8 +47,8 @@ def unmet_schema(schema: str, text: str) -> str:
         return f"it is not JSON: {error}"
     if found.is_valid(value):
         return ""
-    errors = list(islice(found.iter_errors(value), MAX_ERRORS + 1))
-    words = "; ".join(map(_in_words, errors[:MAX_ERRORS]))
+    errors = list(islice(_describer(schema).iter_errors(value), MAX_ERRORS + 1))
+    words = "; ".join(map(_in_words, errors[:MAX_ERRORS])) or _UNSAID
     return f"{words}; and more" if len(errors) > MAX_ERRORS else words
 
 
@@ -82,8 +87,8 @@ def _depth(text: str) -> int:
 def _unique(pairs: list[tuple[str, Json]]) -> Node:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError(f"the name {twice!r} comes twice in one object")
     return found
 
@@ -108,7 +113,8 @@ _decode = json.JSONDecoder(
 
 def _in_words(error: ValidationError) -> str:
     place = "".join(f"/{escaped(str(step))}" for step in error.instance_path)
-    message = error.message if len(error.message) <= MAX_ERROR else f"{error.message[:MAX_ERROR]}..."
+    message = described(error)
+    message = message if len(message) <= MAX_ERROR else f"{message[:MAX_ERROR]}..."
     return f"at {place}: {message}" if place else message
 
 
@@ -123,34 +129,42 @@ def validator(schema: str) -> Validator:
         Unsupported: it refers to what is not in it.
         SchemaTooLarge: it, or one of its patterns, is too large.
     """
-    document, library = document_of(schema), jsonschema_rs()
+    document = document_of(schema)
     for place, reference in document.unresolved[:1]:
         msg = f"The schema refers to {reference!r} at {place!r}, which is not in it, and nothing is ever fetched."
         raise Unsupported(f"{msg} Put it under `$defs`.")
-    linear = library.RegexOptions(size_limit=_PATTERN_SIZE, dfa_size_limit=_PATTERN_SIZE)
-    bounded = library.FancyRegexOptions(
-        backtrack_limit=_BACKTRACKS, size_limit=_PATTERN_SIZE, dfa_size_limit=_PATTERN_SIZE
-    )
-    try:
-        return _made(document, linear)
-    except library.ValidationError as error:
-        if 'is not a "regex"' not in error.message:
-            raise _refused(error) from error
-    try:
-        return _made(document, bounded)
-    except library.ValidationError as error:
-        raise _refused(error) from error
+    return _made(document.root, document.draft)
 
 
-def _made(document: Document, patterns: object) -> Validator:
+@functools.lru_cache(maxsize=128)
+def _describer(schema: str) -> Validator:
+    """The validator that says what is wrong, in little more time than `validator` needs to see that something is."""
+    document = document_of(schema)
+    rewritten = describable(document)
+    return validator(schema) if rewritten is document.root else _made(rewritten, document.draft)
+
+
+def _made(root: Json, draft: int) -> Validator:
     library = jsonschema_rs()
     classes = {
         4: library.Draft4Validator, 6: library.Draft6Validator, 7: library.Draft7Validator,
         2019: library.Draft201909Validator,
     }  # fmt: skip
-    kind = classes.get(document.draft, library.Draft202012Validator)
-    made: Validator = kind(document.root, validate_formats=True, offline=True, pattern_options=patterns)
-    return made
+    kind: Callable[..., Validator] = classes.get(draft, library.Draft202012Validator)
+    make = functools.partial(kind, root, validate_formats=True, offline=True)
+    linear = library.RegexOptions(size_limit=_PATTERN_SIZE, dfa_size_limit=_PATTERN_SIZE)
+    bounded = library.FancyRegexOptions(
+        backtrack_limit=_BACKTRACKS, size_limit=_PATTERN_SIZE, dfa_size_limit=_PATTERN_SIZE
+    )
+    try:
+        return make(pattern_options=linear)
+    except library.ValidationError as error:
+        if 'is not a "regex"' not in error.message:
+            raise _refused(error) from error
+    try:
+        return make(pattern_options=bounded)
+    except library.ValidationError as error:
+        raise _refused(error) from error
 
 
 def _refused(error: ValidationError) -> Exception:
