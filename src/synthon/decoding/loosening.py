@@ -6,6 +6,8 @@ Nothing is ever made stricter: each rewriting accepts all that the original acce
 from __future__ import annotations
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal, TypeAlias, cast
 
@@ -14,6 +16,8 @@ from synthon.decoding.documents import Document, Json, Node, escaped, measured
 from synthon.decoding.ecma import masked
 
 MAX_BRANCHES = 64  # of a `oneOf` that are compared with each other
+MAX_PATTERNS = 12  # of one text; with each more, llguidance takes up to twice as long, 1 s for 18
+_OF_ALL = re.compile(r"(/allOf/\d+)+$")
 _EXACT = 2**53  # whole numbers that a double holds
 _SLOW_FACTOR = 100_000  # a larger `multipleOf` makes too large an automaton
 _AS_IS = frozenset({"type", "enum", "const", "required"})
@@ -77,6 +81,7 @@ class Loosened:
         self.kept: list[tuple[str, str]] = []
         self.is_simple = True
         self._names: dict[str, str] = {}
+        self._patterned: Counter[str] = Counter()
         waiting: list[tuple[str, Json]] = []
         self._waiting = waiting
         root = self._schema(document.root, "")
@@ -123,6 +128,8 @@ class Loosened:
 
     def _keyword(self, keyword: str, node: Node, place: str, found: Node) -> None:
         value = node[keyword]
+        if keyword == "pattern":
+            self._patterned[_OF_ALL.sub("", place)] += 1
         if (place, keyword) in self._dropped:
             self._note(keyword, place, "checked", self._dropped[place, keyword])
         elif keyword in _AFTER:
@@ -217,7 +224,9 @@ class Loosened:
 
     def _pattern(self, pattern: str, place: str, found: Node) -> None:
         written = masked(pattern)
-        if written is None:
+        if self._patterned[_OF_ALL.sub("", place)] > MAX_PATTERNS:
+            self._note("pattern", place, "checked", f"a mask holds a text to up to {MAX_PATTERNS} patterns")
+        elif written is None:
             self._note("pattern", place, "checked", "no finite automaton says this pattern")
         else:
             self._take("pattern", place, found, written)

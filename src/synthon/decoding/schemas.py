@@ -31,7 +31,10 @@ MAX_LEVELS = 12_000
 _SHORT = 8_000  # characters, which are 300 levels at most
 _STACK = 256 << 20  # bytes; only what is used is taken
 _STARTING = threading.Lock()
-_LATE_S = 30.0  # llguidance's own limits end what was given up well before
+MAX_LATE = 3  # given up and still at work, each on a core and in memory of its own
+_LATE_S = 10.0  # that the end of the process waits for them; no limit of llguidance's ends an intersection in time
+_FUEL = 1_000_000  # the schemas of jsonschemabench get the same masks with it as with ten times as much
+_TEXTUAL_FUEL = 10_000_000  # with the above 1 in 50 random compositions of predicates stopped in mid-text
 # One line break at most at a place, so that a model cannot write blanks for ever.
 _BLANKS = r"\x20|(\x0D?\x0A)(\x20{0,40}|\x09{0,20})"
 _LAYOUTS: dict[Layout, dict[str, object]] = {
@@ -137,27 +140,31 @@ class _Compilation:
             raise SchemaTooLarge(f"{msg} Up to {MAX_LEVELS:,} are compiled: use fewer `$ref`.")
         grammar = llguidance().LLMatcher.grammar_from_json_schema(text)
         is_quick = loosened.is_simple and len(text) <= _SHORT
-        return loosened, *matcher(grammar, self._tokenizer, until or self._until, is_quick=is_quick)
+        made = _matcher(grammar, self._tokenizer, until or self._until, _FUEL, is_quick=is_quick)
+        return loosened, *made
 
 
-def matcher(grammar: str, tokenizer: LLTokenizer, until: float, *, is_quick: bool = False) -> tuple[LLMatcher, str]:
+def matcher(grammar: str, tokenizer: LLTokenizer, until: float) -> tuple[LLMatcher, str]:
     """A grammar compiled for a vocabulary, and why it cannot be used (empty if it can).
 
-    What surely `is_quick` is compiled here and now, as the way to another thread and core takes a sixth of its time.
-
     Raises:
-        SchemaTooLarge: the time is up; what was begun is given up and ends within llguidance's own limits.
+        SchemaTooLarge: the time is up, or `MAX_LATE` earlier ones are still at work.
     """
-    library = llguidance()
-    make = functools.partial(library.LLMatcher, tokenizer, grammar, log_level=0, limits=_limits())
+    return _matcher(grammar, tokenizer, until, _TEXTUAL_FUEL)
+
+
+def _matcher(
+    grammar: str, tokenizer: LLTokenizer, until: float, fuel: int, *, is_quick: bool = False
+) -> tuple[LLMatcher, str]:
+    """What surely `is_quick` is compiled here and now: the way to another thread and core takes a sixth of its time."""
+    make = functools.partial(llguidance().LLMatcher, tokenizer, grammar, log_level=0, limits=_limits(fuel))
     found: LLMatcher = make() if is_quick else within(until, make)
     return found, found.get_error().partition("\n<")[0] if found.is_error() else ""
 
 
 @functools.cache
-def _limits() -> object:
-    # with the default fuel 1 in 50 random compositions of predicates stopped in mid-text; the slowest now takes 0.5 s
-    return llguidance().LLParserLimits(verbose_errors=False, initial_lexer_fuel=10_000_000, step_lexer_fuel=5_000_000)
+def _limits(fuel: int) -> object:
+    return llguidance().LLParserLimits(verbose_errors=False, initial_lexer_fuel=fuel, step_lexer_fuel=5_000_000)
 
 
 class _Deep:
@@ -201,16 +208,21 @@ _late: list[_Deep] = []  # given up, still at work
 @atexit.register
 def _wait_for_late() -> None:
     """A thread that comes back from llguidance into a finished interpreter takes the process down."""
+    until = time.monotonic() + _LATE_S
     for deep in _late:
-        deep.thread.join(_LATE_S)
+        deep.thread.join(max(until - time.monotonic(), 0.0))
 
 
 def within(until: float, make: Callable[[], _Made]) -> _Made:
     """What `make` makes, in a thread with a deep stack so that the wait can end.
 
     Raises:
-        SchemaTooLarge: it was not made in time.
+        SchemaTooLarge: it was not made in time, or `MAX_LATE` earlier ones are still at work.
     """
+    _late[:] = [late for late in _late if late.thread.is_alive()]
+    if len(_late) >= MAX_LATE:
+        msg = f"{MAX_LATE} constraints that took longer than {SECONDS} s are still being compiled."
+        raise SchemaTooLarge(f"{msg} Leave such constraints out, and ask again when those have ended.")
     deep: _Deep | None = getattr(_mine, "deep", None)
     if deep is None or not deep.thread.is_alive():  # a forked child has none of the threads
         deep = _mine.deep = _Deep()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from synthon.core.errors import UserError
+from synthon.core.errors import SchemaTooLarge, UserError
 from synthon.decoding.libraries import llguidance
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_KEPT = 128  # compiled constraints
+_SLOW_S = 1.0  # a refusal that took longer is remembered
+_REFUSED_S = 30.0  # and for so long, as the machine may have been busy
 _Made = TypeVar("_Made")
 
 
@@ -52,6 +55,7 @@ class Vocabulary:
         self.texts = _bits([token not in control or token in self.ends for token in range(len(tokens))])
         self._tokenize = tokenize
         self._kept: OrderedDict[Hashable, object] = OrderedDict()
+        self._refused: dict[Hashable, tuple[float, str]] = {}  # until when, and why
         self._lock = threading.Lock()
 
     @functools.cached_property
@@ -66,17 +70,36 @@ class Vocabulary:
         return made
 
     def kept(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
-        """What `make` made for this key, the last `MAX_KEPT` of them; what raises is not kept."""
+        """What `make` made for this key, the last `MAX_KEPT` of them; what raises is not kept.
+
+        Raises:
+            SchemaTooLarge: it was refused a short while ago, after a long time.
+        """
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]  # type: ignore[return-value]  # a key is always asked for with the same type
-        made = make()
+            until, why = self._refused.get(key, (0.0, ""))
+        if time.monotonic() < until:
+            raise SchemaTooLarge(why)
+        began = time.monotonic()
+        try:
+            made = make()
+        except SchemaTooLarge as error:
+            self._refuse(key, str(error), began)
+            raise
         with self._lock:
             self._kept[key] = made
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return made
+
+    def _refuse(self, key: Hashable, why: str, began: float) -> None:
+        now = time.monotonic()
+        if now - began > _SLOW_S:
+            with self._lock:
+                self._refused = {other: found for other, found in self._refused.items() if found[0] > now}
+                self._refused[key] = (now + _REFUSED_S, why)
 
 
 class _Shown:
