@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import threading
 import time
 
 import pytest
 
+import synthon as sy
 from synthon.core.errors import SchemaTooLarge
 from synthon.core.output import schema
-from synthon.decoding import Vocabulary, compiled, soundness, unmet
+from synthon.decoding import Vocabulary, compiled, schemas, soundness, unmet
 from synthon.decoding.schemas import MAX_LATE, within
 
 
@@ -18,7 +21,8 @@ def letters() -> Vocabulary:
     return Vocabulary(tokens, ends=frozenset({256}), eos=256, control=frozenset({256}), tokenize=list)
 
 
-def test_few_of_those_that_take_too_long_are_at_work_at_once() -> None:
+def test_few_of_those_that_take_too_long_are_at_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schemas, "_late", [])  # those that other tests left behind
     go_on = threading.Event()
     try:
         for _ in range(MAX_LATE):
@@ -64,3 +68,20 @@ def test_of_many_patterns_for_one_text_a_mask_holds_some_and_the_check_all() -> 
     assert how.count("checked") >= 17
     assert "does not match" in unmet(shape, '"axb axxb"')
     assert unmet(shape, f'"{"a" * 30}{"b" * 30}"') == ""
+
+
+def test_branches_are_compared_up_to_a_bound_for_all_of_a_schema() -> None:
+    numbers = {"oneOf": [{"const": number} for number in range(64)]}
+    branch = {"type": "object", "properties": {"a": numbers, "b": numbers}, "required": ["a", "b"]}
+    rows, began = soundness(schema({"oneOf": [branch] * 40})), time.monotonic()
+    assert {row.how for row in rows if row.keyword == "oneOf"} == {"enforced", "checked"}
+    assert soundness(schema({"oneOf": [branch] * 41}))
+    assert time.monotonic() - began < 8
+
+
+def test_whether_predicates_contradict_each_other_is_told_in_bounded_time() -> None:
+    parts = [sy.regex(f"(a|b)*a(a|b){{{number}}}") for number in range(5, 25)]
+    began = time.monotonic()
+    with pytest.raises(SchemaTooLarge):
+        compiled(functools.reduce(operator.and_, parts), letters())
+    assert time.monotonic() - began < 6

@@ -16,6 +16,7 @@ from synthon.decoding.documents import Document, Json, Node, escaped, measured
 from synthon.decoding.ecma import masked
 
 MAX_BRANCHES = 64  # of a `oneOf` that are compared with each other
+MAX_COMPARED = 20_000  # pairs of branches, properties and values in all of a schema; 0.2 s
 MAX_PATTERNS = 12  # of one text; with each more, llguidance takes up to twice as long, 1 s for 18
 _OF_ALL = re.compile(r"(/allOf/\d+)+$")
 _EXACT = 2**53  # whole numbers that a double holds
@@ -73,10 +74,15 @@ class Loosened:
     Args:
         dropped: (place, keyword) to take out besides, with the reason.
         knows: whether a format is one that the validator asserts in a draft.
+        disjoint: whether the branches of the `oneOf` at a place exclude each other; what is found is added.
     """
 
-    def __init__(self, document: Document, dropped: Dropped, knows: Knows) -> None:
+    def __init__(
+        self, document: Document, dropped: Dropped, knows: Knows, disjoint: dict[str, bool] | None = None
+    ) -> None:
         self._document, self._dropped, self._knows = document, dropped, knows
+        self._disjoint = {} if disjoint is None else disjoint
+        self._compared = 0
         self.said: list[Said] = []
         self.kept: list[tuple[str, str]] = []
         self.is_simple = True
@@ -192,9 +198,11 @@ class Loosened:
     def _combination(self, keyword: str, branches: list[Json], place: str, found: Node) -> None:
         written: list[Json] = [self._schema(branch, f"{place}/{keyword}/{n}") for n, branch in enumerate(branches)]
         if keyword == "oneOf":
-            is_disjoint = len(branches) <= MAX_BRANCHES and all(
-                self._are_disjoint(left, right, place) for left, right in itertools.combinations(branches, 2)
-            )
+            if place not in self._disjoint:
+                self._disjoint[place] = len(branches) <= MAX_BRANCHES and all(
+                    self._are_disjoint(left, right, place) for left, right in itertools.combinations(branches, 2)
+                )
+            is_disjoint = self._disjoint[place]
             self._keep("oneOf", place, "" if is_disjoint else "more than one branch may fit")
             self._also(found, {"anyOf": written})
             return
@@ -306,7 +314,10 @@ class Loosened:
 
     def _are_disjoint(self, left: Json, right: Json, place: str, depth: int = 4) -> bool:
         """Whether surely no value fits both."""
+        self._compared += 1
         left, right = self._followed(left, place), self._followed(right, place)
+        if self._compared > MAX_COMPARED:
+            return False
         if left is False or right is False:
             return True
         if not (isinstance(left, dict) and isinstance(right, dict) and depth) or "$ref" in {*left, *right}:
@@ -315,7 +326,10 @@ class Loosened:
             return True
         values, others = _values(left), _values(right)
         if values is not None and others is not None:
-            return not any(_same(value, other) for value in values for other in others)
+            self._compared += len(values) * len(others)
+            return self._compared <= MAX_COMPARED and not any(
+                _same(value, other) for value in values for other in others
+            )
         if _types(left) & _types(right) != {"object"}:
             return False
         return any(

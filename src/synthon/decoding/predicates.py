@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from synthon.decoding.languages import All, Language, Not, OneOf, Pattern, in_la
 from synthon.decoding.libraries import llguidance
 from synthon.decoding.matching import is_match
 from synthon.decoding.patterns import rust
+from synthon.decoding.schemas import SECONDS, within
 from synthon.decoding.vocabulary import plain_bytes
 
 if TYPE_CHECKING:
@@ -259,12 +261,22 @@ def refuse_impossible(constraint: Textual) -> None:
     """Raise if no text keeps to the constraint, whatever its number of tokens; `counting.counted` judges that.
 
     Raises:
-        UserError: naming parts that contradict each other, none of which could be left out.
+        UserError: naming parts that contradict each other, none of which could be left out; all if that takes long.
+        SchemaTooLarge: it takes longer than `schemas.SECONDS` to tell.
     """
     parts = tuple(_parts(constraint))
+    for part in parts:
+        alternatives(part)  # read and kept before the clock starts: to ignore case in large classes takes seconds
+    began = time.monotonic()
+    within(began + SECONDS, lambda: _refuse_impossible(parts, began + SECONDS / 2))
+
+
+def _refuse_impossible(parts: tuple[Textual, ...], until: float) -> None:
     if _is_possible(parts):
         return
     for part in parts:
+        if time.monotonic() > until:
+            break
         fewer = tuple(other for other in parts if other is not part)
         if not _is_possible(fewer):
             parts = fewer

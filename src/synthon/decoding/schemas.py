@@ -101,6 +101,7 @@ class _Compilation:
     def __init__(self, document: Document, layout: Layout, tokenizer: LLTokenizer) -> None:
         self._document, self._layout = document, _LAYOUTS[layout]
         self._tokenizer, self._until = tokenizer, time.monotonic() + SECONDS
+        self._disjoint: dict[str, bool] = {}
 
     def plan(self) -> Plan:
         dropped: Dropped = {}
@@ -132,7 +133,9 @@ class _Compilation:
 
     def _tried(self, dropped: Dropped, until: float | None = None) -> tuple[Loosened, LLMatcher, str]:
         """The schema without what is dropped, its masks, and why they cannot be used (empty if they can)."""
-        loosened = Loosened(self._document, dropped, knows_format)
+        if time.monotonic() > (until or self._until):
+            raise _late_error()
+        loosened = Loosened(self._document, dropped, knows_format, self._disjoint)
         schema = loosened.schema if isinstance(loosened.schema, dict) else {"allOf": [loosened.schema]}
         text = json.dumps({**schema, "x-guidance": self._layout})
         if len(text) > MAX_LEVELS and loosened.levels > MAX_LEVELS:  # a level is at least a character
@@ -232,7 +235,11 @@ def within(until: float, make: Callable[[], _Made]) -> _Made:
         _mine.deep = None
         _late.append(deep)
         deep.leave()
-        raise SchemaTooLarge(f"The constraint takes longer than {SECONDS} s to compile. Make it smaller.") from error
+        raise _late_error() from error
+
+
+def _late_error() -> SchemaTooLarge:
+    return SchemaTooLarge(f"The constraint takes longer than {SECONDS} s to compile. Make it smaller.")
 
 
 def _short(error: str) -> str:

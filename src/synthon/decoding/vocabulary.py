@@ -94,6 +94,11 @@ class Vocabulary:
                 self._kept.popitem(last=False)
         return made
 
+    def holds(self, key: Hashable) -> bool:
+        """Whether something is kept for this key."""
+        with self._lock:
+            return key in self._kept
+
     def _refuse(self, key: Hashable, why: str, began: float) -> None:
         now = time.monotonic()
         if now - began > _SLOW_S:

@@ -14,6 +14,7 @@ from synthon.engine.binding import BATCH, Aborted, Piece
 from synthon.engine.prefixes import PIECE
 
 if TYPE_CHECKING:
+    from synthon.core.constraints import Constraint
     from synthon.core.protocols import FloatArray
     from synthon.core.values import Completion
     from synthon.engine.binding import Weights
@@ -65,6 +66,7 @@ class Job:
     """A request in the engine."""
 
     work: Callable[[Weights], Program]
+    constraint: Constraint | None = None  # to be compiled before it begins
     result: Future[Completion] = field(default_factory=Future)
     flag: ctypes.Array[ctypes.c_char] = field(default_factory=flag)
     program: Program | None = None

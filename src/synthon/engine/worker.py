@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import functools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from synthon.core.constraints import Constraint
     from synthon.core.values import Completion
+    from synthon.decoding import Vocabulary
     from synthon.engine.scheduler import Program
+
+
+_COMPILING = 2  # constraints at once; those that take too long are given up after 2 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +60,22 @@ class Engine:
         self._closing = flag()
         self._is_closed = False
         self._waiting: list[Job] = []
+        self._compiling = ThreadPoolExecutor(_COMPILING, thread_name_prefix="synthon masks")
         self._thread = Thread(target=self._work, name=f"synthon engine {settings.path.name}", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[Weights], Program]) -> Completion:
+    async def run(self, work: Callable[[Weights], Program], constraint: Constraint | None = None) -> Completion:
         """What the program that `work` makes returns, computed in the engine's thread.
+
+        Args:
+            constraint: what `work` will ask masks for; they are compiled beside that thread, so that nobody else waits.
 
         Raises:
             ProviderError: the engine was closed meanwhile.
-            UserError: the model cannot be loaded.
+            UserError: the model cannot be loaded, or see `decoding.compiled`.
+            SchemaTooLarge, Unsupported: see `decoding.compiled`.
         """
-        job = Job(work)
+        job = Job(work, constraint)
         with _lock:
             if self._is_closed:
                 raise closed()
@@ -103,6 +114,8 @@ class Engine:
                     weights = weights or Weights(self.settings.path, self.settings.adapter)
                     prefixes = prefixes or self._prefixes(weights)
                     scheduler = scheduler or Scheduler(weights, prefixes, self._closing, self._joins(weights))
+                    if self._is_compiled_first(job, weights):
+                        continue
                 except BaseException as error:  # noqa: BLE001 - whoever waits gets it, the next request tries again
                     if job.result.set_running_or_notify_cancel():
                         job.result.set_exception(error)
@@ -114,11 +127,33 @@ class Engine:
                 scheduler.step()
             except BaseException as error:  # noqa: BLE001 - a dead thread would leave all who come later waiting
                 scheduler.fail_all(error)
+        self._compiling.shutdown()  # it uses the weights
         self._refuse(scheduler)
         if prefixes is not None:
             prefixes.close()
         if weights is not None:
             weights.close()
+
+    def _is_compiled_first(self, job: Job, weights: Weights) -> bool:
+        """Whether the job comes back later, once masks that are not there yet are made."""
+        constraint, job.constraint = job.constraint, None
+        if constraint is None or weights.vocabulary.holds(constraint):
+            return False
+        weights.vocabulary.engine  # noqa: B018 - made once, here
+        self._compiling.submit(self._compile, job, constraint, weights.vocabulary)
+        return True
+
+    def _compile(self, job: Job, constraint: Constraint, vocabulary: Vocabulary) -> None:
+        from synthon.decoding import compiled  # noqa: PLC0415 - needs llguidance, and only constraints do
+
+        try:
+            if not (self._is_closed or job.is_stopped):
+                compiled(constraint, vocabulary)
+        except BaseException as error:  # noqa: BLE001 - the edge of a request: whoever waits gets it
+            if job.result.set_running_or_notify_cancel():
+                job.result.set_exception(error)
+        else:
+            self._jobs.put(job)
 
     def _prefixes(self, weights: Weights) -> Prefixes:
         settings = self.settings

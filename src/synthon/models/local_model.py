@@ -173,7 +173,7 @@ class LlamaModel:
             )
 
         try:
-            completion = await engine_for(self._settings).run(work)
+            completion = await engine_for(self._settings).run(work, request.constraint)
         finally:
             listening = False
         return replace(completion, model=self.name)
