@@ -264,3 +264,33 @@ async def test_settings_that_a_program_makes_anew_in_each_life_are_the_same_call
 
     async with asyncio.timeout(20):
         assert await sy.run(system.using(model=scripted.model), "cats", journal=sy.MemoryJournal()) == "cats/1!"
+
+
+@pytest.mark.parametrize(("ends", "expected"), [("cats/1!", "cats/1!"), ("never", None)])
+async def test_steps_that_a_program_makes_anew_in_each_life_have_no_more_tries(ends: str, expected: str | None) -> None:
+    scripted, journal = Scripted(), sy.MemoryJournal()
+
+    @sy.program
+    async def system(text: str) -> str:
+        query, _ = pieces()
+
+        @sy.step(model=scripted.model)
+        async def reply(found: str) -> str:
+            """Reply."""
+            ...
+
+        @reply.check(retries=1, blame=query)
+        def ended(output: str) -> str | None:
+            return None if output == ends else "the query found nothing"
+
+        return await reply(f"{await query.using(model=scripted.model)(text)}!")
+
+    running = sy.run(system, "cats", journal=journal)
+    if expected is None:
+        with pytest.raises(sy.CheckFailed, match="after 1 retries"):
+            await running
+        assert told(journal) == [("cats", ""), ("cats/1", "")]
+    else:
+        assert await running == expected
+        assert told(journal) == [("cats", "cats/1")]
+    assert scripted.asked.total() == 4

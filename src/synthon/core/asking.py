@@ -208,7 +208,7 @@ class Asking:
         for check in self.step.checks:
             message = await check.message(self.value, self.inputs)
             if message is None:
-                self._keep(*mended(check, current_run()))
+                self._keep(*mended(self.step, check, current_run()))
             elif not await self._let_pass(check, message):
                 self.repair = None
                 self._again(message)

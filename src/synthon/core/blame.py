@@ -46,6 +46,14 @@ class Amendment(NamedTuple):
     check: str
 
 
+class Tried(NamedTuple):
+    """Which check of which step blamed which call: by name, as a program may make its steps anew in each life."""
+
+    step: str
+    check: int
+    place: Place
+
+
 class Made(NamedTuple):
     """A finished call that may be blamed; `life` is that of the run, `acts` the run's acts on the world before it."""
 
@@ -63,13 +71,13 @@ class Retake:
     """
 
     life: object = field(default_factory=object)
-    asked: set[tuple[int, Place]] = field(default_factory=set)
+    asked: set[Tried] = field(default_factory=set)
     cancels: int = 0
     made: dict[Function, list[Made]] = field(default_factory=lambda: defaultdict(list))
     numbers: dict[str, Iterator[int]] = field(default_factory=lambda: defaultdict(itertools.count))
     amended: dict[Place, list[Amendment]] = field(default_factory=lambda: defaultdict(list))
-    tries: dict[tuple[int, Place], int] = field(default_factory=lambda: defaultdict(int))
-    untold: dict[tuple[int, Place], list[Amendment]] = field(default_factory=lambda: defaultdict(list))
+    tries: dict[Tried, int] = field(default_factory=lambda: defaultdict(int))
+    untold: dict[Tried, list[Amendment]] = field(default_factory=lambda: defaultdict(list))
 
     def begins(self, run: Run) -> bool:
         """Whether the cancellation that just ended the program was blame's; then the run is as at its top."""
@@ -141,7 +149,7 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
         CancelledError: the program starts again.
     """
     alive, retake, made = _blamed(step, check, run)
-    key, failure = (id(check), made.place), Amendment(made.text, message, check.name)
+    key, failure = Tried(step.name, step.checks.index(check), made.place), Amendment(made.text, message, check.name)
     if retake.asked and (key in retake.asked or retake.tries[key] >= check.retries):
         await parked(alive, retake)  # one of several that failed by the same call; the next life judges anew
     if retake.tries[key] >= check.retries:
@@ -158,13 +166,14 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
     return await _ended(alive, retake, life)
 
 
-def mended(check: Check, run: Run | None) -> tuple[list[Amendment], str]:
+def mended(step: Step[Any, Any], check: Check, run: Run | None) -> tuple[list[Amendment], str]:
     """What this check had found wrong with the call it blames, and what that answers now; each is told once."""
     retake = None if run is None else run.past.retake
     made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
-    if retake is None or made is None or (key := (id(check), made.place)) in retake.asked:
+    if retake is None or made is None:
         return [], ""
-    return retake.untold.pop(key, []), made.text
+    key = Tried(step.name, step.checks.index(check), made.place)
+    return ([], "") if key in retake.asked else (retake.untold.pop(key, []), made.text)
 
 
 def _find(fn: Function, retake: Retake) -> Made | None:
