@@ -91,6 +91,19 @@ async def found(validator: Validator, value: object, **inputs: object) -> tuple[
             r"It must match the regular expression \d+, and is '1 or 2'.",
             NOTHING,
         ),
+        (
+            matches(r"^\d{4}$"),
+            "It was 2014.",
+            r"It must match the regular expression ^\d{4}$, and is 'It was 2014.'.",
+            "2014",
+        ),
+        (matches(r"(?=.*\d)\w+"), "abc1", "", NOTHING),
+        (
+            matches(r"(?=.*\d)\w+"),
+            "abc 1",
+            r"It must match the regular expression (?=.*\d)\w+, and is 'abc 1'.",
+            NOTHING,
+        ),
         (choices("low", "high"), "low", "", NOTHING),
         (choices("low", "high"), " High ", "It is ' High '; it must be one of 'low', 'high'.", "high"),
         (choices("low", "high"), "hihg", "It is 'hihg'; it must be one of 'low', 'high'.", "high"),
@@ -108,6 +121,18 @@ async def found(validator: Validator, value: object, **inputs: object) -> tuple[
 )
 async def test_amounts_and_forms(validator: Validator, value: object, message: str, fix: object) -> None:
     assert await found(validator, value) == (message, fix)
+
+
+async def test_a_pattern_is_judged_in_bounded_time() -> None:
+    text = "once upon a time in a land far away there lived a fox named Fred " * 30
+    message, fix = await found(matches(r"(\w+\s?)+\."), text)  # Python's own `re` takes hours
+    assert (message[:61], fix) == (r"It must match the regular expression (\w+\s?)+\., and is 'onc", NOTHING)
+    assert await found(matches(r"(\w+\s?)+\."), f"{text.strip()}.") == ("", NOTHING)
+
+
+def test_a_pattern_that_nobody_can_read_is_refused_at_once() -> None:
+    with pytest.raises(sy.UserError, match="unterminated"):
+        matches("(a")
 
 
 @pytest.mark.parametrize(

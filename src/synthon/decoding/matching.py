@@ -19,6 +19,8 @@ from synthon.decoding.vocabulary import plain_bytes
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
+_STEPS = 20_000  # characters followed, some 6 us each
+
 
 def is_match(pattern: str, text: str, *, check: bool = False) -> bool:
     """Whether the whole text matches, as a mask means it; in linear time, some us a character.
@@ -38,8 +40,36 @@ def is_match(pattern: str, text: str, *, check: bool = False) -> bool:
         if not check:
             raise
         return _is_text(text) and _validator(pattern).is_valid(text)
-    following = plain_bytes().kept(("pattern", written), lambda: _beginning(pattern, written)).copy()
+    following = _kept(pattern, written).copy()
     return _is_text(text) and following.follow(text.encode()) == len(text.encode()) and following.may_end
+
+
+def places(pattern: str, text: str) -> list[str]:
+    """What in a text matches, from the left, each as long as it can be; nothing where that takes `_STEPS` steps.
+
+    Raises:
+        UserError, Unsupported, SchemaTooLarge: as `is_match` without `check`.
+    """
+    beginning, found, at, left = _kept(pattern, rust(pattern)), list[str](), 0, _STEPS
+    while _is_text(text) and at < len(text):
+        following, end = beginning.copy(), at
+        for place in range(at, len(text)):
+            char = text[place].encode()
+            left -= 1
+            if left < 0:
+                return []
+            if following.follow(char) < len(char):
+                break
+            if following.may_end:
+                end = place + 1
+        if end > at:
+            found.append(text[at:end])
+        at = max(end, at + 1)
+    return found
+
+
+def _kept(pattern: str, written: str) -> GrammarMatcher:
+    return plain_bytes().kept(("pattern", written), lambda: _beginning(pattern, written))
 
 
 def _beginning(pattern: str, written: str) -> GrammarMatcher:
@@ -69,4 +99,4 @@ def _is_text(text: str) -> bool:
         return False
 
 
-__all__ = ["is_match"]
+__all__ = ["is_match", "places"]

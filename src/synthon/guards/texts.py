@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 
 from synthon.core.constraints import Constraint
-from synthon.core.errors import UserError
+from synthon.core.errors import Unsupported, UserError
 from synthon.guards.results import NO_FIX, Fail, Found, Named, Pass, text_test
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -15,18 +16,29 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 def matches(pattern: str, *, hint: str = "") -> Named:
     """A text that the regular expression (Python's) matches as a whole. Fix: the one place in it that matches.
 
+    Judged in bounded time, as `sy.regex(pattern, check=True)` is; what only a check can hold has no fix.
+
     Args:
         hint: what the pattern asks for, in words for the model.
+
+    Raises:
+        UserError: Python cannot read the pattern.
+        Unsupported: it can be neither masked nor checked.
+        MissingExtra: `llguidance` or `jsonschema_rs` is not installed.
     """
-    compiled = re.compile(pattern)
-    asked = hint or f"It must match the regular expression {pattern}"
+    from synthon.decoding.matching import is_match, places  # noqa: PLC0415 - loaded where something is constrained only
+
+    is_match(pattern, "", check=True)  # whether it can be used
+    asked = hint.rstrip(".") or f"It must match the regular expression {pattern}"
 
     def judge(text: str) -> Found:
-        if compiled.fullmatch(text):
+        if is_match(pattern, text, check=True):
             return Pass()
-        found = list(dict.fromkeys(each.group() for each in compiled.finditer(text) if each.group()))
-        fix = found[0] if len(found) == 1 and compiled.fullmatch(found[0]) else NO_FIX
-        return Fail(f"{asked.rstrip('.')}, and is {text!r}.", fix)
+        found: list[str] = []
+        with suppress(Unsupported):
+            found = list(dict.fromkeys(places(pattern, text)))
+        fix = found[0] if len(found) == 1 else NO_FIX
+        return Fail(f"{asked}, and is {text!r}.", fix)
 
     return text_test(f"matches({pattern})", judge)
 
