@@ -27,6 +27,7 @@ FILE_LINES = 500
 FUNCTION_LINES = 80
 CORE_LINES = 3_100  # of code, __init__ aside: docs/decisions/0001, 0003, 0004, 0007 and 0010
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
+STRATEGY_LINES = 150  # of code, of a file of strategies/
 IMPORT_MODULES = 300
 
 # DESIGN.md section 4 says what a room is about; a quarter more is still about that.
@@ -190,6 +191,11 @@ def test_a_room_stays_about_the_size_of_the_design() -> None:
 def test_a_system_from_the_literature_fits_in_a_small_file(room: str) -> None:
     found = {path.name: n for path in files_of(room) if (n := lines(path)) > SYSTEM_LINES}
     assert not found, f"A file of {room}/ has at most {SYSTEM_LINES} lines: {found}"
+
+
+def test_a_strategy_fits_in_a_small_file() -> None:
+    found = {path.name: n for path in files_of("strategies") if (n := code_lines(path)) > STRATEGY_LINES}
+    assert not found, f"A file of strategies/ has at most {STRATEGY_LINES} lines of code: {found}"
 
 
 def test_every_package_below_synthon_is_a_room_of_the_design() -> None:

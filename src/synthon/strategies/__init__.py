@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synthon.strategies.acting import agent, react
-    from synthon.strategies.calling import Calls, next_calls
+    from synthon.strategies.calling import next_calls
     from synthon.strategies.choosing import best_of, refine
     from synthon.strategies.debating import debate
     from synthon.strategies.demonstrating import reasoned
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from synthon.strategies.ending import Ends
     from synthon.strategies.hopping import multi_hop
     from synthon.strategies.labelling import linear_probe, neighbour_vote
+    from synthon.strategies.moves import Calls
     from synthon.strategies.programming import program_of_thought
     from synthon.strategies.remembering import Memory
     from synthon.strategies.testing import generate_and_test
@@ -46,7 +47,7 @@ __all__ = [
 ]
 _FILES = {
     "acting": ("agent", "react"),
-    "calling": ("Calls", "next_calls"),
+    "calling": ("next_calls",),
     "choosing": ("best_of", "refine"),
     "debating": ("debate",),
     "demonstrating": ("reasoned",),
@@ -54,6 +55,7 @@ _FILES = {
     "ending": ("Ends",),
     "hopping": ("multi_hop",),
     "labelling": ("linear_probe", "neighbour_vote"),
+    "moves": ("Calls",),
     "programming": ("program_of_thought",),
     "remembering": ("Memory",),
     "testing": ("generate_and_test",),

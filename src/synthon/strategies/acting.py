@@ -14,7 +14,7 @@ from synthon.core.output import schema
 from synthon.core.running import budgeted
 from synthon.core.settings import current
 from synthon.core.values import Completion, Message, Text, ToolResult
-from synthon.strategies.calling import Calls, next_calls
+from synthon.strategies.calling import next_calls
 from synthon.strategies.ending import Ends
 from synthon.strategies.looping import Circles
 from synthon.strategies.thinking import Asked
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from synthon.core.protocols import Model, Tool
     from synthon.core.step import Step
     from synthon.core.values import Request, ToolCall
+    from synthon.strategies.moves import Calls
     from synthon.strategies.remembering import Memory
 
 P = ParamSpec("P")

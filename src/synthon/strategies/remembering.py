@@ -17,7 +17,7 @@ from synthon.retrieval.index import Index
 if TYPE_CHECKING:
     from synthon.core.protocols import Retriever
     from synthon.core.values import ToolResult
-    from synthon.strategies.calling import Calls
+    from synthon.strategies.moves import Calls
 
 
 @dataclass(frozen=True, slots=True)
