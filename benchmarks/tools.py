@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from synthon.core.protocols import Journal, Model
 
 SMALL, LARGER = "smollm2-135m", "qwen2.5-0.5b"
-ROWS, FULL = {SMALL: 24, LARGER: 12}, 100  # of each category
+ROWS, FULL = {SMALL: 16, LARGER: 4}, 100  # of each category
 ROUND, SECONDS, TOKENS = 4, 8 * 60.0, 320
 ABOVE_0 = 1e-4  # what a lower bound must reach to be above 0
 CATEGORIES = {"simple": "simple_python", "multiple": "multiple", "parallel": "parallel", "irrelevance": "irrelevance"}
