@@ -258,7 +258,9 @@ class _Held:
 def _asked(argument: str, op: str, flags: int, held: _Held) -> tuple[Span, ...]:  # noqa: ARG001 - the first two are the key
     """The characters that Python itself lets match, 10-30 ms: it knows 1.1 million."""
     parser = importlib.import_module("re._parser")
-    alone = parser.SubPattern(parser.State(), list(held.tree))  # the whole pattern's flags are not those of this place
+    state, constants = parser.State(), _constants()  # the whole pattern's flags are not those of this place
+    run = (constants.MAX_REPEAT, (1, constants.MAXREPEAT, parser.SubPattern(state, list(held.tree))))
+    alone = parser.SubPattern(state, [run])  # a match for each character would take seconds
     return tuple(_spans(_compiler().compile(alone, flags if flags & re.ASCII else flags | re.UNICODE)))
 
 
