@@ -9,9 +9,12 @@ import string
 import threading
 import time
 from contextlib import closing
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import apsw
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -263,9 +266,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_neither_repr_nor_errors_show_what_rows_hold(path: Path) -> None:
     journal = SQLiteJournal(path)
-    journal.write(a_span(inputs="the secret", tokens_in=2**70))
+    journal.write(a_span(inputs="the secret", attributes=2**70))
     assert "secret" not in repr(journal)
-    with pytest.raises(JournalError, match="failed: OverflowError: a row it cannot store") as caught:
+    with pytest.raises(JournalError, match="failed: TypeError: a row it cannot store") as caught:
         journal.close()
     assert "secret" not in str(caught.value)
 
@@ -444,3 +447,24 @@ def test_a_journal_that_was_never_written_to_leaves_no_thread(path: Path) -> Non
     assert threading.active_count() == before
     del journal
     gc.collect()
+
+
+@pytest.mark.parametrize("value", [Decimal("0.5"), Fraction(1, 2), 10**30, 10**400, np.float32(0.5), np.int64(3)])
+def test_a_number_of_any_type_is_kept_and_fails_nobody(path: Path, value: float) -> None:
+    """One such row ended the journal for everybody in the process."""
+    with SQLiteJournal(path) as journal:
+        journal.write(a_call("{}"))
+        journal.write(ScoreRecord("t", "exact", value, "me"))
+        journal.flush()
+        (score,) = journal.scores("t")
+        assert score.value == (math.inf if isinstance(value, int) and value > 1e300 else float(value))
+        assert journal.read(a_call("{}").key) is not None
+
+
+def test_a_row_of_a_dataset_that_is_no_text_is_refused(path: Path) -> None:
+    with SQLiteJournal(path) as journal:
+        with pytest.raises(UserError, match=r"A row of the dataset 'train' is a dict\. Pass it as JSON text"):
+            journal.write(DatasetRow("train", {"a": 1}))  # type: ignore[arg-type]
+        journal.write(DatasetRow("train", "{}"))
+        journal.flush()
+        assert journal.dataset("train") == ["{}"]

@@ -368,6 +368,19 @@ async def test_a_resumed_run_gets_the_arguments_it_had_or_says_why_not() -> None
     assert await resume(journal, "r", program=deliver) == "5 to Bern, yes"
 
 
+async def test_a_type_that_is_there_for_checkers_only_is_named() -> None:
+    async def paid(amount: "Decimal") -> None:  # type: ignore[name-defined]  # noqa: F821
+        await sy.ask_person("Pay?")
+
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.Suspended):
+        await sy.run(paid, "5", run_id="r", journal=journal)
+    await answer(journal, "r", "yes")
+    with pytest.raises(sy.UserError, match=r"name 'Decimal' is not defined.*outside `if TYPE_CHECKING:`, or go on"):
+        await resume(journal, "r", program=paid)
+    await sy.run(paid, "5", run_id="r", journal=journal)
+
+
 async def test_a_script_that_is_no_python_or_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     journal = sy.MemoryJournal()

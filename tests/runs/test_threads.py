@@ -87,6 +87,36 @@ async def test_turns_keep_their_parts() -> None:
     assert await thread.messages() == turns
 
 
+async def test_half_a_character_in_a_turn_leaves_the_conversation_readable(tmp_path: Path) -> None:
+    turns = [sy.Message("user", "half \ud83d"), sy.Message("assistant", (sy.Text("\udd25"), sy.Image("aGk=")))]
+    for journal in (sy.MemoryJournal(), sy.SQLiteJournal(tmp_path / "journal.db")):
+        thread = sy.Thread("alice", journal)
+        await thread.add(*turns)
+        await thread.add(sy.Message("user", "next"))
+        assert await thread.messages() == [*turns, sy.Message("user", "next")]
+
+
+@pytest.mark.parametrize("turn", ["hello", sy.Message("user", (sy.Image(b"\xff\x89"),))])  # type: ignore[arg-type]
+async def test_a_turn_that_could_not_be_read_back_is_refused(turn: sy.Message) -> None:
+    thread = sy.Thread("alice", sy.MemoryJournal())
+    with pytest.raises(sy.UserError, match=r"cannot be kept as JSON\. Give a Message of text"):
+        await thread.add(turn)
+    assert await thread.messages() == []
+
+
+async def test_a_run_that_writes_nothing_adds_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They went to the journal under `read_only`, and to the user's own default one under `off`."""
+    journal, default = sy.MemoryJournal(), sy.MemoryJournal()
+    monkeypatch.setattr(sy.Defaults, "journal", staticmethod(lambda: default))
+    program = chat.using(model=sy.Journaled(sy.FunctionModel(lambda _: "hello")))
+    with pytest.raises(sy.UserError, match="takes no turns in a run under 'read_only'"):
+        await sy.run(program, "alice", "q", journal=journal, policy="read_only")
+    with pytest.raises(sy.JournalError, match="run under another policy than 'off'"):
+        await sy.run(program, "alice", "q", journal=journal, policy="off")
+    assert not journal.records
+    assert not default.records
+
+
 async def test_two_who_add_at_once_both_find_a_place(tmp_path: Path) -> None:
     """The second journal stands for another process: its first choice of a place is taken meanwhile."""
     path = tmp_path / "journal.db"

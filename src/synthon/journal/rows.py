@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import apsw
 
 LONG = 4096  # characters; a longer text is stored once, by hash
+_INT_BITS = 64  # of SQLite's integers, with the sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ STATEMENTS = {table: _statements(table) for table in COLUMNS}
 def store(cursor: apsw.Cursor, rows: Iterable[Row]) -> None:
     """Write all rows in one transaction, or none.
 
-    A lone surrogate, which UTF-8 cannot hold, is stored as its JSON escape.
+    A lone surrogate, which UTF-8 cannot hold, is stored as its JSON escape; a number of a type that SQLite does not
+    know as a float, and anything else by its repr.
     """
     tables = _Tables()
     for row in rows:
@@ -153,8 +155,8 @@ class _Tables:
             self.values["datasets"].append((row.dataset, self._short(row.row), self._now))
         else:
             at = row.at or self._now
-            values = (row.target, row.name, row.value, row.source, row.comment, row.of, at)
-            self.values["scores"].append(values)
+            value = _bindable(row.value)  # numpy's would be stored as their bytes
+            self.values["scores"].append((row.target, row.name, value, row.source, row.comment, row.of, at))
 
     def _add_span(self, span: Span) -> None:
         values: Values = _span_values(span)
@@ -183,13 +185,21 @@ def _insert(cursor: apsw.Cursor, statements: dict[int, str], rows: Sequence[Valu
             values = list(chain.from_iterable(rows[at : at + size]))
             try:
                 cursor.execute(statement, values)
-            except UnicodeEncodeError:
-                cursor.execute(statement, [_encodable(value) for value in values])
+            except (UnicodeEncodeError, TypeError, OverflowError):
+                cursor.execute(statement, [_bindable(value) for value in values])
             at += size
 
 
-def _encodable(value: Value) -> Value:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+def _bindable(value: object) -> Value:
+    """As SQLite takes it: numbers of other types, a price in decimals say, as floats."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bytes | float) or (isinstance(value, int) and value.bit_length() < _INT_BITS):
+        return value
+    try:
+        return float(value)  # type: ignore[arg-type] # what is no number says so
+    except (TypeError, ValueError, OverflowError):
+        return repr(value)
 
 
 def long_text(cursor: apsw.Cursor, value: Value) -> str:

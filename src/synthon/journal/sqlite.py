@@ -19,7 +19,17 @@ import apsw
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord
 from synthon.journal._writer import Writer
-from synthon.journal.rows import COLUMNS, LONG_COLUMNS, ROW_TYPES, ScoreRecord, long_text, made_inside, quoted, store
+from synthon.journal.rows import (
+    COLUMNS,
+    LONG_COLUMNS,
+    ROW_TYPES,
+    DatasetRow,
+    ScoreRecord,
+    long_text,
+    made_inside,
+    quoted,
+    store,
+)
 from synthon.journal.schema import Synchronous, connect, immediately, migrate
 
 if TYPE_CHECKING:
@@ -108,6 +118,9 @@ class SQLiteJournal:
             self._pending.setdefault(record.key, record)
         elif type(record) not in ROW_TYPES:
             msg = f"The journal was given a {type(record).__name__}, which is no row. Pass one of journal.Row's types."
+            raise UserError(msg)
+        elif type(record) is DatasetRow and type(record.row) is not str:
+            msg = f"A row of the dataset {record.dataset!r} is a {type(record.row).__name__}. Pass it as JSON text."
             raise UserError(msg)
         self._writer.put(record)
 

@@ -175,7 +175,9 @@ def corrections(path: Place, step: str = "") -> list[Correction]:
         cursor = connection.cursor()
         found = []
         for name, check, inputs, shape, corrected in cursor.execute(_CORRECTIONS, {"step": step}).fetchall():
-            told = json.loads(long_text(cursor, shape))
+            told = json.loads(long_text(cursor, shape) or "null")
+            if not isinstance(told, dict):
+                continue  # a journal of before: a text with half a character was kept as no object
             said = json.loads(long_text(cursor, corrected) or '""')
             inputs_ = long_text(cursor, inputs)
             found.append(Correction(str(name), str(check), inputs_, told["failed"], told["message"], said))

@@ -131,7 +131,16 @@ def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[
         )
         raise UserError(msg) from error
     fn: Any = getattr(program, "fn", program)
-    hints, parameters = get_type_hints(fn), inspect.signature(fn).parameters.values()
+    try:
+        hints = get_type_hints(fn)
+    except NameError as error:
+        msg = (
+            f"The arguments of run {record.id!r} cannot be read back: {error}, which the signature of "
+            f"{fn.__qualname__!r} names. Import it outside `if TYPE_CHECKING:`, or go on with the run from Python, "
+            f"with the same arguments: `sy.run(program, ..., run_id={record.id!r})`."
+        )
+        raise UserError(msg) from error
+    parameters = inspect.signature(fn).parameters.values()
     names = [each.name for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}]
     rest = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "")
     args = [_typed(hints.get(name), value) for name, value in zip_longest(names[: len(given)], given, fillvalue=rest)]

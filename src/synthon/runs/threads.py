@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from itertools import count
 from typing import TYPE_CHECKING, cast
 
-from synthon.core.errors import JournalError
+from synthon.core.errors import JournalError, UserError
 from synthon.core.identity import adapter, digest, dumps, to_json
 from synthon.core.light import dataclass
 from synthon.core.protocols import CallRecord, Key, Span
@@ -39,11 +40,11 @@ class Thread:
 
     def _home(self) -> Journal:
         run = current_run()
-        journal = self.journal or (None if run is None else run.journal) or Defaults.journal()
+        journal = self.journal or (Defaults.journal() if run is None else run.journal)
         if journal is None:
             raise JournalError(
-                f"The thread {self.name!r} has no journal to lie in. Pass Thread(name, journal), or set "
-                "SYNTHON_JOURNAL to a file."
+                f"The thread {self.name!r} has no journal to lie in. Pass Thread(name, journal), run under another "
+                "policy than 'off', or set SYNTHON_JOURNAL to a file."
             )
         return journal
 
@@ -55,16 +56,20 @@ class Thread:
             return f"[{','.join(self._turns(home))}]"
 
         text = await recorded("sy.thread.messages", self.name, read, repeats=True, own=True)
-        return cast("list[Message]", adapter(list[Message]).validate_json(text))
+        return [_read(turn) for turn in json.loads(text)]
 
     async def add(self, *messages: Message) -> None:
         """Append turns, on disk when this returns.
 
         Raises:
             JournalError: they cannot be kept.
+            UserError: the run's policy is `read_only`, or a turn holds what no JSON can hold.
         """
-        home = self._home()
-        turns = [to_json(message, again=True) for message in messages]
+        run, home = current_run(), self._home()
+        if run is not None and run.policy == "read_only":
+            msg = f"The thread {self.name!r} takes no turns in a run under 'read_only', which writes nothing."
+            raise UserError(f"{msg} Add them after the run, or run under 'fresh' or 'cache'.")
+        turns = [_written(message) for message in messages]
         arguments: JSON = {"thread": self.name, "turns": [*turns]}
         by = self._signature(dumps(arguments))
 
@@ -103,3 +108,22 @@ class Thread:
             if home.read(key) == mine:
                 return at
             at += 1
+
+
+def _written(message: Message) -> str:
+    """A turn as JSON that can be read back."""
+    with contextlib.suppress(ValueError):
+        text = to_json(message, again=True)
+        adapter(Message).validate_json(text)
+        return text
+    try:  # lone surrogates, as escapes
+        return json.dumps(adapter(Message).dump_python(message, warnings="error"), separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"The turn {str(message)[:200]!r} of a thread cannot be kept as JSON. Give a Message of text, or of texts, "
+        )
+        raise UserError(f"{msg}images in base64, tool calls and their results.") from error
+
+
+def _read(turn: object) -> Message:
+    return cast("Message", adapter(Message).validate_python(turn))
