@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import io
 import json
 import os
+import re
 import resource
 import struct
 import sys
@@ -13,7 +15,10 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from markitdown import MarkItDown
+    from selectolax.lexbor import LexborNode
 
 #: Address space of the process; a document that needs more is refused by the system.
 _MEMORY_BYTES = 3 * 1024**3
@@ -21,6 +26,8 @@ _MEMORY_BYTES = 3 * 1024**3
 _UNPACKED_BYTES = 20 * 1024**2
 _RATIO = 100
 _TEXT_CHARACTERS = 20_000_000
+_CHARSET = re.compile(rb"<meta\b[^>]*\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+_WESTERN = {"iso-8859-1", "iso8859-1", "latin1", "latin-1", "l1", "ascii", "us-ascii"}
 
 
 class _RefusedError(Exception):
@@ -28,6 +35,8 @@ class _RefusedError(Exception):
 
 
 def main() -> None:
+    # libraries that only the asking process's settings know: of its user, of PYTHONPATH
+    sys.path += [place for place in sys.argv[1:] if place.startswith("/") and place not in sys.path]
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     stdin, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -88,18 +97,55 @@ def _docx(data: bytes) -> tuple[str, str]:
 def _html(data: bytes) -> tuple[str, str]:
     from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415  # loaded when such a file comes
 
-    tree = LexborHTMLParser(data)
+    tree = LexborHTMLParser(_decoded(data))
     named = tree.css_first("title")
     title = named.text(strip=True) if named is not None else ""
-    for node in tree.css("head, script, style, noscript, template, svg, nav, header nav, footer, aside, form"):
+    for node in tree.css(
+        "head, script, style, noscript, template, svg, nav, header nav, footer, aside, button, select"
+    ):
         node.decompose()
-    main = tree.css("main") or tree.css("article") or tree.css("body")
+    body = tree.css("body")
+    held = sum(_letters(part) for part in body)
+    main, articles = (_outermost(tree.css(name), name) for name in ("main", "article"))
     # only what carries words: links and pictures are noise in a passage
-    for part in main:
-        part.unwrap_tags(["a"])
+    if any(map(_letters, main)):
+        body = main
+    elif 2 * sum(map(_letters, articles)) >= held:
+        body = articles or body
+    for part in body:
+        part.unwrap_tags(["a", "form"])
         part.strip_tags(["img", "video", "iframe"])
-    page = "".join(part.html or "" for part in main)
+    page = "".join(part.html or "" for part in body)
     return _markdown(f"<html><body>{page}</body></html>".encode(), ".html"), title
+
+
+def _decoded(data: bytes) -> str:
+    """By the mark at the start, else by what the page says of itself, else UTF-8; as the HTML standard reads names."""
+    marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+    mark = next((mark for mark in marks if data.startswith(mark)), b"")
+    said = _CHARSET.search(data[:2048])
+    name = marks[mark] if mark else said[1].decode().lower() if said else "utf-8"
+    name = "utf-8" if not mark and name.startswith("utf-16") else "cp1252" if name in _WESTERN else name
+    try:
+        return data[len(mark) :].decode(name)
+    except (LookupError, UnicodeDecodeError) as error:
+        msg = f"is no text in {name!r} ({error}). Save it as UTF-8."
+        raise _RefusedError(msg) from error
+
+
+def _letters(node: LexborNode) -> int:
+    return len(node.text(strip=True))
+
+
+def _outermost(nodes: Sequence[LexborNode], name: str) -> list[LexborNode]:
+    return [node for node in nodes if not any(above.tag == name for above in _above(node))]
+
+
+def _above(node: LexborNode) -> Iterator[LexborNode]:
+    parent = node.parent
+    while parent is not None:
+        yield parent
+        parent = parent.parent
 
 
 @functools.cache

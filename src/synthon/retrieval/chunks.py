@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 Form = Literal["markdown", "rst", "code", "plain"]
 
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_MARKDOWN = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*$")
+_MARKDOWN = re.compile(r" {0,3}(#{1,6})[ \t]+(?=[^ \t])(.*)$")
+_FRONT = re.compile(r"---[ \t]*\r?\n(?=[\w-]+[ \t]*:)(?:(?!---|\.\.\.).*\n)*+(?:---|\.\.\.)[ \t]*(?=\r?\n|$)")
 _UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}[ \t]*$")
 _CODE = re.compile(
     r"(?:export |default |pub(?:\([a-z]+\))? |public |private |protected |static |abstract |final |async )*"
@@ -95,21 +96,30 @@ def _headings(text: str, form: Form) -> Iterator[_Heading]:
     levels: dict[str, int] = {}
     fence = ""
     previous, previous_start = "", 0
-    for start, line in _lines(text):
+    front = _FRONT.match(text) if form == "markdown" else None  # fields about the page, between lines of dashes
+    for start, line in _lines(text, front.end() if front else 0):
         opened = _FENCE.match(line) if form == "markdown" else None
         if fence:
             fence = "" if opened and opened[1].startswith(fence) else fence
         elif opened:
             fence = opened[1][:3]
         elif form == "markdown" and (found := _MARKDOWN.match(line)):
-            if len(found[2]) <= _HEADING_CHARACTERS:
-                yield _Heading(start, start + len(line), len(found[1]), found[2])
+            title = _unclosed(found[2])
+            if 0 < len(title) <= _HEADING_CHARACTERS:
+                yield _Heading(start, start + len(line), len(found[1]), title)
         elif (found := _UNDERLINE.match(line)) and _can_be_underlined(previous, found, form):
             mark = found[1]
             level = (1 if mark == "=" else 2) if form == "markdown" else levels.setdefault(mark, len(levels) + 1)
             yield _Heading(previous_start, start + len(line), level, previous.strip())
             line = ""  # noqa: PLW2901  # an underline is no title for the next line
         previous, previous_start = line, start
+
+
+def _unclosed(title: str) -> str:
+    """A heading without the marks that may close it, which stand after a blank."""
+    title = title.rstrip(" \t")
+    bare = title.rstrip("#")
+    return bare.rstrip(" \t") if bare[-1:] in {"", " ", "\t"} else title
 
 
 def _can_be_underlined(line: str, underline: re.Match[str], form: Form) -> bool:
@@ -127,9 +137,8 @@ def _definitions(text: str) -> Iterator[_Heading]:
             yield _Heading(start, start, 1, found[1][:_HEADING_CHARACTERS])
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Offset and text of each line; only LF and CR LF end one."""
-    start = 0
+def _lines(text: str, start: int = 0) -> Iterator[tuple[int, str]]:
+    """Offset and text of each line from `start` on; only LF and CR LF end one."""
     while start < len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end

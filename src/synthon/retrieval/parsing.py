@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: Seconds one file may take before its process is killed.
 PARSE_S = 30.0
+_CLOSING_S = 0.02
 
 _WORKER = Path(__file__).with_name("_worker.py")
 
@@ -49,6 +50,7 @@ class Parser:
         self._parse_s = parse_s
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -56,14 +58,20 @@ class Parser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._lock:
+        self._closed = True
+        while not self._lock.acquire(timeout=_CLOSING_S):  # a thread may be parsing, for `parse_s` if it was let
+            if (process := self._process) is not None:
+                process.kill()
+        try:
             self._stop()
+        finally:
+            self._lock.release()
 
     def parse(self, data: bytes, suffix: str) -> Parsed:
         """The document's text.
 
         Raises:
-            ParseError: the parser failed, was too slow, or outgrew its memory.
+            ParseError: the parser failed, was too slow, outgrew its memory, or is closed.
             MissingExtra: the format's library is not installed.
         """
         with self._lock:
@@ -79,6 +87,9 @@ class Parser:
         return Parsed(answer["text"], answer["title"])
 
     def _ask(self, data: bytes, suffix: str) -> dict[str, str]:
+        if self._closed:
+            msg = "was not parsed, as the parser is closed."
+            raise ParseError(msg)
         process = self._process = self._process or _start()
         deadline = time.monotonic() + self._parse_s
         head = suffix.encode()
@@ -110,7 +121,7 @@ class Parser:
 
 def _start() -> subprocess.Popen[bytes]:
     # by path and isolated: the worker imports nothing of ours, so it starts in milliseconds
-    command = [sys.executable, "-I", str(_WORKER)]
+    command = [sys.executable, "-I", str(_WORKER), *sys.path]
     process = subprocess.Popen(  # noqa: S603  # our own file
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
     )

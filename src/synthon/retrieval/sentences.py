@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 #: A blank line, or a line that opens a list item, a heading, a quote, a table row or a session's prompt.
 _BREAK = re.compile(r"\n[ \t\r]*\n\s*|\n(?=[ \t]*(?:[-*•+#>|]+|\d+[.)])[ \t])")
-_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]")
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s|$)|[。！？]")
 _LAST_WORD = re.compile(r"[\w.]*$")
 _DOTTED = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 #: Followed by a full stop, these seldom end a sentence.
