@@ -162,3 +162,20 @@ def test_there_is_always_a_clause_and_it_is_verbatim(question: str, sentence: st
 )
 def test_an_answer_keeps_to_the_quotes(answer: str, is_kept: bool) -> None:  # noqa: FBT001 - a column of the table
     assert keeps_to(answer, [TEXT], "Who opened the bridge?") is is_kept
+
+
+@pytest.mark.parametrize(
+    ("answer", "quote", "question", "is_kept"),
+    [
+        ("The old bridge isn't safe.", "The old bridge is safe.", "Isn't the old bridge safe?", False),
+        ("It won’t open to heavy trucks.", "It will open to heavy trucks.", "Won’t it open?", False),
+        ("The old bridge isn't safe for trucks.", "The bridge is not safe for trucks.", "Isn't the old one?", True),
+        ("It costs 5.3 million.", "It costs 3 million for 5 years.", "What does it cost?", False),
+        ("It is -5 degrees there.", "It is 5 degrees there.", "How cold is it?", False),
+        ("It is −5 degrees there.", "It is -5 degrees there.", "How cold is it?", True),
+        ("They need 3-5 days.", "They need 3-5 days.", "How long?", True),
+        ("It costs 1,000 euros.", "It costs 1,000 euros.", "How much?", True),
+    ],
+)
+def test_a_denial_and_a_number_are_read_whole(answer: str, quote: str, question: str, is_kept: bool) -> None:  # noqa: FBT001 - same
+    assert keeps_to(answer, [quote], question) is is_kept

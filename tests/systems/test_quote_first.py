@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,7 +130,7 @@ def test_an_index_lies_in_the_cache_one_for_each_absolute_path(folder: Path) -> 
 def test_the_command_line_quotes_answers_and_refuses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", str(folder), QUESTION, "--json"]) == 0
     reply = json.loads(capsys.readouterr().out)
-    assert set(reply) == {"answer", "quotes", "refused", "run", "usage"}
+    assert set(reply) == {"answer", "quotes", "refused", "run", "usage", "failed"}
     assert reply["quotes"][0]["text"] == "The bridge was opened by Anna Berg in 1931."
     assert not reply["refused"]
     assert reply["answer"] is None or reply["answer"] in DOCUMENTS["bridge.txt"]
@@ -149,3 +151,22 @@ async def test_a_folder_without_text_is_an_error_that_names_it(tmp_path: Path) -
 def test_a_base_url_needs_a_served_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", str(folder), QUESTION, "--base-url", "http://127.0.0.1:1"]) == 1
     assert "goes with --model openai:NAME" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "latin.txt").write_bytes(QUESTION.encode() + "é".encode("latin-1"))
+    assert main(["ask", str(folder), QUESTION, "--model", "none", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [each["id"] for each in json.loads(out)["failed"]] == ["latin.txt"]
+    assert err.startswith("synthon: not read: latin.txt is not UTF-8")
+
+
+def test_letters_that_a_terminal_lacks_are_escaped(folder: Path) -> None:
+    command = [sys.executable, "-m", "synthon", "ask", str(folder), QUESTION, "--model", "none"]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert b"\\u201cThe bridge was opened by Anna Berg in 1931." in done.stdout
+
+
+def test_a_folder_of_nobodys_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", "~nobody-is-called-so/x", QUESTION, "--model", "none"]) == 1
+    assert "is no path: Could not determine home directory" in capsys.readouterr().err

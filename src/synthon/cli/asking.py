@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ def _ask(arguments: argparse.Namespace) -> None:
             policy="fresh" if arguments.no_cache else "cache", tell=tell, progress=watch,
         )  # fmt: skip
         reply = asyncio.run(asked)
+    for each in reply.failed:
+        print(f"synthon: not read: {plain(each.id)} {plain(each.reason)}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(reply.json(), ensure_ascii=False))
     elif reply.refused:

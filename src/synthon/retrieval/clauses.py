@@ -18,6 +18,7 @@ _LONGEST_RUN = 6
 #: Share of a question's words that a sentence about it holds.
 _ABOUT = 0.6
 _LONGEST_ANSWER = 60
+_NUMBER = re.compile(r"(?<![\w.,])-?\d+(?:[.,:]\d+)*")
 _NEGATIONS = frozenset(["no", "not", "never", "none", "nobody", "nothing", "nor", "neither", "without", "cannot"])
 
 
@@ -51,9 +52,9 @@ def clauses(question: str, sentence: str) -> list[str]:
 def keeps_to(answer: str, quotes: Sequence[str], question: str) -> bool:
     """Whether an answer is one whole short text that says nothing the quotes don't hold.
 
-    Its words and numbers must stand in the quotes or the question, one of them in the quotes alone, a negation in
-    the quotes; it is one paragraph of at most 60 words and no three of them are said twice in a row. A test of
-    words: who did what to whom is not checked.
+    Its words and whole numbers must stand in the quotes or the question, one of them in the quotes alone, a negation
+    ("isn't" too) in the quotes; it is one paragraph of at most 60 words and no three of them are said twice in a
+    row. A test of words: who did what to whom is not checked.
     """
     text = " ".join(answer.split())
     own, given = words(text), words(question)
@@ -65,13 +66,19 @@ def keeps_to(answer: str, quotes: Sequence[str], question: str) -> bool:
         is_short
         and not denied
         and not is_looping
+        and set(_numbers(text)) <= {*_numbers(said), *_numbers(question)}
         and set(own) <= set(words(said)) | set(given)
         and bool(set(own) - set(given))
     )
 
 
 def _plain(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    return re.findall(r"\w+", re.sub(r"n['’]t\b", " not", text.lower()))
+
+
+def _numbers(text: str) -> list[str]:
+    """With their sign and all their digits; the words of `words` know neither."""
+    return _NUMBER.findall(text.replace("−", "-"))
 
 
 def _runs(sentence: str) -> list[str]:

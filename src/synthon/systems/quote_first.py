@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from synthon.core.progress import Watch
     from synthon.core.protocols import Embedder, Model, Policy
     from synthon.core.values import JSON, Passage
+    from synthon.retrieval.documents import Failed
 
 #: Support below which the documents are said not to answer: loses 7 % of SQuAD's questions, refuses 78 % of those whose
 #: paragraph is gone (benchmarks/rag_qa.py, which learns it again on half of its rows: 0.69 by seed 7).
@@ -53,13 +54,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer with the run that made it and what its model calls used, in the keys of `synthon ask --json`."""
+    """An answer with the run that made it, what its model calls used, and the files that could not be read.
+
+    Its names are the keys of `synthon ask --json`.
+    """
 
     answer: str | None
     quotes: tuple[Quote, ...]
     refused: bool
     run: str
     usage: dict[str, float]
+    failed: tuple[Failed, ...] = ()
 
     def json(self) -> JSON:
         """The reply as JSON types."""
@@ -186,11 +191,14 @@ async def ask_folder(
         program_ = asked if k is None else asked.using(k=k)
         answer = await run(program_, question, run_id=(run_id := new_id()), policy=policy, budget=budget)
     usage = {**budget.spent._asdict(), "billed_usd": budget.billed_usd}
-    return Reply(answer.answer, answer.quotes, answer.refused, run_id, usage)
+    return Reply(answer.answer, answer.quotes, answer.refused, run_id, usage, added.failed)
 
 
 def _absolute(path: str | Path) -> Path:
-    return Path(path).expanduser().resolve()
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # no such user, a circle of links
+        raise UserError(f"{str(path)!r} is no path: {error}. Pass a folder or a file.") from error
 
 
 def index_path(folder: Path) -> Path:
