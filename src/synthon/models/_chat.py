@@ -21,7 +21,7 @@ from synthon.core.values import (
 from synthon.models._constraints import constraint_fields
 from synthon.models._demands import begins, parsed, with_extra
 from synthon.models._failures import failure
-from synthon.models._json import count, found, items, loaded, text_of
+from synthon.models._json import Paired, count, found, items, loaded, paired, text_of
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Emit
@@ -141,6 +141,7 @@ class ChatAnswer:
     def __init__(self, endpoint: Endpoint, emit: Emit, sent: object) -> None:
         self._endpoint = endpoint
         self._emit = emit
+        self._heard = Paired(emit)
         self._sent = sent
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -209,9 +210,10 @@ class ChatAnswer:
         if self._finish in {"error", "abort"}:
             msg = f"{self._endpoint.url} gave up in mid-answer ({self._finish}). Nothing of it was kept; try again."
             raise ProviderError(msg)
-        text, thought = "".join(self._text), "".join(self._reasoning)
+        self._heard.hear(last=True)
+        text, thought = paired("".join(self._text)), paired("".join(self._reasoning))
         calls = tuple(
-            ToolCall(call["id"] or f"call_{at}", call["name"], call["arguments"] or "{}")
+            ToolCall(call["id"] or f"call_{at}", call["name"], paired(call["arguments"]) or "{}")
             for at, call in enumerate(self._calls)
         )
         for call in calls:
@@ -253,13 +255,13 @@ class ChatAnswer:
     def _say(self, text: str) -> None:
         if text:
             self._text.append(text)
-            self._emit(Delta(text=text))
+            self._heard.hear(text=text)
 
     def _think(self, thought: str, field: str) -> None:
         if thought:
             self._field = field
             self._reasoning.append(thought)
-            self._emit(Delta(reasoning=thought))
+            self._heard.hear(reasoning=thought)
 
     def _call(self, piece: object) -> None:
         """Merge a piece of a tool call: by index; a new id starts a new call, as some servers number all of them 0."""

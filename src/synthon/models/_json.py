@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from synthon.core.values import Delta
+
+if TYPE_CHECKING:
+    from synthon.core.protocols import Emit
+
 
 def loaded(text: str | bytes) -> object:
     """The decoded JSON; where it is none, the text itself."""
     from pydantic_core import from_json  # noqa: PLC0415 - see core.identity.adapter
 
-    try:
-        value: object = from_json(text)
-    except (ValueError, RecursionError):
-        return text if isinstance(text, str) else text.decode("utf-8", "replace")
-    return value
+    for load in (from_json, json.loads):  # the first is the faster, the second takes lone surrogates
+        with suppress(ValueError, RecursionError):
+            value: object = load(text)
+            return value
+    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+
+
+def paired(text: str) -> str:
+    """Text whose surrogate pairs are joined: endpoints that count in UTF-16 split a character over two pieces."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+class Paired:
+    """A listener's pieces with surrogate pairs joined: a first half waits for its second."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._text = self._reasoning = ""
+
+    def hear(self, *, text: str = "", reasoning: str = "", last: bool = False) -> None:
+        """Pass a piece on; the `last` one with the halves that found no second."""
+        text, self._text = _cut(self._text + text, last=last)
+        reasoning, self._reasoning = _cut(self._reasoning + reasoning, last=last)
+        if text or reasoning:
+            self._emit(Delta(text=text, reasoning=reasoning))
+
+
+def _cut(text: str, *, last: bool) -> tuple[str, str]:
+    end = len(text) - (not last and "\ud800" <= text[-1:] <= "\udbff")
+    return paired(text[:end]), text[end:]
 
 
 def found(value: object, name: str) -> object:

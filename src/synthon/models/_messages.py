@@ -11,7 +11,7 @@ from synthon.core.values import Completion, Delta, Finish, Image, Reasoning, Tex
 from synthon.models._constraints import constraint_fields
 from synthon.models._demands import parsed, with_extra
 from synthon.models._failures import failure
-from synthon.models._json import count, found, items, loaded, text_of
+from synthon.models._json import Paired, count, found, items, loaded, paired, text_of
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Emit
@@ -121,6 +121,7 @@ class MessagesAnswer:
     def __init__(self, endpoint: Endpoint, emit: Emit, sent: object) -> None:
         self._endpoint = endpoint
         self._emit = emit
+        self._heard = Paired(emit)
         self._sent = sent
         self._blocks: dict[int, dict[str, str]] = {}
         self._finish = ""
@@ -186,7 +187,8 @@ class MessagesAnswer:
         if not self.finished:
             msg = f"{self._endpoint.url} ended its stream in mid-answer. Nothing of it was kept; try again."
             raise ProviderError(msg)
-        blocks = [self._blocks[at] for at in sorted(self._blocks)]
+        self._heard.hear(last=True)
+        blocks = [{name: paired(said) for name, said in block.items()} for _, block in sorted(self._blocks.items())]
         calls = tuple(
             ToolCall(block["id"], block["name"], block["pieces"] or block["input"])
             for block in blocks
@@ -195,7 +197,7 @@ class MessagesAnswer:
         for call in calls:
             self._emit(Delta(tool_call=call))
         return Completion(
-            text="".join(block["text"] for block in blocks),
+            text=paired("".join(block["text"] for block in blocks)),
             usage=self._whole_usage(),
             tool_calls=calls,
             reasoning=tuple(
@@ -219,10 +221,10 @@ class MessagesAnswer:
         block = self._blocks[at]
         if text := text_of(delta, "text"):
             block["text"] += text
-            self._emit(Delta(text=text))
+            self._heard.hear(text=text)
         if thinking := text_of(delta, "thinking"):
             block["thinking"] += thinking
-            self._emit(Delta(reasoning=thinking))
+            self._heard.hear(reasoning=thinking)
         block["signature"] += text_of(delta, "signature")
         block["pieces"] += text_of(delta, "partial_json")
 
@@ -237,7 +239,8 @@ class MessagesAnswer:
 
     def _whole_usage(self) -> Usage:
         if not self._usage:
-            received = sum(len((block["text"] + block["thinking"]).encode()) for block in self._blocks.values())
-            return Usage(input_tokens=len(dumps(self._sent).encode()), output_tokens=received)
+            received = "".join(block["text"] + block["thinking"] for block in self._blocks.values())
+            received_bytes = len(received.encode("utf-8", "replace"))
+            return Usage(input_tokens=len(dumps(self._sent).encode()), output_tokens=received_bytes)
         fresh, read, written, output = (self._usage.get(name, 0) for name in _COUNTS)
         return Usage(fresh, read, written, output, min(output, self._usage.get("thinking_tokens", 0)))
