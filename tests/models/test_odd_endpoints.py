@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthon.core.constraints import Schema
+from synthon.core.identity import dumps
+from synthon.core.values import Message, Request, ToolSpec
 from synthon.models.anthropic_model import AnthropicMessages
 from tests.models.chats import QUESTION, chat, heard, piece, whole
-from tests.models.loopback import Heard, Reply, answering, named
+from tests.models.loopback import Heard, Reply, answering, events, named
 
 # ---- characters cut in two, as endpoints do that count in UTF-16
 
@@ -71,3 +76,35 @@ async def test_arguments_cut_in_a_character_are_joined() -> None:
     ]
     answer, _ = await heard(*[piece(tool_calls=each) for each in pieces], piece("tool_calls"))
     assert json.loads(answer.tool_calls[0].arguments) == {"a": "😀"}
+
+
+# ---- usage that is none
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None, "completion_tokens": 1}, {"total_tokens": 900}])
+@pytest.mark.parametrize("streams", [True, False])
+async def test_without_both_counts_all_that_was_sent_and_received_is_charged(*, usage: object, streams: bool) -> None:
+    tool = ToolSpec("look", "d" * 2_000, '{"type": "object"}')
+    asked = replace(QUESTION, tools=(tool,), constraint=Schema('{"type": "object", "title": "%s"}' % ("t" * 700)))
+    said: dict[str, Any] = {
+        "tool_calls": [{"index": 0, "function": {"name": "look", "arguments": '{"a": "%s"}' % ("x" * 500)}}]
+    }
+    reply = (
+        Reply(chunks=[events(piece("stop", **said) | {"usage": usage})]) if streams else Reply(whole(said, usage=usage))
+    )
+    async with answering(reply) as loopback:
+        answer = await chat(loopback).complete(asked, *([Heard()] if streams else []))
+        body = loopback.received[0].body
+    assert answer.usage.input_tokens == len(dumps(body))
+    assert answer.usage.output_tokens == len("look" + '{"a": ""}') + 500
+
+
+@pytest.mark.parametrize("usage", [{}, {"input_tokens": None, "output_tokens": 1}, {"output_tokens": 9}])
+async def test_messages_without_both_counts_are_charged_whole(usage: object) -> None:
+    asked = Request((Message("system", "s" * 5_000), Message("user", "q")))
+    call: dict[str, object] = {"type": "tool_use", "id": "t", "name": "look", "input": {"a": "x" * 500}}
+    async with answering(Reply(message({"type": "text", "text": "So"}, call, usage=usage))) as loopback:
+        answer = await AnthropicMessages("m", loopback.url, api_key="k").complete(asked)
+        body = loopback.received[0].body
+    assert answer.usage.input_tokens == len(dumps(body)) > 5_000
+    assert answer.usage.output_tokens == len("So" + "look" + '{"a":""}') + 500

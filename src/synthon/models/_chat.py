@@ -21,7 +21,7 @@ from synthon.core.values import (
 from synthon.models._constraints import constraint_fields
 from synthon.models._demands import begins, parsed, with_extra
 from synthon.models._failures import failure
-from synthon.models._json import Paired, count, found, items, loaded, paired, text_of
+from synthon.models._json import Paired, count, found, items, loaded, paired, text_of, upper_bound
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Emit
@@ -135,7 +135,7 @@ class ChatAnswer:
     """Builds a completion from a whole answer or from a stream's events; emits what a stream brings.
 
     Tool calls are emitted whole, when the stream ends. An endpoint that reports no usage is given an upper
-    bound: a token for every byte of the messages sent and of the text received.
+    bound: a token for every byte of the body sent and of the text, reasoning and tool calls received.
     """
 
     def __init__(self, endpoint: Endpoint, emit: Emit, sent: object) -> None:
@@ -221,7 +221,7 @@ class ChatAnswer:
         finish = _FINISH.get(self._finish, "stop")
         return Completion(
             text=text,
-            usage=_usage(self._usage, self._sent, len((text + thought).encode("utf-8", "replace"))),
+            usage=_usage(self._usage, self._sent, "".join([text, thought, *(c.name + c.arguments for c in calls)])),
             tool_calls=calls,
             reasoning=(Reasoning(thought, self._field),) if thought else (),
             logprobs=tuple(self._logprobs),
@@ -279,9 +279,9 @@ class ChatAnswer:
             call["arguments"] += arguments if isinstance(arguments, str) else dumps(arguments)
 
 
-def _usage(usage: object, sent: object, received: int) -> Usage:
-    if not isinstance(usage, dict):
-        return Usage(input_tokens=len(dumps(sent).encode()), output_tokens=received)
+def _usage(usage: object, sent: object, received: str) -> Usage:
+    if not all(isinstance(found(usage, name), int | float) for name in ("prompt_tokens", "completion_tokens")):
+        return upper_bound(sent, received)
     prompt, output = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
     details = found(usage, "prompt_tokens_details")
     cached = min(prompt, count(details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens"))

@@ -6,7 +6,8 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from synthon.core.values import Delta
+from synthon.core.identity import dumps
+from synthon.core.values import Delta, Usage
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Emit
@@ -69,3 +70,8 @@ def count(value: object, name: str) -> int:
     """An object's member if it is a number above 0 (and below 2**53), else 0."""
     number = found(value, name)
     return int(number) if isinstance(number, int | float) and 0 < number < 2**53 else 0
+
+
+def upper_bound(sent: object, received: str) -> Usage:
+    """What a call may have used whose endpoint does not say: a token for every byte."""
+    return Usage(input_tokens=len(dumps(sent).encode()), output_tokens=len(received.encode("utf-8", "replace")))

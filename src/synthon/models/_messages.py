@@ -11,7 +11,7 @@ from synthon.core.values import Completion, Delta, Finish, Image, Reasoning, Tex
 from synthon.models._constraints import constraint_fields
 from synthon.models._demands import parsed, with_extra
 from synthon.models._failures import failure
-from synthon.models._json import Paired, count, found, items, loaded, paired, text_of
+from synthon.models._json import Paired, count, found, items, loaded, paired, text_of, upper_bound
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Emit
@@ -115,7 +115,7 @@ class MessagesAnswer:
     """Builds a completion from a whole answer or from a stream's events; emits what a stream brings.
 
     Tool calls are emitted whole, when the stream ends. An endpoint that reports no usage is given an upper
-    bound: a token for every byte of the messages sent and of the text received.
+    bound: a token for every byte of the body sent and of the text, thinking and tool calls received.
     """
 
     def __init__(self, endpoint: Endpoint, emit: Emit, sent: object) -> None:
@@ -190,7 +190,7 @@ class MessagesAnswer:
         self._heard.hear(last=True)
         blocks = [{name: paired(said) for name, said in block.items()} for _, block in sorted(self._blocks.items())]
         calls = tuple(
-            ToolCall(block["id"], block["name"], block["pieces"] or block["input"])
+            ToolCall(block["id"], block["name"], block["pieces"] or block["input"] or "{}")
             for block in blocks
             if block["type"] == "tool_use"
         )
@@ -212,7 +212,7 @@ class MessagesAnswer:
     def _open(self, at: int, block: object) -> None:
         made = {name: text_of(block, name) for name in ("type", "id", "name", "signature", "data")}
         given = found(block, "input")
-        self._blocks[at] = made | {"text": "", "thinking": "", "pieces": "", "input": dumps(given or {})}
+        self._blocks[at] = made | {"text": "", "thinking": "", "pieces": "", "input": dumps(given) if given else ""}
         self._extend(at, {"text": text_of(block, "text"), "thinking": text_of(block, "thinking")})
 
     def _extend(self, at: int, delta: object) -> None:
@@ -231,16 +231,15 @@ class MessagesAnswer:
     def _count(self, usage: object) -> None:
         """Keep the counts an event reports: they are running totals, and absent where unchanged."""
         for name in _COUNTS:
-            if found(usage, name) is not None:
+            if isinstance(found(usage, name), int | float):
                 self._usage[name] = count(usage, name)
         thinking = found(usage, "output_tokens_details")
         if thinking is not None:
             self._usage["thinking_tokens"] = count(thinking, "thinking_tokens")
 
     def _whole_usage(self) -> Usage:
-        if not self._usage:
-            received = "".join(block["text"] + block["thinking"] for block in self._blocks.values())
-            received_bytes = len(received.encode("utf-8", "replace"))
-            return Usage(input_tokens=len(dumps(self._sent).encode()), output_tokens=received_bytes)
+        if not self._usage.keys() >= {"input_tokens", "output_tokens"}:
+            names = ("text", "thinking", "data", "name", "pieces", "input")
+            return upper_bound(self._sent, "".join(block[name] for block in self._blocks.values() for name in names))
         fresh, read, written, output = (self._usage.get(name, 0) for name in _COUNTS)
         return Usage(fresh, read, written, output, min(output, self._usage.get("thinking_tokens", 0)))

@@ -130,7 +130,7 @@ class OpenAIChat:
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         at = self._endpoint()
-        answer = ChatAnswer(at, emit, body["messages"])
+        answer = ChatAnswer(at, emit, body)
         payload = await at.send(body, answer if stream else None)
         return answer.completion() if payload is None else answer.whole(payload)
 
