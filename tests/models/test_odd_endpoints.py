@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from synthon.core.constraints import Schema
 from synthon.core.identity import dumps
-from synthon.core.values import Message, Request, ToolSpec
+from synthon.core.values import Message, Request, ToolCall, ToolSpec
 from synthon.models.anthropic_model import AnthropicMessages
 from tests.models.chats import QUESTION, chat, heard, piece, whole
 from tests.models.loopback import Heard, Reply, answering, events, named
@@ -108,3 +108,38 @@ async def test_messages_without_both_counts_are_charged_whole(usage: object) -> 
         body = loopback.received[0].body
     assert answer.usage.input_tokens == len(dumps(body)) > 5_000
     assert answer.usage.output_tokens == len("So" + "look" + '{"a":""}') + 500
+
+
+# ---- tool calls that cannot be told apart by index and id
+
+
+def called(name: str, arguments: str, id_: str = "", index: int | None = None) -> dict[str, object]:
+    return ({} if index is None else {"index": index}) | {"id": id_, "function": {"name": name, "arguments": arguments}}
+
+
+@pytest.mark.parametrize(("id_", "index"), [("c", None), ("", None), ("", 0), ("c", 0)])
+async def test_each_call_of_a_whole_answer_is_a_call(id_: str, index: int | None) -> None:
+    calls = [called("f", '{"a":1}', id_, index), called("g", '{"b":2}', id_, index), called("g", "", id_, index)]
+    async with answering(Reply(whole({"tool_calls": calls}))) as loopback:
+        answer = await chat(loopback).complete(QUESTION)
+    assert [(call.name, call.arguments) for call in answer.tool_calls] == [
+        ("f", '{"a":1}'),
+        ("g", '{"b":2}'),
+        ("g", "{}"),
+    ]
+
+
+@pytest.mark.parametrize("id_", ["", "c"])
+async def test_in_a_stream_a_name_after_whole_arguments_begins_a_call(id_: str) -> None:
+    stream = [
+        called("f", '{"a"', id_, 0), called("", ":1}", "", 0),
+        called("g", "", id_, 0), called("g", '{"b":', id_, 0), called("", "2}", "", 0),
+    ]  # fmt: skip
+    answer, _ = await heard(*[piece(tool_calls=[each]) for each in stream], piece("tool_calls"))
+    assert answer.tool_calls == (ToolCall(id_ or "call_0", "f", '{"a":1}'), ToolCall(id_ or "call_1", "g", '{"b":2}'))
+
+
+async def test_a_server_that_repeats_id_and_name_in_every_piece_makes_one_call() -> None:
+    stream = [called("f", said, "c", 0) for said in ('{"a"', ":1}", "")]
+    answer, _ = await heard(*[piece(tool_calls=[each]) for each in stream], piece("tool_calls"))
+    assert answer.tool_calls == (ToolCall("c", "f", '{"a":1}'),)

@@ -194,7 +194,7 @@ class ChatAnswer:
             msg = f"{self._endpoint.url} answered without a choice: {said}. Try again, or check `base_url`."
             raise ProviderError(msg)
         self._model, self._usage = text_of(payload, "model"), found(payload, "usage")
-        self._add(choices[0], found(choices[0], "message"))
+        self._add(choices[0], found(choices[0], "message"), whole=True)
         self._finish = self._finish or "stop"
         return self.completion()
 
@@ -229,7 +229,7 @@ class ChatAnswer:
             model=self._model,
         )
 
-    def _add(self, choice: object, said: object) -> None:
+    def _add(self, choice: object, said: object, *, whole: bool = False) -> None:
         """Add a choice's message or delta: both have one shape."""
         for name in _REASONING_FIELDS:
             if thought := text_of(said, name):
@@ -247,7 +247,7 @@ class ChatAnswer:
             self._refused = True
             self._say(refusal)
         for call in items(said, "tool_calls"):
-            self._call(call)
+            self._call(call, whole=whole)
         for token in items(found(choice, "logprobs"), "content"):
             self._logprobs.append(_logprob(token))
         self._finish = text_of(choice, "finish_reason") or self._finish
@@ -263,13 +263,13 @@ class ChatAnswer:
             self._reasoning.append(thought)
             self._heard.hear(reasoning=thought)
 
-    def _call(self, piece: object) -> None:
-        """Merge a piece of a tool call: by index; a new id starts a new call, as some servers number all of them 0."""
+    def _call(self, piece: object, *, whole: bool) -> None:
+        """Add a whole tool call, or merge a piece of one by index."""
         id_, function = text_of(piece, "id"), found(piece, "function")
         index = found(piece, "index")
         at = index if isinstance(index, int) else id_ or len(self._calls)
         call = self._at.get(at)
-        if call is None or (id_ and call["id"] and id_ != call["id"]):
+        if call is None or whole or _is_another(call, id_, text_of(function, "name")):
             call = self._at[at] = {"id": "", "name": "", "arguments": ""}
             self._calls.append(call)
         call["id"] = call["id"] or id_
@@ -277,6 +277,13 @@ class ChatAnswer:
         arguments = found(function, "arguments")
         if arguments is not None:
             call["arguments"] += arguments if isinstance(arguments, str) else dumps(arguments)
+
+
+def _is_another(call: dict[str, str], id_: str, name: str) -> bool:
+    """Whether a piece begins another call than the one of its index, as some servers number all of them 0."""
+    if id_ and call["id"] and (id_ != call["id"] or name == call["name"]):
+        return id_ != call["id"]
+    return bool(name and call["name"]) and isinstance(loaded(call["arguments"]), dict)
 
 
 def _usage(usage: object, sent: object, received: str) -> Usage:
