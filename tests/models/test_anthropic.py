@@ -312,6 +312,17 @@ def test_the_version_in_the_path_may_be_left_out() -> None:
     assert identities == {"https://api.anthropic.com/v1/messages#claude-city"}
 
 
+async def test_a_bound_of_its_own_is_part_of_the_identity_and_answers_are_not_shared() -> None:
+    assert (
+        AnthropicMessages("claude-city", "http://a", max_tokens=16_384).identity == "http://a/v1/messages#claude-city"
+    )
+    async with answering(PARIS, Reply(whole(said("Paris, of course")))) as loopback:
+        models = [sy.anthropic("claude-city", base_url=loopback.url, max_tokens=bound) for bound in (1, 5_000)]
+        journal = sy.MemoryJournal()
+        answers = [await sy.run(model.complete, QUESTION, journal=journal, policy="cache") for model in models]
+    assert [answer.text for answer in answers] == ["Paris", "Paris, of course"]
+
+
 async def test_anthropic_itself_wants_a_key_and_no_other_host_gets_the_environments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

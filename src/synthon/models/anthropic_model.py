@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ANTHROPIC_URL = "https://api.anthropic.com/v1"
 _VERSION = "2023-06-01"
+_MAX_TOKENS = 16_384
 _CAPABILITIES: frozenset[Capability] = frozenset({"chat", "tools", "schema", "image"})
 
 
@@ -44,7 +45,8 @@ class AnthropicMessages:
         timeout_s: seconds for the whole answer.
         headers: sent with each request; their values are kept out of sight like the key.
         max_connections: requests in flight in one event loop, to one origin; others wait.
-        max_tokens: the bound for requests that name none, as Messages want one; thinking counts.
+        max_tokens: the bound for requests that name none, as Messages want one; thinking counts. Another one makes
+            another identity.
     """
 
     model: str
@@ -55,7 +57,7 @@ class AnthropicMessages:
     timeout_s: float = 600.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     max_connections: int = 100
-    max_tokens: int = 16_384
+    max_tokens: int = _MAX_TOKENS
 
     def __post_init__(self) -> None:
         base = normalised(self.base_url)
@@ -66,8 +68,9 @@ class AnthropicMessages:
 
     @cached_property
     def identity(self) -> str:
-        """The normalised URL and the model; never a key."""
-        return f"{self._url}#{self.model}"
+        """The normalised URL, the model and a bound of its own, which can cut an answer off; never a key."""
+        bound = "" if self.max_tokens == _MAX_TOKENS else f"?max_tokens={self.max_tokens}"
+        return f"{self._url}#{self.model}{bound}"
 
     @cached_property
     def _url(self) -> str:
@@ -114,7 +117,7 @@ def anthropic(
     timeout_s: float = 600.0,
     headers: Mapping[str, str] | None = None,
     max_connections: int = 100,
-    max_tokens: int = 16_384,
+    max_tokens: int = _MAX_TOKENS,
 ) -> Journaled:
     """A journaled model behind Anthropic's Messages.
 
