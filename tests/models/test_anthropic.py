@@ -173,6 +173,13 @@ async def test_marks_images_and_foreign_parts_are_shaped_for_messages() -> None:
     ]
 
 
+async def test_a_system_prompt_alone_is_the_users_turn() -> None:
+    for user in ((), (Message("user", ""),)):
+        body = await sent(Request((Message("system", "Tell a joke."), *user)))
+        assert body["messages"] == [{"role": "user", "content": [said("Tell a joke.")]}]
+        assert "system" not in body
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

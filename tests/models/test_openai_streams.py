@@ -9,7 +9,7 @@ import sys
 import threading
 from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from hypothesis import given
@@ -25,6 +25,9 @@ from synthon.core.values import (
 from synthon.models.openai_model import OpenAIChat
 from tests.models.chats import KEY, LAST, PARIS, QUESTION, USAGE, USED, chat, heard, piece, whole
 from tests.models.loopback import Heard, Loopback, Reply, answering, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # ---- streams
 
@@ -300,6 +303,7 @@ def test_two_endpoints_with_one_model_name_have_two_identities() -> None:
         ("ftp://host/v1", "no http or https URL"),
         ("host/v1", "no http or https URL"),
         ("http://host:port/v1", "is no URL"),
+        (None, "base_url None is no http or https URL"),
     ],
 )
 def test_a_url_with_credentials_or_without_a_host_is_refused(url: str, complaint: str) -> None:
@@ -331,6 +335,13 @@ def test_a_key_with_a_line_break_inside_is_refused_unshown() -> None:
     with pytest.raises(UserError, match="no HTTP header can carry") as caught:
         OpenAIChat("m", "http://host", api_key="sk-a\nb")
     assert "sk-a" not in str(caught.value)
+
+
+@pytest.mark.parametrize("made", [sy.openai, sy.anthropic, sy.openai_embedder])
+def test_a_header_with_a_line_break_is_refused_unshown(made: Callable[..., object]) -> None:
+    with pytest.raises(UserError, match=r"header 'Authorization' holds a line break") as caught:
+        made("m", base_url="http://host", headers={"Authorization": f"Bearer {KEY}\n"})
+    assert KEY not in str(caught.value)
 
 
 def test_a_server_nobody_knows_is_refused() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -316,6 +317,12 @@ async def test_a_function_model_may_be_async_and_answer_with_a_completion() -> N
     told = await sy.FunctionModel(slowly, "f").complete(ask("q"))
     assert (told.text, told.finish, told.model) == ("Q", "length", "")
     assert (await sy.FunctionModel(lambda _: "x", "f").complete(ask("q"))).model == "f"
+
+
+@pytest.mark.parametrize("answer", [None, {"a": 1}])
+async def test_a_function_model_that_answers_neither_text_nor_completion_is_refused(answer: Any) -> None:
+    with pytest.raises(sy.UserError, match=r"FunctionModel 'f' answered (None|\{'a': 1\})\. Return a text"):
+        await sy.FunctionModel(lambda _: answer, "f").complete(ask("q"))
 
 
 async def test_recorded_answers_what_was_exported_and_nothing_else(tmp_path: Path) -> None:

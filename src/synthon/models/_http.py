@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import io
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -31,6 +32,7 @@ _CONNECT_S = 10.0
 _DRAIN_S = 0.05
 _LARGE = 2**20
 _PORTS = {"http": 80, "https": 443}
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SECRET_WORDS = ("key", "token", "secret", "password", "signature")
 
 _Pools = dict[tuple[str, int], "tuple[AsyncGenerator[ClientSession, None], ClientSession]"]
@@ -58,7 +60,7 @@ def normalised(base_url: str) -> str:
         UserError: it is no http(s) URL, or holds credentials, which would end up in traces.
     """
     try:
-        parts = urlsplit(base_url.strip())
+        parts = urlsplit(str(base_url).strip())
         port = parts.port
     except ValueError as error:
         raise UserError(f"base_url is no URL ({error}). Pass one such as 'http://127.0.0.1:8000/v1'.") from None
@@ -95,6 +97,17 @@ def checked_key(api_key: str | None) -> str | None:
         msg = "The API key holds characters that no HTTP header can carry. Copy it again, without line breaks."
         raise UserError(msg)
     return key or None
+
+
+def checked_headers(headers: Mapping[str, str]) -> None:
+    """Refuse what cannot stand in a header.
+
+    Raises:
+        UserError: a value holds a line break or the like; the message does not show it.
+    """
+    for name, value in headers.items():
+        if _CONTROL.search(value):
+            raise UserError(f"The header {name!r} holds a line break or another control character. strip() its value.")
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,11 @@ def messages_body(request: Request, *, model: str, max_tokens: int) -> dict[str,
         if getattr(request, name) is not None:
             msg = f"{model!r}: Messages know no {name!r}. Leave it out, or use an endpoint that sy.openai(...) reaches."
             raise Unsupported(msg)
-    system = [block for message in request.messages if message.role == "system" for block in _blocks(message.content)]
     body: dict[str, object] = {
         "model": model,
         "max_tokens": max_tokens if request.max_tokens is None else request.max_tokens,
-        "messages": _turns(request),
+        **_turns(request),
     }
-    if system:
-        body["system"] = system
     for name in ("temperature", "top_p", "top_k"):
         if (value := getattr(request, name)) is not None:
             body[name] = value
@@ -65,8 +62,9 @@ def messages_body(request: Request, *, model: str, max_tokens: int) -> dict[str,
     return with_extra(body, request.extra, _RESERVED) if request.extra else body
 
 
-def _turns(request: Request) -> list[dict[str, object]]:
-    """User and assistant in turn: results of parallel tool calls must stand in one user turn."""
+def _turns(request: Request) -> dict[str, object]:
+    """User and assistant in turn, and the system prompt: results of parallel tool calls must stand in one user turn."""
+    system = [block for message in request.messages if message.role == "system" for block in _blocks(message.content)]
     turns: list[tuple[str, list[dict[str, object]]]] = []
     for message in request.messages:
         role = "assistant" if message.role == "assistant" else "user"
@@ -76,7 +74,10 @@ def _turns(request: Request) -> list[dict[str, object]]:
             turns[-1][1].extend(blocks)
         else:
             turns.append((role, blocks))
-    return [{"role": role, "content": blocks} for role, blocks in turns]
+    if system and not turns:  # Messages want a user's turn
+        turns, system = [("user", system)], []
+    messages = [{"role": role, "content": blocks} for role, blocks in turns]
+    return {"messages": messages} | ({"system": system} if system else {})
 
 
 def _blocks(content: str | tuple[Part, ...]) -> list[dict[str, object]]:

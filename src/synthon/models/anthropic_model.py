@@ -11,7 +11,7 @@ from synthon.core.errors import UserError
 from synthon.core.protocols import discard
 from synthon.models._constraints import promised
 from synthon.models._demands import refuse_what_is_lacking
-from synthon.models._http import checked_key, endpoint, host_of, joined, normalised
+from synthon.models._http import checked_headers, checked_key, endpoint, host_of, joined, normalised
 from synthon.models._messages import MessagesAnswer, messages_body
 from synthon.models.journaled import Journaled
 from synthon.models.openai_model import LONG_ANSWER
@@ -63,6 +63,7 @@ class AnthropicMessages:
         base = normalised(self.base_url)
         object.__setattr__(self, "base_url", base if base.endswith("/v1") else joined(base, "/v1"))
         object.__setattr__(self, "api_key", checked_key(self.api_key))
+        checked_headers(self.headers)
         object.__setattr__(self, "name", self.name or self.model)
         object.__setattr__(self, "capabilities", frozenset(self.capabilities) or _CAPABILITIES)
 

@@ -43,10 +43,16 @@ class FunctionModel:
             object.__setattr__(self, "identity", f"function:{self.name}:{place}")
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
-        """What the function says."""
+        """What the function says.
+
+        Raises:
+            UserError: that is neither a text nor a completion.
+        """
         answer = self.function(request)
         said = await answer if inspect.isawaitable(answer) else answer
         completion = Completion(said, model=self.name) if isinstance(said, str) else said
+        if not isinstance(completion, Completion):
+            raise UserError(f"FunctionModel {self.name!r} answered {said!r}. Return a text or a sy.Completion.")
         if emit is not discard:
             for word in _pieces(completion.text):
                 emit(Delta(text=word))

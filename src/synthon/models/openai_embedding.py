@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from synthon.core.errors import MissingExtra, ProviderError
-from synthon.models._http import checked_key, endpoint, joined, normalised
+from synthon.models._http import checked_headers, checked_key, endpoint, joined, normalised
 from synthon.models._json import count, found, items
 from synthon.models.openai_model import OPENAI_URL, bearer
 
@@ -56,6 +56,7 @@ class OpenAIEmbedder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", normalised(self.base_url))
         object.__setattr__(self, "api_key", checked_key(self.api_key))
+        checked_headers(self.headers)
 
     @cached_property
     def identity(self) -> str:

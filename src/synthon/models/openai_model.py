@@ -12,7 +12,7 @@ from synthon.core.protocols import discard
 from synthon.models._chat import ChatAnswer, chat_body
 from synthon.models._constraints import Server, promised
 from synthon.models._demands import refuse_what_is_lacking
-from synthon.models._http import checked_key, endpoint, host_of, joined, normalised
+from synthon.models._http import checked_headers, checked_key, endpoint, host_of, joined, normalised
 from synthon.models.journaled import Journaled
 from synthon.models.prices import price_of
 
@@ -85,6 +85,7 @@ class OpenAIChat:
             raise UserError(f"server={self.server!r} is none of {get_args(Server)}. Pass one of them.")
         object.__setattr__(self, "base_url", normalised(self.base_url))
         object.__setattr__(self, "api_key", checked_key(self.api_key))
+        checked_headers(self.headers)
         object.__setattr__(self, "name", self.name or self.model)
         object.__setattr__(self, "capabilities", frozenset(self.capabilities) or CAPABILITIES[self.server])
 
