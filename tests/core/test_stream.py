@@ -21,13 +21,14 @@ class Listener:
 
     def __init__(self, *, retractable: bool) -> None:
         self.retractable = retractable
-        self.text = ""
+        self.text = self.reasoning = ""
         self.pieces = 0
 
     def __call__(self, delta: sy.Delta, /) -> None:
         assert self.retractable or not delta.reset, "a reset reached a listener that cannot take back"
         self.pieces += 1
         self.text = "" if delta.reset else self.text + delta.text
+        self.reasoning = "" if delta.reset else self.reasoning + delta.reasoning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +64,15 @@ class Cascade(Over):
 
 
 class Sure(Counting):
-    """A counting model that is the surer the shorter its answer."""
+    """A counting model that reasons first, and is the surer the shorter its answer."""
 
     capabilities: frozenset[sy.Capability] = frozenset({"chat", "logprobs"})
 
     async def complete(self, request: sy.Request, emit: sy.Emit = sy.discard) -> sy.Completion:
+        emit(sy.Delta(reasoning=f"{self.name}?"))
         completion = await super().complete(request, emit)
-        return dataclasses.replace(completion, logprobs=(sy.TokenLogprob("", -len(completion.text) / 10),))
+        sure = sy.TokenLogprob("", -len(completion.text) / 10)
+        return dataclasses.replace(completion, logprobs=(sure,), reasoning=(sy.Reasoning(f"{self.name}?"),))
 
 
 class Guard(Over):
@@ -83,7 +86,7 @@ class Guard(Over):
             return completion
         draft.withdraw()
         clean = "".join("_" if letter.isdigit() else letter for letter in completion.text)
-        emit(sy.Delta(text=clean))
+        emit(sy.Delta(text=clean, reasoning="".join(block.text for block in completion.reasoning)))
         return dataclasses.replace(completion, text=clean)
 
 
@@ -151,6 +154,7 @@ async def test_what_was_streamed_is_what_was_returned(made: Made, retractable: b
             with contextlib.suppress(sy.ProviderError, sy.UserError):
                 completion = await model.complete(ask("q"), listener)
                 assert listener.text == completion.text
+                assert listener.reasoning == "".join(block.text for block in completion.reasoning)
 
     await sy.run(twice, journal=journal, policy=policy)
 

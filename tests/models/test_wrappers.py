@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,19 @@ async def test_hedged_leaves_nothing_running_when_it_is_cancelled() -> None:
     assert (model.running, model.cancelled) == (0, 2)
 
 
+@pytest.mark.parametrize("wrap", [sy.Retrying, sy.Fallback, partial(sy.Hedged, after_s=9)])
+async def test_a_model_is_not_asked_to_stream_when_nobody_listens(wrap: Callable[[sy.Model], sy.Model]) -> None:
+    heard_by: list[sy.Emit] = []
+
+    class Asked(Counting):
+        async def complete(self, request: sy.Request, emit: sy.Emit = sy.discard) -> sy.Completion:
+            heard_by.append(emit)
+            return await super().complete(request, emit)
+
+    await wrap(Asked(fails=[down()] if wrap is sy.Retrying else [])).complete(ask("q"))
+    assert set(heard_by) == {sy.discard}
+
+
 async def test_hedged_streams_its_answer_at_the_end() -> None:
     call = sy.ToolCall("1", "add", "{}")
     seen: list[sy.Delta] = []
@@ -181,10 +195,9 @@ async def test_hedged_streams_its_answer_at_the_end() -> None:
         def __call__(self, delta: sy.Delta, /) -> None:
             seen.append(delta)
 
-    await sy.Hedged(sy.FunctionModel(lambda _: sy.Completion("a b", tool_calls=(call,))), after_s=1).complete(
-        ask("q"), Keep()
-    )
-    assert seen == [sy.Delta(text="a b"), sy.Delta(tool_call=call)]
+    answer = sy.Completion("a b", tool_calls=(call,), reasoning=(sy.Reasoning("why"),))
+    await sy.Hedged(sy.FunctionModel(lambda _: answer), after_s=1).complete(ask("q"), Keep())
+    assert seen == [sy.Delta(reasoning="why"), sy.Delta(text="a b"), sy.Delta(tool_call=call)]
 
 
 async def test_rate_limited_spreads_requests_over_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:

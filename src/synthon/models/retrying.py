@@ -51,10 +51,11 @@ class _Retrying:
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
+        heard = emit if emit is discard else draft
         failed = 0
         for tried in range(1, self.tries + 1):
             try:
-                completion = await self.model.complete(request, draft)
+                completion = await self.model.complete(request, heard)
             except ProviderError as error:
                 failed += error.attempts
                 error.attempts = failed
@@ -128,10 +129,11 @@ class _Fallback:
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
+        heard = emit if emit is discard else draft
         failed = 0
         for tried, model in enumerate(self.models, 1):
             try:
-                completion = await model.complete(request, draft)
+                completion = await model.complete(request, heard)
             except ProviderError as error:
                 failed += error.attempts
                 error.attempts = failed

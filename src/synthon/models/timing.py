@@ -10,8 +10,9 @@ from threading import Lock
 
 from synthon.core.errors import ProviderError, ProviderTimeout, UserError
 from synthon.core.protocols import Emit, Model, discard
-from synthon.core.values import Capability, Completion, Delta, Price, Request
+from synthon.core.values import Capability, Completion, Price, Request
 from synthon.models._constraints import Judge, soundness_of
+from synthon.models.journaled import emit_once
 from synthon.models.placement import attempts_of, inside, price_of, temperature_of
 
 _MINUTE_S = 60.0
@@ -164,10 +165,7 @@ class _Hedged(_Wrapper):
         if len(tasks) > 1:
             loser = replace(completion.usage, attempts=attempts_of(self.model))
             completion = replace(completion, usage=completion.usage + loser)
-        if emit is not discard and completion.text:
-            emit(Delta(text=completion.text))
-        for tool_call in completion.tool_calls if emit is not discard else ():
-            emit(Delta(tool_call=tool_call))
+        emit_once(completion, emit)
         return completion
 
 
