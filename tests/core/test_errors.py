@@ -37,6 +37,8 @@ def test_errors_carry_what_failed() -> None:
     failure = sy.ProviderError("no", status=503, retry_after_s=2.5, request_id="x", attempts=3, retryable=False)
     assert (str(failure), failure.status, failure.retry_after_s, failure.request_id) == ("no", 503, 2.5, "x")
     assert (failure.attempts, failure.retryable) == (3, False)
+    assert (failure.billable, sy.ProviderError("cut", billable=1).billable) == (0, 1)
+    assert sy.ProviderTimeout("late", attempts=3).billable == 3
     long = sy.ContextTooLong("long", tokens=9000, limit=8192)
     assert (long.tokens, long.limit, long.retryable) == (9000, 8192, False)
     output = sy.OutputError("odd", text="t", expected="int")

@@ -45,6 +45,7 @@ class ProviderError(SynthonError):
         retry_after_s: the wait the endpoint asked for, in seconds.
         request_id: the endpoint's own id of the request.
         attempts: requests that were sent before giving up.
+        billable: how many of them may be billed, as an answer had begun; of a `ProviderTimeout` all.
         retryable: whether the same request may succeed later.
     """
 
@@ -56,6 +57,7 @@ class ProviderError(SynthonError):
         retry_after_s: float | None = None,
         request_id: str | None = None,
         attempts: int = 1,
+        billable: int = 0,
         retryable: bool = True,
     ) -> None:
         super().__init__(message)
@@ -63,6 +65,7 @@ class ProviderError(SynthonError):
         self.retry_after_s = retry_after_s
         self.request_id = request_id
         self.attempts = attempts
+        self.billable = attempts if isinstance(self, ProviderTimeout) else billable
         self.retryable = retryable
 
 

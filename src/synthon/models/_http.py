@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession, ClientTimeout
     from yarl import URL
 
+    from synthon.core.values import Completion
+
 MAX_BYTES = 64 * 2**20
 _CONNECT_S = 10.0
 _DRAIN_S = 0.05
@@ -41,7 +43,7 @@ _lock = Lock()
 
 
 class Assembly(Protocol):
-    """Builds an answer from the events of a stream."""
+    """Builds an answer from the events of a stream, or from one piece."""
 
     @property
     def finished(self) -> bool:
@@ -50,6 +52,14 @@ class Assembly(Protocol):
 
     def take(self, event: Event) -> bool:
         """Add an event; True when nothing can follow."""
+        ...
+
+    def whole(self, payload: object) -> Completion:
+        """The answer that came in one piece."""
+        ...
+
+    def completion(self) -> Completion:
+        """The answer that was streamed."""
         ...
 
 
@@ -126,6 +136,19 @@ class Endpoint:
     max_connections: int = 100
     max_bytes: int = MAX_BYTES
 
+    async def answer(self, body: Mapping[str, object], assembly: Assembly, *, stream: bool) -> Completion:
+        """Post `body`; the completion that `assembly` builds.
+
+        Raises:
+            ProviderError: one of its tree; `billable` where an answer had begun.
+        """
+        payload = await self.send(body, assembly if stream else None)
+        try:
+            return assembly.completion() if payload is None else assembly.whole(payload)
+        except ProviderError as error:
+            error.billable = 1
+            raise
+
     async def send(self, body: Mapping[str, object], assembly: Assembly | None = None) -> object:
         """Post `body`; the decoded JSON answer, or None where the answer was a stream and `assembly` took it.
 
@@ -153,7 +176,10 @@ class Endpoint:
         except (aiohttp.ClientError, OSError) as error:
             if assembly is not None and assembly.finished:
                 return None
-            failed = ProviderError(self._broken(error, answered=response is not None))
+            failed = ProviderError(self._broken(error, answered=response is not None), billable=_began(response))
+        except ProviderError as error:
+            error.billable = error.billable or _began(response)
+            raise
         else:
             return answer
         finally:
@@ -243,6 +269,10 @@ class Endpoint:
         if answered:
             return f"{self.url} broke off in mid-answer ({said}). Nothing of it was kept; try again."
         return f"No answer from {self.url} ({said}). Check that the server runs and that `base_url` is right."
+
+
+def _began(response: ClientResponse | None) -> int:
+    return int(response is not None and response.status == 200)  # noqa: PLR2004
 
 
 def _aiohttp() -> ModuleType:

@@ -102,9 +102,7 @@ class AnthropicMessages:
         if stream:
             body["stream"] = True
         at = self._endpoint()
-        answer = MessagesAnswer(at, emit, body)
-        payload = await at.send(body, answer if stream else None)
-        return answer.completion() if payload is None else answer.whole(payload)
+        return await at.answer(body, MessagesAnswer(at, emit, body), stream=stream)
 
 
 def anthropic(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from synthon.core.budget import Amount, Budget, reserve, settle, used, worst_case
-from synthon.core.errors import BudgetExceeded, ProviderError, ProviderTimeout, Unsupported, UserError
+from synthon.core.errors import BudgetExceeded, ProviderError, Unsupported, UserError
 from synthon.core.identity import canonical, dump_completion, load_completion
 from synthon.core.protocols import CallRecord, Emit, Key, Model, Reservation, Span, discard
 from synthon.core.recording import Entry
@@ -242,7 +242,7 @@ class _Call:
         self._settle(spent, billed_usd)
 
     def failed(self, error: BaseException) -> None:
-        """Count a failure: the attempts made; after a cancellation or time-out the worst case, for it may be billed.
+        """Count a failure: the attempts made, and the worst case of those that may be billed, as a cancelled one may.
 
         Raises:
             BudgetExceeded: it was this call's deadline that cancelled it.
@@ -252,9 +252,8 @@ class _Call:
             self.entry.fail(asyncio.CancelledError() if late else error)
         spent = self.amount if self.sent else Amount()
         if self.sent and isinstance(error, ProviderError):
-            spent = (
-                spent._replace(calls=error.attempts) if isinstance(error, ProviderTimeout) else Amount(error.attempts)
-            )
+            billed, of = min(error.billable, spent.calls), max(1, spent.calls)
+            spent = Amount(error.attempts, spent.tokens * billed // of, spent.usd * billed / of)
         self._settle(spent, 0.0)
         if late:
             budget = min((*self.budgets, *self.known), key=lambda budget: budget.remaining_s() or 0.0)

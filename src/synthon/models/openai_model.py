@@ -131,9 +131,7 @@ class OpenAIChat:
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         at = self._endpoint()
-        answer = ChatAnswer(at, emit, body)
-        payload = await at.send(body, answer if stream else None)
-        return answer.completion() if payload is None else answer.whole(payload)
+        return await at.answer(body, ChatAnswer(at, emit, body), stream=stream)
 
 
 def openai(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, replace
+from math import ceil
 
 from synthon.core.errors import ProviderError, UserError
 from synthon.core.protocols import Emit, Model, discard
@@ -12,6 +13,33 @@ from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
 from synthon.models._constraints import Judge, soundness_of
 from synthon.models.placement import attempts_of, inside, price_of, temperature_of
+
+
+class _Failed:
+    """The attempts that failed, and how many of them may be billed."""
+
+    def __init__(self) -> None:
+        self.attempts = self.billable = 0
+
+    def count(self, error: ProviderError) -> None:
+        """Count a failure; it is told of those before it."""
+        self.attempts += error.attempts
+        self.billable += error.billable
+        error.attempts, error.billable = self.attempts, self.billable
+
+    def beside(self, completion: Completion, request: Request, price: Price | None) -> Completion:
+        """The answer, with what they used: of each that may be billed, the answer's prompt and `max_tokens`."""
+        if not self.attempts:
+            return completion
+        used = completion.usage
+        share = self.billable / max(1, used.attempts)
+        going_in, coming_out = ceil((used.tokens - used.output_tokens) * share), ceil(used.output_tokens * share)
+        if request.max_tokens is not None and not request.continuations:
+            coming_out = request.max_tokens * self.billable
+        lost = Usage(going_in, output_tokens=coming_out, attempts=self.attempts)
+        if used.cost_usd is not None:
+            lost = replace(lost, cost_usd=price.cost_usd(lost) if price else used.cost_usd * share)
+        return replace(completion, usage=used + lost)
 
 
 @dataclass(frozen=True)
@@ -52,31 +80,23 @@ class _Retrying:
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
-        failed = 0
+        failed = _Failed()
         for tried in range(1, self.tries + 1):
             try:
                 completion = await self.model.complete(request, heard)
             except ProviderError as error:
-                failed += error.attempts
-                error.attempts = failed
+                failed.count(error)
                 if tried == self.tries or not error.retryable or not draft.withdraw():
                     raise
                 await asyncio.sleep(self._wait_s(tried, error))
             else:
-                return with_attempts(completion, failed)
+                return failed.beside(completion, request, self.price)
         raise AssertionError
 
     def _wait_s(self, tried: int, error: ProviderError) -> float:
         if error.retry_after_s is not None:
             return error.retry_after_s
         return random.uniform(0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))
-
-
-def with_attempts(completion: Completion, failed: int) -> Completion:
-    """A completion whose usage also counts requests that failed before it."""
-    if not failed:
-        return completion
-    return replace(completion, usage=completion.usage + Usage(attempts=failed))
 
 
 def Retrying(model: Model, *, tries: int = 4, base_s: float = 0.5, cap_s: float = 30.0) -> Model:  # noqa: N802 - a wrapper
@@ -130,17 +150,16 @@ class _Fallback:
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
-        failed = 0
+        failed = _Failed()
         for tried, model in enumerate(self.models, 1):
             try:
                 completion = await model.complete(request, heard)
             except ProviderError as error:
-                failed += error.attempts
-                error.attempts = failed
+                failed.count(error)
                 if tried == len(self.models) or not draft.withdraw():
                     raise
             else:
-                return with_attempts(completion, failed)
+                return failed.beside(completion, request, self.price)
         raise AssertionError
 
 

@@ -157,6 +157,7 @@ class _Hedged(_Wrapper):
             completion = await _first(tasks)
         except ProviderError as error:
             error.attempts = sum(getattr(task.exception(), "attempts", 1) for task in tasks)
+            error.billable = sum(getattr(task.exception(), "billable", 1) for task in tasks)
             raise
         finally:
             for task in tasks:

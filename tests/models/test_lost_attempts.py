@@ -1,0 +1,110 @@
+"""Attempts that failed and may be billed all the same count against budgets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import synthon as sy
+from tests.core.counting import Counting, ask
+from tests.models.chats import KEY, PARIS, QUESTION, USED, chat, piece
+from tests.models.loopback import Heard, Reply, answering, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PRICE = sy.Price(1e6, 1e6)
+USAGE = sy.Usage(10, output_tokens=5)
+ASKED = ask("q", max_tokens=50)
+
+
+def late() -> sy.ProviderTimeout:
+    return sy.ProviderTimeout("late")
+
+
+def down() -> sy.ProviderError:
+    return sy.ProviderError("down", status=503)
+
+
+def cut() -> sy.ProviderError:
+    return sy.ProviderError("cut", billable=1)
+
+
+@pytest.mark.parametrize("priced", ["outside", "inside"])
+async def test_an_answer_after_failures_counts_what_each_that_may_be_billed_can_have_used(priced: str) -> None:
+    model = Counting(fails=[late(), down(), cut()], usage=USAGE)
+    journaled = (
+        sy.Journaled(sy.Retrying(model, base_s=0.0), price=PRICE)
+        if priced == "outside"
+        else sy.Retrying(sy.Journaled(model, price=PRICE), base_s=0.0)
+    )
+    journal = sy.MemoryJournal()
+    for billed_usd in (135.0, 0.0):
+        budget = sy.Budget(usd=10_000)
+        answer = await sy.run(journaled.complete, ASKED, budget=budget, journal=journal, policy="cache")
+        assert answer.usage == sy.Usage(30, output_tokens=105, cost_usd=135.0, attempts=4)
+        assert (budget.spent.calls, budget.spent.tokens, budget.spent.usd) == (4, 135, 135.0)
+        assert budget.billed_usd == billed_usd
+
+
+async def test_without_a_bound_a_lost_attempt_counts_like_the_answer() -> None:
+    paid = sy.Usage(10, 4, 2, output_tokens=5, cost_usd=2.0)
+    model = Counting(fails=[late(), down()], usage=paid)
+    usage = (await sy.Fallback(model, model, model).complete(ask("q"))).usage
+    assert usage == sy.Usage(26, 4, 2, output_tokens=10, cost_usd=4.0, attempts=3)
+
+
+async def test_a_lost_attempt_counts_like_one_of_a_hedge() -> None:
+    inner = Counting(fails=[cut()], usage=sy.Usage(10, output_tokens=4, attempts=2))
+    assert (await sy.Retrying(inner, base_s=0.0).complete(ask("q"))).usage == sy.Usage(15, output_tokens=6, attempts=3)
+
+
+@pytest.mark.parametrize(
+    ("fails", "share"), [((late, late, late), 3), ((late, down, down), 1), ((down, cut, late), 2), ((down,) * 3, 0)]
+)
+async def test_when_all_fail_each_that_may_be_billed_counts_at_its_worst(
+    fails: tuple[Callable[[], sy.ProviderError], ...], share: int
+) -> None:
+    worst = sy.Budget(usd=10_000)
+    with pytest.raises(sy.ProviderTimeout, match="late"):
+        await sy.run(sy.Journaled(Counting(fails=[late()]), price=PRICE).complete, ASKED, budget=worst)
+    model = sy.Retrying(sy.Journaled(Counting(fails=[fail() for fail in fails]), price=PRICE), tries=3, base_s=0.0)
+    budget = sy.Budget(usd=10_000)
+    with pytest.raises(sy.ProviderError, match=r"late|down"):
+        await sy.run(model.complete, ASKED, budget=budget)
+    assert (budget.spent.calls, budget.spent.tokens) == (3, share * worst.spent.tokens)
+    assert budget.spent.usd == pytest.approx(share * worst.spent.usd)
+
+
+async def test_both_of_a_hedge_that_fails_may_be_billed() -> None:
+    model = sy.Hedged(Counting(waits_s=0.03, fails=[cut(), cut()]), after_s=0.01)
+    with pytest.raises(sy.ProviderError, match="cut") as caught:
+        await model.complete(ask("q"))
+    assert caught.value.billable == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "billable"),
+    [
+        (Reply(chunks=[events(piece(content="Pa"))], cut=True), 1),
+        (Reply(chunks=[events(piece(content="Pa"))]), 1),
+        (Reply(chunks=[events(piece(content="Pa"), {"error": {"message": "GPU fell off"}})]), 1),
+        (Reply({"choices": []}), 1),
+        (Reply({"error": {"message": "busy"}}, status=503), 0),
+        (Reply({"error": {"message": "late"}}, status=504), 1),
+    ],
+)
+async def test_an_answer_that_began_may_be_billed(reply: Reply, billable: int) -> None:
+    async with answering(reply, PARIS) as loopback:
+        model = sy.Retrying(sy.openai("city", base_url=loopback.url, api_key=KEY), base_s=0.0)
+        answer = await model.complete(QUESTION, Heard())
+    assert answer.usage == USED + sy.Usage(100 * billable, output_tokens=20 * billable, attempts=1)
+
+
+async def test_nobody_there_bills_nothing() -> None:
+    async with answering(PARIS) as loopback:
+        model = chat(loopback)
+    with pytest.raises(sy.ProviderError, match="No answer from") as caught:
+        await model.complete(QUESTION)
+    assert caught.value.billable == 0
