@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 import synthon as sy
 from synthon.core.identity import canonical, digest, dump_completion, load_completion, to_json, with_sample
+from synthon.core.protocols import RunRecord
 from tests.core.counting import Counting, ask
 
 TURN = (sy.Message("user", "hi"),)
@@ -166,8 +169,55 @@ def test_a_completion_comes_back_from_its_row(text: str, logprobs: tuple[sy.Toke
     assert load_completion(dump_completion(sy.Completion())) == sy.Completion()
 
 
+class Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
 def test_a_trace_takes_any_value() -> None:
     circle: list[object] = []
     circle.append(circle)
-    for value in (circle, "half \ud83d", {"a": object()}, {1: float("nan")}, b"\xff", [sy.Text("x")]):
-        json.loads(to_json(value))
+    deep: list[object] = []
+    for _ in range(3000):
+        deep = [deep]
+    odd = [circle, deep, "half \ud83d", {"a": object()}, {1: float("nan")}, b"\xff", [sy.Text("x")], {1j, "x"}]
+    for value in [*odd, Mute(), [Mute(), "half \ud83d"], {"a": (Mute(),)}, {Mute(), "x"}]:
+        json.loads(to_json(value, unread=True))
+    assert "Mute object at 0x" in to_json({"a": Mute()})
+
+
+def test_a_trace_leaves_iterators_unread(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    with (tmp_path / "a.txt").open() as file:
+        cases: list[tuple[Iterator[object], list[object]]] = [
+            (iter([1]), [1]),
+            ((n for n in (1, 2)), [1, 2]),
+            (file, ["one"]),
+        ]
+        for value, left in cases:
+            json.loads(to_json({"args": ([value],), "k": value}, unread=True))
+            assert list(value) == left
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b", "a"}, '["a","b"]'),
+        ({"k": [frozenset({10, 9, 1})]}, '{"k":[[1,9,10]]}'),
+        ({"10", 9, None}, '["10",9,null]'),
+        (frozenset({frozenset({"d", "c"}), frozenset({"b", "a"})}), '[["a","b"],["c","d"]]'),
+    ],
+)
+def test_the_json_of_a_set_is_sorted(value: object, text: str) -> None:
+    assert to_json(value) == text
+
+
+async def test_a_journal_does_not_use_up_what_a_program_is_given_and_returns() -> None:
+    @sy.program
+    async def doubled(prices: Iterator[int]) -> Iterator[int]:
+        return (2 * price for price in prices)
+
+    journal = sy.MemoryJournal()
+    assert list(await sy.run(doubled, iter([1, 2, 3]), journal=journal)) == [2, 4, 6]
+    assert list(await sy.run(doubled, (n for n in (1, 2)), journal=journal)) == [2, 4]
+    assert "generator object" in str([row.result for row in journal.records if isinstance(row, RunRecord)])

@@ -138,7 +138,7 @@ def _digest(step: Step[Any, Any], inputs: Mapping[str, object]) -> str:
     own = [model, *map(step.setting, ("strategy", "demos", "constraint", "layout", "calibrate"))]
     told = [getattr(each, "identity", None) or getattr(each, "name", each) for each in own]
     shape = [step.fn.__module__, step.fn.__qualname__, inputs, step.instruction, step.sampled(), told]
-    return digest(re.sub(r" at 0x\w+", "", to_json(shape)))  # addresses are another in each life
+    return digest(re.sub(r" at 0x\w+", "", to_json(shape, unread=True)))  # addresses are another in each life
 
 
 async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | None) -> list[Amendment]:

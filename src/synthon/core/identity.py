@@ -14,6 +14,8 @@ from synthon.core.errors import UserError
 from synthon.core.values import Completion, Message, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import TypeAdapter
 
 _FLOATS = ("temperature", "top_p", "min_p")
@@ -29,6 +31,8 @@ _REST = (
     "logprobs",
     "extra",
 )
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_ROWS, _SETS = (list, tuple), (set, frozenset)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
@@ -103,6 +107,14 @@ def adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
 
 
+def safe_repr(value: object) -> str:
+    """A value's repr, or where that fails the one that every object has."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - it is another's code, and a trace never stops a program
+        return object.__repr__(value)
+
+
 def dump_completion(completion: Completion) -> str:
     """A completion as the JSON text that the journal keeps."""
     known = adapter(Completion)
@@ -123,15 +135,43 @@ def load_completion(text: str) -> Completion:
     return completion
 
 
-def to_json(value: object, *, again: bool = False) -> str:
-    """Any value as JSON text for a trace: Pydantic models and dataclasses as objects, the unknown by its repr.
+def to_json(
+    value: object, *, again: bool = False, unread: bool = False, fallback: Callable[[Any], str] = safe_repr
+) -> str:
+    """Any value as JSON text for a trace: models and dataclasses as objects, sets sorted, the unknown by its repr.
 
-    With `again` it can be read into the same type: fields by their own names, without computed ones.
+    With `again` it can be read into the same type: fields by their own names, without computed ones. With `unread`
+    iterators, which reading would use up, stay as they are and are written by their repr.
     """
     try:
         text = _to_json(
-            value, by_alias=not again, round_trip=again, fallback=repr, inf_nan_mode="strings", serialize_unknown=True
+            value if type(value) in _PLAIN else _settled(value, unread),
+            by_alias=not again,
+            round_trip=again,
+            fallback=fallback,
+            inf_nan_mode="strings",
+            serialize_unknown=True,
         )
         return text.decode()
-    except ValueError:  # lone surrogates, circles: a trace never stops a program
-        return _encode_ascii(repr(value))
+    except (ValueError, RecursionError):  # lone surrogates, circles: a trace never stops a program
+        return _encode_ascii(safe_repr(value))
+
+
+def _settled(value: Any, unread: bool) -> Any:  # noqa: FBT001 - named, it costs each call of a step
+    """The value with its sets sorted and, where they are to stay unread, its iterators as text."""
+    if isinstance(value, dict):
+        if _PLAIN.issuperset(map(type, value.values())):
+            return value
+        return {name: _settled(item, unread) for name, item in value.items()}
+    if isinstance(value, _ROWS):
+        return value if _PLAIN.issuperset(map(type, value)) else [_settled(item, unread) for item in value]
+    if isinstance(value, _SETS):
+        return _sorted([_settled(item, unread) for item in value])
+    return safe_repr(value) if unread and hasattr(type(value), "__next__") else value
+
+
+def _sorted(items: list[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:
+        return sorted(items, key=safe_repr)

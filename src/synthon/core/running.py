@@ -198,9 +198,9 @@ class span:  # noqa: N801 - read as a statement: with span("name"): ...
         row = self.row
         row.end = time.time()
         if self.inputs is not None:
-            row.inputs = to_json(self.inputs)
+            row.inputs = to_json(self.inputs, unread=True)
         if self.output is not None:
-            row.output = to_json(self.output)
+            row.output = to_json(self.output, unread=True)
         return row
 
 
@@ -255,10 +255,11 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             log.warning(
                 "run %s diverged: %d recorded calls were not made again, %d are new", run.id, len(gone), len(new)
             )
-        arguments = self.arguments if isinstance(self.arguments, str) else to_json(self.arguments, again=True)
-        self.arguments = arguments
+        arguments = self.arguments
+        if not isinstance(arguments, str):
+            arguments = self.arguments = to_json(arguments, again=True, unread=True)
         end = 0.0 if status == "running" else time.time()
-        result = to_json(self.result) if status == "done" else ""
+        result = to_json(self.result, unread=True) if status == "done" else ""
         times = self.start, end
         run.write(
             RunRecord(run.id, self.program, arguments, status, *times, result, error, run.policy, diverged, self.source)
