@@ -1,6 +1,8 @@
 """How inputs become messages, and how partial text becomes partial values."""
 
 import dataclasses
+import enum
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -131,3 +133,44 @@ async def test_passages_of_a_saved_example_are_shown_as_those_of_a_live_one() ->
     assert (await read.explain([])).messages == (await live.explain([])).messages
     other = answer.using(demos=[sy.Demo({"passages": [{"text": "one"}]}, "yes")])
     assert '[{"text":"one"}]' in str((await other.explain([])).messages)
+
+
+@pytest.mark.parametrize(
+    ("type_", "said", "value"),
+    [
+        (Literal["U.S.", "U.K."], "U.S.", "U.S."),
+        (Literal["U.S.", "U.K."], '"u.k."', "U.K."),
+        (Literal["U.S.", "U.K."], "**U.S**", "U.S."),
+        (Literal["+", "*"], '{"value":"*"}', "*"),
+        (Literal["+", "*"], "*", "*"),
+        (Literal["+", "*"], "`+`", "+"),
+        (Literal["+", "*"], "...", None),
+        (Literal["C", "C."], "C.", "C."),
+        (Literal["C", "C."], "c", "C"),
+        (Literal["C", "C."], "**C.**", None),
+        (Literal["a", "A", "b"], "a.", "a"),
+        (Literal["a", "A", "b"], "`B`", "b"),
+        (Literal["", "a"], "", ""),
+        (Literal["yes ", "no"], "yes ", "yes "),
+    ],
+)
+def test_an_option_is_read_as_it_is_before_it_is_stripped(type_: object, said: str, value: str | None) -> None:
+    output: Output[object] = Output(type_, "here")
+    if value is not None:
+        assert output.parse(said) == value
+    else:
+        with pytest.raises(sy.OutputError, match="none of them"):
+            output.parse(said)
+
+
+def test_a_type_with_two_options_of_one_text_is_refused() -> None:
+    one = enum.Enum("one", {"NUMBER": 1, "TEXT": "1"})
+    for type_ in (Literal[1, "1"], one):
+        with pytest.raises(sy.UserError, match=r"here returns .*two of whose options are one text"):
+            Output(type_, "here")
+
+
+def test_a_type_without_a_json_schema_is_refused_where_it_is_asked_for() -> None:
+    output: Output[object] = Output(Callable[[], int], "Step 'make' (a.py:3)")
+    with pytest.raises(sy.UserError, match=r"Step 'make' \(a.py:3\) returns .*which has no JSON schema"):
+        _ = output.expected

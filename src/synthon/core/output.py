@@ -25,7 +25,8 @@ class Output(Generic[T]):
 
     def __init__(self, type_: object, where: str) -> None:
         self.type = type_ = _bare(type_)
-        self.options = _options(type_)
+        self.where = where
+        self.options = _options(type_, where)
         self.is_text = type_ is str
         try:
             adapter(type_)
@@ -38,7 +39,11 @@ class Output(Generic[T]):
         """The type's own JSON schema."""
         if self.options is not None:
             return {"enum": list(self.options)}
-        return cast("dict[str, object]", adapter(self.type).json_schema())
+        try:
+            return cast("dict[str, object]", adapter(self.type).json_schema())
+        except Exception as error:
+            msg = f"{self.where} returns {self.type!r}, which has no JSON schema ({error}). Return one that has."
+            raise UserError(msg) from error
 
     @cached_property
     def _wrapped(self) -> bool:
@@ -116,12 +121,15 @@ class Output(Generic[T]):
         wrapped = _loads(said, None)
         if isinstance(wrapped, dict) and len(wrapped) == 1:
             said = str(wrapped.get("value", said))
-        said = said.strip("\"'`* .\n")
-        if said in options:
-            return options[said]
-        folded = [option for name, option in options.items() if name.casefold() == said.casefold()]
-        if len(folded) == 1:
-            return folded[0]
+        elif isinstance(wrapped, str):
+            said = wrapped
+        for exact in (text, said):
+            if exact in options:
+                return options[exact]
+        for form in (str.casefold, _unmarked, lambda each: _unmarked(each).casefold()):
+            found = [option for name, option in options.items() if form(name) == form(said) != ""]
+            if len(found) == 1:
+                return found[0]
         raise self.refusal(text, "it is none of them")
 
     def _json(self, text: str) -> object:
@@ -188,14 +196,25 @@ def _bare(type_: Any) -> Any:
     return type_.__origin__
 
 
-def _options(type_: object) -> dict[str, object] | None:
+def _options(type_: object, where: str) -> dict[str, object] | None:
     if type_ is bool:
         return {"true": True, "false": False}
     if get_origin(type_) is Literal:
-        return {str(value): value for value in get_args(type_)}
-    if isinstance(type_, type) and issubclass(type_, enum.Enum):
-        return {str(member.value): member for member in type_}
-    return None
+        named = [(str(value), value) for value in get_args(type_)]
+    elif isinstance(type_, type) and issubclass(type_, enum.Enum):
+        named = [(str(member.value), member) for member in type_]
+    else:
+        return None
+    options = dict(named)
+    if len(options) < len(named):
+        msg = f"{where} returns {type_!r}, two of whose options are one text. Give each option a text of its own."
+        raise UserError(msg)
+    return options
+
+
+def _unmarked(text: str) -> str:
+    """An option without what models put around one."""
+    return text.strip("\"'`* .\n")
 
 
 def _loads(text: str, default: object) -> Any:
