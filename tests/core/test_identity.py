@@ -47,6 +47,7 @@ def test_what_is_left_at_its_default_does_not_appear() -> None:
         {"max_tokens": 0},
         {"max_tokens": 5},
         {"top_p": 0.0},
+        {"top_k": 0},
         {"top_k": 4},
         {"min_p": 0.1},
         {"stop": ("x",)},
@@ -167,6 +168,17 @@ def test_a_completion_comes_back_from_its_row(text: str, logprobs: tuple[sy.Toke
     )
     assert load_completion(dump_completion(completion)) == completion
     assert load_completion(dump_completion(sy.Completion())) == sy.Completion()
+
+
+@pytest.mark.parametrize("text", ["a", "half \ud83d"])
+def test_an_impossible_token_comes_back_from_its_row_and_from_rows_that_have_null_for_it(text: str) -> None:
+    never = -math.inf
+    scores = (sy.Score(-1.0, 2, (never, -1.0)), sy.Score(never, 1))
+    logprobs = (sy.TokenLogprob("null", never, (("b", never), ("c", -0.5))),)
+    completion = sy.Completion(text, scores=scores, logprobs=logprobs, neutral=scores)
+    row = dump_completion(completion)
+    assert load_completion(row) == completion
+    assert load_completion(row.replace('"-Infinity"', "null").replace("-Infinity", "null")) == completion
 
 
 class Mute:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields, is_dataclass
 from functools import cache
 from hashlib import sha256
@@ -31,6 +32,7 @@ _REST = (
     "logprobs",
     "extra",
 )
+_LOGPROBS = ("scores", "neutral", "logprobs")
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _ROWS, _SETS = (list, tuple), (set, frozenset)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -71,7 +73,7 @@ def canonical(identity: str, request: Request) -> str:
             shape[name] = float(number) + 0.0
     for name in _REST:
         value = getattr(request, name)
-        if value is not None and (name in {"seed", "max_tokens"} or value not in ((), "", 0, "auto")):
+        if value is not None and (name in {"seed", "max_tokens", "top_k"} or value not in ((), "", 0, "auto")):
             shape[name] = value if isinstance(value, str | int) else plain(value)
     return dumps(shape)
 
@@ -121,7 +123,7 @@ def dump_completion(completion: Completion) -> str:
     try:
         text: str = known.dump_json(completion, exclude_defaults=True).decode()
     except ValueError:  # lone surrogates
-        return _encode_ascii(known.dump_python(completion, exclude_defaults=True))
+        return json.dumps(known.dump_python(completion, exclude_defaults=True), separators=(",", ":"))
     return text
 
 
@@ -130,9 +132,19 @@ def load_completion(text: str) -> Completion:
     known = adapter(Completion)
     try:
         completion: Completion = known.validate_json(text)
-    except ValueError:  # lone surrogates
-        completion = known.validate_python(json.loads(text))
+    except ValueError:  # lone surrogates, and rows of before that have null for -inf
+        shape = json.loads(text)
+        measured = {name: _measured(shape[name]) for name in _LOGPROBS if name in shape}
+        completion = known.validate_python({**shape, **measured})
     return completion
+
+
+def _measured(shape: Any) -> Any:
+    if isinstance(shape, list):
+        return [_measured(item) for item in shape]
+    if isinstance(shape, dict):
+        return {name: _measured(item) for name, item in shape.items()}
+    return -math.inf if shape is None else shape
 
 
 def to_json(

@@ -183,6 +183,7 @@ class Completion:
     `unmet` says in words what of the request's constraint the text does not keep to; empty where it keeps to all.
     """
 
+    __pydantic_config__ = {"ser_json_inf_nan": "strings"}  # noqa: RUF012 - Pydantic's name; a log-probability is -inf
     text: str = ""
     usage: Usage = field(default_factory=Usage)
     tool_calls: tuple[ToolCall, ...] = ()
