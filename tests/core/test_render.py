@@ -39,6 +39,29 @@ async def test_inputs_are_shown_by_name_and_passages_by_number() -> None:
     assert messages[1].text == 'question: why?\n\npassages: [1] First\none\n\n[2] two\n\npoint: {"x":1}\n\nempty: []'
 
 
+class Plain:
+    pass
+
+
+class Told:
+    def __repr__(self) -> str:
+        return "told"
+
+
+async def test_an_input_that_only_has_an_address_is_refused() -> None:
+    @sy.step(model=model)
+    async def answer(about: object) -> str:
+        """Answer."""
+        ...
+
+    assert (await answer.explain([Told(), int, 1j])).messages[1].text == """["told","<class 'int'>","1j"]"""
+    assert (await answer.explain({"of": {"b", "a"}})).messages[1].text == '{"of":["a","b"]}'
+    assert (await answer.explain(word for word in "ab")).messages[1].text == '["a","b"]'
+    for value in (Plain(), [Plain()], {"a": Plain}.get, lambda: 1):
+        with pytest.raises(sy.UserError, match=r"An input holds <.* at 0x.*>, which .* Pass text, numbers"):
+            await answer.explain(value)
+
+
 async def test_images_are_parts_of_the_question() -> None:
     @sy.step(model=model)
     async def look(picture: sy.Image, question: str) -> str:

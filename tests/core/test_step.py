@@ -246,11 +246,15 @@ async def test_arguments_bind_as_pythons_do() -> None:
     await say("1")
     await say("1", 5, c="6")
     await say(b=7, a="8")
+    await say(c="9", b=1, a="0")
     assert [request.messages[1].text for request in seen] == [
         "a: 1\n\nb: 2\n\nc: three",
         "a: 1\n\nb: 5\n\nc: 6",
         "a: 8\n\nb: 7\n\nc: three",
+        "a: 0\n\nb: 1\n\nc: 9",
     ]
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        await say("1", 2, "3")  # type: ignore[call-arg]  # the mistake under test
     with pytest.raises(TypeError, match="missing a required argument: 'a'"):
         await say(b=1)  # type: ignore[call-arg]  # the mistake under test
     with pytest.raises(TypeError, match="unexpected keyword argument 'd'"):

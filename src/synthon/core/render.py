@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast
 
-from synthon.core.identity import to_json
+from synthon.core.errors import UserError
+from synthon.core.identity import safe_repr, to_json
 from synthon.core.light import dataclass
 from synthon.core.values import Image, Message, Part, Passage, Text
 
@@ -46,12 +47,30 @@ def shown(value: object) -> str:
     """An input as text for a model: text as it is, passages numbered from 1, anything else as JSON.
 
     The JSON of a passage, as saved examples have it, is a passage.
+
+    Raises:
+        UserError: it holds an object that has no text of its own.
     """
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple) and value and all(map(_is_passage, value)):
         return "\n\n".join(_passage(number, item) for number, item in enumerate(value, 1))
-    return to_json(value)
+    nameless: list[object] = []
+
+    def told(item: object) -> str:
+        text = safe_repr(item)
+        if " at 0x" in text:
+            nameless.append(item)
+        return text
+
+    text = to_json(value, fallback=told)
+    if nameless:
+        msg = (
+            f"An input holds {nameless[0]!r}, which a model would be shown by its address, another in each process. "
+            "Pass text, numbers, a dataclass or a Pydantic model, or give its class a __repr__."
+        )
+        raise UserError(msg)
+    return text
 
 
 def _is_passage(item: object) -> bool:

@@ -183,9 +183,13 @@ class Step(Generic[P, T]):
         return self._bound(args, kwargs)
 
     def _bound(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
-        names = self._shape.names
-        if len(args) + len(kwargs) == len(names) and (not kwargs or kwargs.keys() <= set(names[len(args) :])):
-            return {**dict(zip(names, args, strict=False)), **kwargs}
+        names, places = self._shape.names, self._shape.places
+        if len(args) <= places and len(args) + len(kwargs) == len(names):
+            if not kwargs:
+                return dict(zip(names, args, strict=True))
+            if kwargs.keys() == set(names[len(args) :]):
+                given = {**dict(zip(names, args, strict=False)), **kwargs}
+                return given if len(kwargs) == 1 else {name: given[name] for name in names}
         bound = inspect.signature(self.fn).bind(*args, **kwargs)
         bound.apply_defaults()
         return {name: current(value) for name, value in bound.arguments.items()}
@@ -328,10 +332,11 @@ class Step(Generic[P, T]):
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a step's function says of itself, worked out once at its first call."""
+    """What a step's function says of itself, worked out once at its first call; its first `places` inputs have one."""
 
     output: Output[object]
     names: tuple[str, ...]
+    places: int
     talks: tuple[str, ...]
     instruction: str
 
@@ -343,9 +348,10 @@ def _shape_of(fn: Callable[..., object], scope: Mapping[str, object]) -> _Shape:
     except NameError as error:
         msg = f"{where} has an annotation that cannot be resolved: {error}. Define or import the type before the step."
         raise UserError(msg) from error
-    names = tuple(inspect.signature(fn).parameters)
+    parameters = inspect.signature(fn).parameters
+    names, places = tuple(parameters), sum(each.kind is not each.KEYWORD_ONLY for each in parameters.values())
     talks = tuple(name for name in names if hints.get(name) in (list[Message], Sequence[Message], tuple[Message, ...]))
-    return _Shape(Output(hints["return"], where), names, talks, inspect.cleandoc(fn.__doc__ or ""))
+    return _Shape(Output(hints["return"], where), names, places, talks, inspect.cleandoc(fn.__doc__ or ""))
 
 
 def _place(fn: Callable[..., object]) -> str:
