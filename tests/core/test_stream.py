@@ -176,11 +176,11 @@ async def test_a_step_streams_what_its_completion_says(made: Made, retractable: 
 
     texts: dict[str, str] = {}
     async with sy.Stream(lambda: sy.run(answer, "q", policy="off"), retractable=retractable) as stream:
-        async for delta in stream:
-            assert delta.step == "answer"
-            assert retractable or not delta.reset
-            texts[delta.span] = "" if delta.reset else texts.get(delta.span, "") + delta.text
         with contextlib.suppress(sy.ProviderError, sy.UserError):  # as above
+            async for delta in stream:
+                assert delta.step == "answer"
+                assert retractable or not delta.reset
+                texts[delta.span] = "" if delta.reset else texts.get(delta.span, "") + delta.text
             result = await stream.result()
             assert "".join(texts.values()) == result
 
@@ -399,12 +399,37 @@ async def test_a_stream_that_is_left_early_by_an_error_is_cancelled_too() -> Non
     assert (model.running, model.cancelled) == (0, 1)
 
 
-async def test_a_failed_program_ends_its_stream_and_raises_at_its_result() -> None:
+async def test_a_failed_program_raises_at_the_end_of_its_stream_and_at_its_result() -> None:
     model = Counting(fails=[sy.ProviderError("down")])
+    seen: list[str] = []
+
+    async def read(stream: sy.Stream[T]) -> None:
+        async for delta in stream:
+            seen.append(delta.text)  # noqa: PERF401 - what came before the error is to stay
+
     async with choice.using(model=model).stream("q") as stream:
-        assert [delta.text async for delta in stream] == ["counting", " says"]
+        for _ in range(2):
+            with pytest.raises(sy.ProviderError, match="down"):
+                await read(stream)
         with pytest.raises(sy.ProviderError, match="down"):
             await stream.result()
+    assert seen == ["counting", " says"]
+    with pytest.raises(sy.ProviderError, match="down"):
+        await grown(choice.using(model=Counting(fails=[sy.ProviderError("down")])).stream("q"))
+
+
+async def test_a_stream_that_was_left_ends_without_an_error() -> None:
+    async with choice.using(model=Counting(waits_s=30)).stream("q") as stream:
+        pass
+    assert [delta async for delta in stream] == []
+
+
+async def test_a_stream_that_is_not_entered_says_how_to_read_it() -> None:
+    stream = choice.using(model=Counting()).stream("q")
+    with pytest.raises(sy.UserError, match=r"not entered. Enter it first:\n    async with support.stream"):
+        await anext(aiter(stream))
+    with pytest.raises(sy.UserError, match="not entered"):
+        await stream.result()
 
 
 async def test_a_result_that_is_cancelled_does_not_end_the_program() -> None:

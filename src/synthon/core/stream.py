@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from synthon.core.errors import UserError
 from synthon.core.light import dataclass
 from synthon.core.output import Output
 from synthon.core.protocols import Emit
@@ -113,7 +114,8 @@ class Stream(Generic[T]):
     """A running program, read piece by piece; leaving the block cancels what still runs.
 
     Iterate it for every `Delta` of every step, or iterate `partials()` for typed values as they grow; then
-    `await result()`. What is left of a step's text after its last `reset` is its completion.
+    `await result()`. What is left of a step's text after its last `reset` is its completion. Where the program fails,
+    all three raise what it raised, after its last piece.
 
         async with support.stream("Where is my card?") as stream:
             async for delta in stream: print(delta.text, end="")
@@ -123,29 +125,43 @@ class Stream(Generic[T]):
     def __init__(self, start: Callable[[], Coroutine[object, object, T]], *, retractable: bool = True) -> None:
         self._start = start
         self._retractable = retractable
-        self._queue: asyncio.Queue[Delta | None] = asyncio.Queue()
+        self._task: asyncio.Task[T] | None = None
 
     async def __aenter__(self) -> Stream[T]:
-        self._sink = Sink(self._queue.put_nowait, retractable=self._retractable)
+        self._queue: asyncio.Queue[Delta | None] = asyncio.Queue()
+        put = self._queue.put_nowait
+        self._sink = Sink(put, retractable=self._retractable)
         context = contextvars.copy_context()
         context.run(sink.set, self._sink)
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._start(), context=context)
-        self._task.add_done_callback(lambda _: loop.call_soon(self._queue.put_nowait, None))
+        self._task.add_done_callback(lambda _: loop.call_soon(put, None))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled() and self._task.exception() is not None:
-            log.debug("the streamed program ended with %r", self._task.exception())
+        task = self._running()
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("the streamed program ended with %r", task.exception())
+
+    def _running(self) -> asyncio.Task[T]:
+        if self._task is not None:
+            return self._task
+        raise UserError(
+            "A stream was read that was not entered. Enter it first:\n"
+            "    async with support.stream(message) as stream:\n        async for delta in stream: ..."
+        )
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
+        task = self._running()
         while (delta := await self._queue.get()) is not None:
             yield delta
         self._queue.put_nowait(None)
+        if not task.cancelled():  # as one is whose block was left early
+            task.result()
 
     async def partials(self) -> AsyncIterator[Partial]:
         """Typed values as they grow, one after each piece that changes what its step says."""
@@ -161,4 +177,4 @@ class Stream(Generic[T]):
 
     async def result(self) -> T:
         """The program's result, or what it raised."""
-        return await asyncio.shield(self._task)
+        return await asyncio.shield(self._running())
