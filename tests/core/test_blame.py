@@ -386,3 +386,30 @@ async def test_an_orphan_that_goes_on_is_held_and_ended_when_the_program_starts_
     assert await sy.run(system.using(model=scripted.model), "cats", journal=sy.MemoryJournal()) == "cats/1!"
     await asyncio.wait(tasks)
     assert ended == ["the program has started again"]
+
+
+async def test_copies_of_a_step_with_checks_of_their_own_each_have_their_tries() -> None:
+    query, _ = pieces()
+
+    @sy.step
+    async def reply(found: str) -> str:
+        """Reply."""
+        ...
+
+    strict = reply.using(temperature=0.5)
+
+    @reply.check(retries=1, blame=query)
+    def once(output: str) -> str | None:
+        return None if "/" in output else "ask again"
+
+    @strict.check(retries=1, blame=query)
+    def twice(output: str) -> str | None:
+        return None if "/2" in output else "ask once more"
+
+    @sy.program
+    async def system(text: str) -> list[str]:
+        asked = await query(text)
+        return [await reply(f"{asked}!"), await strict(f"{asked}?")]
+
+    program = system.using(model=Scripted().model)
+    assert await sy.run(program, "cats", journal=sy.MemoryJournal()) == ["cats/2!", "cats/2?"]

@@ -63,6 +63,29 @@ async def test_using_returns_a_copy_and_leaves_the_program_as_it_was() -> None:
     assert await talk("q") == ["Say.|0.0"]
 
 
+async def test_a_copys_checks_are_its_own() -> None:
+    @sy.step(model=sy.FunctionModel(lambda _: "hello"))
+    async def greet(text: str) -> str:
+        """Greet."""
+        ...
+
+    @greet.check(retries=0)
+    def whole(output: str, text: str) -> str | None:
+        return None if text else "say to whom"
+
+    strict = greet.using(temperature=0.1)
+
+    @strict.check(retries=0)
+    def short(output: str) -> str | None:
+        return "too long"
+
+    assert await greet("x") == "hello"
+    with pytest.raises(sy.CheckFailed, match="too long"):
+        await strict("x")
+    with pytest.raises(sy.CheckFailed, match="say to whom"):
+        await strict("")
+
+
 async def test_bare_steps_get_the_programs_model() -> None:
     assert await both.using(model=large)("q") == ["Say.|0.0", "large"]
     with pytest.raises(sy.UserError, match="Step 'bare' has no model"):
@@ -205,6 +228,14 @@ def test_programs_pickle_by_name_with_their_settings() -> None:
     changed = talk.using({"say.model": large}, k=2)
     assert pickle.loads(pickle.dumps(changed)).settings == changed.settings  # noqa: S301 - our own
     assert pickle.loads(pickle.dumps(talk)) is talk  # noqa: S301 - our own
+
+
+def test_a_copy_with_checks_that_pickling_would_lose_is_refused() -> None:
+    strict = say.using({"say.temperature": 0.5})
+    assert pickle.loads(pickle.dumps(strict)).settings == strict.settings  # noqa: S301 - our own
+    strict.check(lambda output: None)
+    with pytest.raises(sy.UserError, match=r"'say' has checks of its own.*Give them to the step"):
+        pickle.dumps(strict)
 
 
 def test_a_file_made_for_other_steps_is_refused_and_all_that_does_not_fit_is_told(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Tried(NamedTuple):
     """Which check of which step blamed which call: by name, as a program may make its steps anew in each life."""
 
     step: str
-    check: int
+    check: tuple[int, str]
     place: Place
 
 
@@ -149,7 +149,7 @@ async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | Non
         CancelledError: the program starts again.
     """
     alive, retake, made = _blamed(step, check, run)
-    key, failure = Tried(step.name, step.checks.index(check), made.place), Amendment(made.text, message, check.name)
+    key, failure = _tried(step, check, made), Amendment(made.text, message, check.name)
     if retake.asked and (key in retake.asked or retake.tries[key] >= check.retries):
         await parked(alive, retake)  # one of several that failed by the same call; the next life judges anew
     if retake.tries[key] >= check.retries:
@@ -172,8 +172,12 @@ def mended(step: Step[Any, Any], check: Check, run: Run | None) -> tuple[list[Am
     made = None if retake is None or check.blame is None else _find(check.blame.fn, retake)
     if retake is None or made is None:
         return [], ""
-    key = Tried(step.name, step.checks.index(check), made.place)
+    key = _tried(step, check, made)
     return ([], "") if key in retake.asked else (retake.untold.pop(key, []), made.text)
+
+
+def _tried(step: Step[Any, Any], check: Check, made: Made) -> Tried:
+    return Tried(step.name, (step.checks.index(check), check.name), made.place)
 
 
 def _find(fn: Function, retake: Retake) -> Made | None:

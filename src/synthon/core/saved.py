@@ -164,8 +164,19 @@ def read(
 
 
 def reduced(part: Any) -> tuple[object, ...]:
-    """How a step or a program is pickled: where it is defined, and its settings by name."""
-    return restored, (part.fn.__module__, part.fn.__qualname__, dumped(part.parts(), part.settings))
+    """How a step or a program is pickled: where it is defined, and its settings by name.
+
+    Raises:
+        UserError: it has other checks than are found there.
+    """
+    place = part.fn.__module__, part.fn.__qualname__
+    with suppress(ImportError, AttributeError):  # nothing is there: who unpickles it is told so
+        if getattr(part, "checks", None) != getattr(restored(*place, {}), "checks", None):
+            msg = (
+                f"A copy of step {part.name!r} has checks of its own, which pickling would lose. Give them to the step."
+            )
+            raise UserError(msg)
+    return restored, (*place, dumped(part.parts(), part.settings))
 
 
 def restored(module: str, qualname: str, settings: Mapping[str, object]) -> object:

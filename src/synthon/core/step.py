@@ -269,11 +269,14 @@ class Step(Generic[P, T]):
     def using(self, *candidates: Mapping[str, object] | str | Path, **changes: object) -> Step[P, T]:
         """A copy under other settings: model, instruction, demos, ..., a candidate (names to values), or a saved file.
 
+        It has the step's checks; those that it or the step is given later are its own.
+
         Raises:
             UserError: a name that this step does not have.
         """
         parts = self.parts()
-        return replace(self, settings={**self.settings, **parts.resolve(read(parts, candidates), changes)})
+        settings = {**self.settings, **parts.resolve(read(parts, candidates), changes)}
+        return replace(self, settings=settings, checks=[*self.checks])
 
     def save(self, path: str | Path) -> None:
         """Write its settings as plain JSON; `.using(path)` reads them, in any process."""
