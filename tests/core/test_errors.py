@@ -1,6 +1,7 @@
 """One tree of errors, one list of names, seams that plain classes fit."""
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -53,6 +54,24 @@ def test_errors_carry_what_failed() -> None:
     assert (str(loop), loop.period) == ("again", 2)
     budget = sy.BudgetExceeded("over", spent="1 calls", limit="calls=1")
     assert (budget.spent, budget.limit) == ("1 calls", "calls=1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sy.UserError("wrong"),
+        sy.ContextTooLong("long", tokens=9000, limit=8192),
+        sy.CheckFailed("bad", check="cites", output=[1]),
+        sy.GuardBlocked("stop", guard="keys", evidence="sk-"),
+        sy.ToolFailed("broken", tool="weather"),
+        sy.LoopDetected("again", period=2),
+        sy.BudgetExceeded("over", spent="1 calls", limit="calls=1"),
+    ],
+)
+def test_errors_come_back_from_another_process(error: sy.SynthonError) -> None:
+    error.add_note("in row 3")
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 @pytest.mark.parametrize("kind", [sy.TooManyRequests, sy.ProviderTimeout, sy.ContextTooLong])

@@ -24,6 +24,16 @@ SynthonError
 class SynthonError(Exception):
     """The root of the tree: what happened, where, and what to do next."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[SynthonError], args: tuple[object, ...], own: dict[str, object]) -> SynthonError:
+    """An error as it was pickled: Python's own way would ask `__init__` for what it names."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(own)
+    return error
+
 
 class UserError(SynthonError):
     """The program or its set-up is wrong; nothing was sent."""
