@@ -437,6 +437,23 @@ async def test_a_call_that_joined_another_keeps_its_own_deadline() -> None:
     assert model.calls == 1
 
 
+async def test_a_durable_budget_that_comes_back_to_its_run_counts_its_calls_once() -> None:
+    model, journal = Counting(fails=[None, None, sy.ProviderError("down")]), sy.MemoryJournal()
+    budget = sy.Budget(calls=9, durable=True)
+
+    async def three() -> None:
+        for text in texts(3):
+            await sy.Journaled(model).complete(ask(text))
+
+    with pytest.raises(sy.ProviderError, match="down"):
+        await sy.run(three, run_id="r", journal=journal, budget=budget)
+    assert budget.spent.calls == 3
+    await sy.run(three, run_id="r", journal=journal, budget=budget)
+    assert budget.spent.calls == model.calls == 4
+    await sy.run(three, run_id="r", journal=journal, budget=(other := sy.Budget(calls=9, durable=True)))
+    assert (other.spent.calls, model.calls) == (4, 4)
+
+
 async def test_threads_share_one_budget() -> None:
     model = Counting(waits_s=0.001)
     budget = sy.Budget(calls=10)

@@ -230,19 +230,24 @@ def settle(budgets: Sequence[Budget], reserved: Amount, spent: Amount, step: str
 def restore(budget: Budget, journal: Journal, run: str) -> None:
     """Make a run the home of a durable budget: count all that its earlier lives sent, the unanswered at its worst.
 
-    What was answered is `paid`: its row, served again, does not count twice.
+    What was answered is `paid`: its row, served again, does not count twice. A budget that comes back to the run it
+    was in has counted all that already.
     """
+    counted = budget.home == (journal, run)
     budget.home = journal, run
     kept = journal.reservations(run)
     latest = {each.key: each for each in kept}
     with _lock:
         for each in kept:
             row = journal.read(each.key) if latest[each.key] is each else None
+            if row is not None:
+                budget.paid.add(each.key)
+            if counted:
+                continue
             if row is None:
                 budget.count(Amount(each.calls, each.tokens, each.usd), "earlier, unanswered", 0.0)
             else:
                 budget.count(used(load_completion(row).usage), "earlier, answered", 0.0)
-                budget.paid.add(each.key)
 
 
 def worst_case(budgets: Sequence[Budget], request: Request, price: Price | None, attempts: int, name: str) -> Amount:
