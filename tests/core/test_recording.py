@@ -1,14 +1,16 @@
 """One call, one row: joined while in flight, the first row wins, time and chance repeat."""
 
 import asyncio
+import gc
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 import synthon as sy
 from synthon.core.identity import dump_completion
+from synthon.core.recording import recorded
 from tests.core.counting import Counting, ask
 
 
@@ -284,3 +286,30 @@ async def test_a_row_is_the_completion_as_json() -> None:
     [row] = [row for row in journal.records if isinstance(row, sy.CallRecord)]
     assert row.completion == dump_completion(answer)
     assert json.loads(row.request) == {"model": "m", "messages": [["user", "q"]], "temperature": 0.0}
+
+
+async def test_a_span_in_a_generator_that_is_left_is_a_row_and_raises_nothing() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        with sy.span("counting"):
+            yield 1
+            yield 2
+
+    async def work() -> None:
+        async for _ in numbers():
+            break
+        gc.collect()
+        await asyncio.sleep(0.01)
+
+    journal = sy.MemoryJournal()
+    await sy.run(work, journal=journal)
+    assert [row.name for row in journal.records if isinstance(row, sy.Span)] == ["counting"]
+
+
+async def test_an_act_that_returns_no_text_is_refused() -> None:
+    async def act() -> str:
+        return None  # type: ignore[return-value] # the mistake under test
+
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.UserError, match=r"The act of 'look' returned None, .* Return JSON text"):
+        await sy.run(recorded, "look", {}, act, journal=journal)
+    assert not [row for row in journal.records if isinstance(row, sy.CallRecord)]

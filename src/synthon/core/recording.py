@@ -11,7 +11,7 @@ from typing import Literal
 from weakref import WeakKeyDictionary
 
 from synthon.core.blame import parked
-from synthon.core.errors import JournalError
+from synthon.core.errors import JournalError, UserError
 from synthon.core.identity import digest, dumps, with_sample
 from synthon.core.protocols import CallRecord, Key
 from synthon.core.running import Run, current_run, inside, span
@@ -146,6 +146,9 @@ async def kept(entry: Entry, opened: span, act: Callable[[], Awaitable[str]]) ->
     token = inside.set((*inside.get(), entry))
     try:
         row = await act()
+        if not isinstance(row, str):
+            msg = f"The act of {opened.row.name!r} returned {row!r}, which cannot be kept. Return JSON text."
+            raise UserError(msg)
         opened.kept = True
         row = await entry.keep(row, CallRecord(entry.key, entry.text, row, opened.closed()))
     except BaseException as error:

@@ -184,9 +184,12 @@ class span:  # noqa: N801 - read as a statement: with span("name"): ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _span.reset(self._token)
-        if self._alone is not None:
-            _run.reset(self._alone)
+        try:
+            _span.reset(self._token)
+            if self._alone is not None:
+                _run.reset(self._alone)
+        except ValueError:  # an async generator that was left is closed in a context of its own
+            log.debug("the span %r was closed in another context", self.row.name)
         if self.run.journal is None or self.kept:
             return
         if error is not None:
