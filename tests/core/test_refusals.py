@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
 
 import synthon as sy
+from synthon.core.recording import recorded
 
 
 def said(*answers: object) -> sy.FunctionModel:
@@ -71,3 +73,53 @@ async def test_a_policy_that_there_is_not_is_refused_before_anything_runs(policy
         await sy.run(program, run_id="r", journal=journal, policy=policy)
     assert ran == []
     assert journal.run("r") is None
+
+
+async def test_what_is_no_model_is_refused_with_the_step_that_has_it() -> None:
+    @sy.step(model="gpt-4")  # type: ignore[call-overload,untyped-decorator]  # the mistake under test
+    async def answer(text: str) -> str:
+        """Answer."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"Step 'answer' has 'gpt-4' for a model. Pass a model: sy.openai"):
+        await answer("x")
+
+
+async def test_what_run_cannot_run_is_refused() -> None:
+    @sy.program
+    async def system(text: str) -> str:
+        return text
+
+    def plain(text: str) -> str:
+        return text
+
+    with pytest.raises(sy.UserError, match=r"sy.run was given <coroutine .*sy.run\(program, x\)"):
+        await sy.run(system("x"), policy="off")  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(sy.UserError, match="was given 'system'"):
+        await sy.run("system", policy="off")  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(sy.UserError, match=r"plain' is no async function: it gave 'x'. Write `async def`"):
+        await sy.run(plain, "x", policy="off")  # type: ignore[arg-type]  # the mistake under test
+
+
+def test_a_knob_among_the_positional_parameters_is_refused_with_the_right_line() -> None:
+    async def system(text: str, k: int = sy.knob(1, 2)) -> str:
+        return text * k
+
+    with pytest.raises(sy.UserError, match=r"'system' has the knob 'k' .*async def system\(..., \*, k=knob\(1, 2\)\)"):
+        sy.program(system)
+
+
+@pytest.mark.parametrize("value", [{1}, dt.datetime(2024, 1, 1, tzinfo=dt.UTC)])
+async def test_arguments_and_extra_that_are_no_json_are_refused(value: object) -> None:
+    async def act() -> str:
+        return "1"
+
+    @sy.step(model=sy.FunctionModel(lambda _: "x"), extra={"a": value})
+    async def answer(text: str) -> str:
+        """Answer."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"hold what is no JSON \(.* Pass text, numbers"):
+        await answer("x")
+    with pytest.raises(sy.UserError, match="hold what is no JSON"):
+        await sy.run(recorded, "look", {"at": value}, act, journal=sy.MemoryJournal())

@@ -233,7 +233,11 @@ def test_programs_pickle_by_name_with_their_settings() -> None:
 def test_a_copy_with_checks_that_pickling_would_lose_is_refused() -> None:
     strict = say.using({"say.temperature": 0.5})
     assert pickle.loads(pickle.dumps(strict)).settings == strict.settings  # noqa: S301 - our own
-    strict.check(lambda output: None)
+
+    @strict.check
+    def short(output: str) -> str | None:
+        return None
+
     with pytest.raises(sy.UserError, match=r"'say' has checks of its own.*Give them to the step"):
         pickle.dumps(strict)
 

@@ -306,10 +306,11 @@ async def test_sampling_parameters_reach_the_request() -> None:
 
     await say("x")
     await say.using(temperature=0.0, stop=[";"])("x")
-    first, second = seen
+    await say.using(stop="END")("x")
+    first, second, third = seen
     assert (first.temperature, first.max_tokens, first.top_p, first.seed) == (0.5, 9, 0.9, 3)
     assert (first.stop, first.extra) == ((".",), '{"mirostat":2}')
-    assert (second.temperature, second.stop) == (0.0, (";",))
+    assert (second.temperature, second.stop, third.stop) == (0.0, (";",), ("END",))
 
 
 async def test_rendering_is_replaceable() -> None:

@@ -46,6 +46,9 @@ class Asking:
         self.step, self.inputs, self.output = step, inputs, step.output
         model = step.setting("model")
         self.model = cast("Model | None", current(ambient().get(MODEL)) if model is None else model)
+        if self.model is not None and not hasattr(self.model, "complete"):
+            msg = f"Step {step.name!r} has {self.model!r} for a model. Pass a model: sy.openai(...), sy.local(), ..."
+            raise UserError(msg)
         self.constraint = cast("Constraint | None", step.setting("constraint"))
         self.fits_left = step.retries
         self.tries_left = {id(check): check.retries for check in step.checks}

@@ -88,6 +88,9 @@ def dumps(shape: object) -> str:
     except ValueError as error:
         msg = f"A request holds a number that JSON cannot hold ({error}). Pass finite numbers only."
         raise UserError(msg) from error
+    except TypeError as error:
+        msg = f"A call's arguments, or `extra`, hold what is no JSON ({error}). Pass text, numbers, lists, dicts only."
+        raise UserError(msg) from error
     return text
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Generic, ParamSpec, TypeVar, cast, overload
 
+from synthon.core.errors import UserError
 from synthon.core.parts import Parts, parts_of
 from synthon.core.portal import sync
 from synthon.core.running import current_run, given, run, running, source_of, span
@@ -132,5 +133,10 @@ def program(fn: Callable[..., Awaitable[object]] | None = None, /, *, uses: Sequ
 def _made(fn: Callable[..., Awaitable[object]], uses: Sequence[object]) -> Program[..., object]:
     checked(fn, "program")
     parameters = inspect.signature(fn).parameters.values()
+    for parameter in parameters:
+        if isinstance(parameter.default, Knob) and parameter.kind is not parameter.KEYWORD_ONLY:
+            name, knob = parameter.name, parameter.default
+            msg = f"@sy.program {fn.__name__!r} has the knob {name!r} among its positional parameters. "
+            raise UserError(f"{msg}Write a star before it: async def {fn.__name__}(..., *, {name}={knob!r}).")
     knobs = {parameter.name: parameter.default for parameter in parameters if isinstance(parameter.default, Knob)}
     return Program(fn, tuple(uses), {}, cast("Mapping[str, Knob]", knobs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import logging
 import os
@@ -319,8 +320,12 @@ async def run(
     Raises:
         BudgetExceeded: a call would pass the budget.
         JournalError: the journal cannot keep the run.
-        UserError: there is no such policy.
+        UserError: there is no such policy, or the program is no async function.
     """
+    if not callable(program):
+        if inspect.iscoroutine(program):
+            program.close()
+        raise UserError(f"sy.run was given {program!r}. Pass the program, then its arguments: sy.run(program, x).")
     bound = partial(program, *args, **kwargs)
     inputs = given(bound.args, bound.keywords)
     opening = running(
@@ -330,7 +335,11 @@ async def run(
     async with opening as opened:
         while True:
             try:
-                opened.result = result = await bound()
+                answer = bound()
+                if not inspect.isawaitable(answer):
+                    msg = f"{name_of(program)!r} is no async function: it gave {answer!r}. Write `async def`."
+                    raise UserError(msg)
+                opened.result = result = await answer
             except asyncio.CancelledError:
                 if opened.run.past.retake is None or not opened.run.past.retake.begins(opened.run):
                     raise

@@ -248,7 +248,8 @@ class Step(Generic[P, T]):
         names = _SAMPLING if ambient() else self.sampling
         found = {name: value for name in names if (value := self.setting(name, self.sampling.get(name))) is not None}
         if "stop" in found:
-            found["stop"] = tuple(cast("Sequence[str]", found["stop"]))
+            stop = cast("Sequence[str]", found["stop"])
+            found["stop"] = (stop,) if stop and isinstance(stop, str) else tuple(stop)
         if "extra" in found:
             found["extra"] = dumps(found["extra"])
         return found
