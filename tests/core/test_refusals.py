@@ -97,7 +97,7 @@ async def test_what_run_cannot_run_is_refused() -> None:
         await sy.run(system("x"), policy="off")  # type: ignore[arg-type]  # the mistake under test
     with pytest.raises(sy.UserError, match="was given 'system'"):
         await sy.run("system", policy="off")  # type: ignore[arg-type]  # the mistake under test
-    with pytest.raises(sy.UserError, match=r"plain' is no async function: it gave 'x'. Write `async def`"):
+    with pytest.raises(sy.UserError, match=r"plain' gave 'x', so it is not async. Write `async def`"):
         await sy.run(plain, "x", policy="off")  # type: ignore[arg-type]  # the mistake under test
 
 
@@ -119,7 +119,7 @@ async def test_arguments_and_extra_that_are_no_json_are_refused(value: object) -
         """Answer."""
         ...
 
-    with pytest.raises(sy.UserError, match=r"hold what is no JSON \(.* Pass text, numbers"):
+    with pytest.raises(sy.UserError, match=r"A call holds what JSON cannot hold \(.* and text, lists and dicts"):
         await answer("x")
-    with pytest.raises(sy.UserError, match="hold what is no JSON"):
+    with pytest.raises(sy.UserError, match="holds what JSON cannot hold"):
         await sy.run(recorded, "look", {"at": value}, act, journal=sy.MemoryJournal())

@@ -258,7 +258,7 @@ async def test_arguments_bind_as_pythons_do() -> None:
     with pytest.raises(TypeError, match="missing a required argument: 'a'"):
         await say(b=1)  # type: ignore[call-arg]  # the mistake under test
     with pytest.raises(TypeError, match="unexpected keyword argument 'd'"):
-        await say("1", d=1)  # type: ignore[call-arg]  # the mistake under test
+        await say("1", 2, d=1)  # type: ignore[call-arg]  # the mistake under test
 
 
 async def test_a_conversation_comes_between_the_instruction_and_the_question() -> None:

@@ -242,12 +242,10 @@ def restore(budget: Budget, journal: Journal, run: str) -> None:
             row = journal.read(each.key) if latest[each.key] is each else None
             if row is not None:
                 budget.paid.add(each.key)
-            if counted:
-                continue
-            if row is None:
-                budget.count(Amount(each.calls, each.tokens, each.usd), "earlier, unanswered", 0.0)
-            else:
+            if row is not None and not counted:
                 budget.count(used(load_completion(row).usage), "earlier, answered", 0.0)
+            elif not counted:
+                budget.count(Amount(each.calls, each.tokens, each.usd), "earlier, unanswered", 0.0)
 
 
 def worst_case(budgets: Sequence[Budget], request: Request, price: Price | None, attempts: int, name: str) -> Amount:

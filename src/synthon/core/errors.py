@@ -20,19 +20,15 @@ SynthonError
 └── Uncertain                 an effect may or may not have happened; a person must settle it
 """
 
+import copyreg
+
 
 class SynthonError(Exception):
     """The root of the tree: what happened, where, and what to do next."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (type(self), self.args, vars(self))
-
-
-def _again(kind: type[SynthonError], args: tuple[object, ...], own: dict[str, object]) -> SynthonError:
-    """An error as it was pickled: Python's own way would ask `__init__` for what it names."""
-    error = kind.__new__(kind, *args)
-    vars(error).update(own)
-    return error
+        # past `__init__`, which asks for more
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined] # pickle's own
 
 
 class UserError(SynthonError):

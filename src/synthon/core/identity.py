@@ -85,11 +85,8 @@ def dumps(shape: object) -> str:
         text.encode()
     except UnicodeEncodeError:
         return _encode_ascii(shape)
-    except ValueError as error:
-        msg = f"A request holds a number that JSON cannot hold ({error}). Pass finite numbers only."
-        raise UserError(msg) from error
-    except TypeError as error:
-        msg = f"A call's arguments, or `extra`, hold what is no JSON ({error}). Pass text, numbers, lists, dicts only."
+    except (ValueError, TypeError) as error:
+        msg = f"A call holds what JSON cannot hold ({error}). Pass finite numbers only, and text, lists and dicts."
         raise UserError(msg) from error
     return text
 
@@ -160,13 +157,9 @@ def to_json(
     """
     try:
         text = _to_json(
-            value if type(value) in _PLAIN else _settled(value, unread),
-            by_alias=not again,
-            round_trip=again,
-            fallback=fallback,
-            inf_nan_mode="strings",
-            serialize_unknown=True,
-        )
+            value if type(value) in _PLAIN else _settled(value, unread), by_alias=not again, round_trip=again,
+            fallback=fallback, inf_nan_mode="strings", serialize_unknown=True,
+        )  # fmt: skip
         return text.decode()
     except (ValueError, RecursionError):  # lone surrogates, circles: a trace never stops a program
         return _encode_ascii(safe_repr(value))
@@ -175,9 +168,8 @@ def to_json(
 def _settled(value: Any, unread: bool) -> Any:  # noqa: FBT001 - named, it costs each call of a step
     """The value with its sets sorted and, where they are to stay unread, its iterators as text."""
     if isinstance(value, dict):
-        if _PLAIN.issuperset(map(type, value.values())):
-            return value
-        return {name: _settled(item, unread) for name, item in value.items()}
+        known = _PLAIN.issuperset(map(type, value.values()))
+        return value if known else {name: _settled(item, unread) for name, item in value.items()}
     if isinstance(value, _ROWS):
         return value if _PLAIN.issuperset(map(type, value)) else [_settled(item, unread) for item in value]
     if isinstance(value, _SETS):

@@ -207,8 +207,7 @@ def _options(type_: object, where: str) -> dict[str, object] | None:
         return None
     options = dict(named)
     if len(options) < len(named):
-        msg = f"{where} returns {type_!r}, two of whose options are one text. Give each option a text of its own."
-        raise UserError(msg)
+        raise UserError(f"{where} returns {type_!r}, two of whose options are one text. Give each its own text.")
     return options
 
 

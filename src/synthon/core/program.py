@@ -133,10 +133,11 @@ def program(fn: Callable[..., Awaitable[object]] | None = None, /, *, uses: Sequ
 def _made(fn: Callable[..., Awaitable[object]], uses: Sequence[object]) -> Program[..., object]:
     checked(fn, "program")
     parameters = inspect.signature(fn).parameters.values()
-    for parameter in parameters:
-        if isinstance(parameter.default, Knob) and parameter.kind is not parameter.KEYWORD_ONLY:
-            name, knob = parameter.name, parameter.default
-            msg = f"@sy.program {fn.__name__!r} has the knob {name!r} among its positional parameters. "
-            raise UserError(f"{msg}Write a star before it: async def {fn.__name__}(..., *, {name}={knob!r}).")
+    for each in parameters:
+        if isinstance(each.default, Knob) and each.kind is not each.KEYWORD_ONLY:
+            msg = f"@sy.program {fn.__name__!r} has the knob {each.name!r} among its positional parameters. "
+            raise UserError(
+                f"{msg}Write a star before it: async def {fn.__name__}(..., *, {each.name}={each.default!r})."
+            )
     knobs = {parameter.name: parameter.default for parameter in parameters if isinstance(parameter.default, Knob)}
     return Program(fn, tuple(uses), {}, cast("Mapping[str, Knob]", knobs))

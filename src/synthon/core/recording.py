@@ -147,8 +147,7 @@ async def kept(entry: Entry, opened: span, act: Callable[[], Awaitable[str]]) ->
     try:
         row = await act()
         if not isinstance(row, str):
-            msg = f"The act of {opened.row.name!r} returned {row!r}, which cannot be kept. Return JSON text."
-            raise UserError(msg)
+            raise UserError(f"The act of {opened.row.name!r} returned {row!r}, which is no text. Return JSON text.")
         opened.kept = True
         row = await entry.keep(row, CallRecord(entry.key, entry.text, row, opened.closed()))
     except BaseException as error:

@@ -55,21 +55,19 @@ def shown(value: object) -> str:
         return value
     if isinstance(value, list | tuple) and value and all(map(_is_passage, value)):
         return "\n\n".join(_passage(number, item) for number, item in enumerate(value, 1))
-    nameless: list[object] = []
+    unknown: list[str] = []
 
     def told(item: object) -> str:
-        text = safe_repr(item)
-        if " at 0x" in text:
-            nameless.append(item)
-        return text
+        unknown.append(safe_repr(item))
+        return unknown[-1]
 
     text = to_json(value, fallback=told)
+    nameless = [item for item in unknown if " at 0x" in item]
     if nameless:
-        msg = (
-            f"An input holds {nameless[0]!r}, which a model would be shown by its address, another in each process. "
+        raise UserError(
+            f"An input holds {nameless[0]}, which a model would be shown by its address, another in each process. "
             "Pass text, numbers, a dataclass or a Pydantic model, or give its class a __repr__."
         )
-        raise UserError(msg)
     return text
 
 

@@ -337,8 +337,7 @@ async def run(
             try:
                 answer = bound()
                 if not inspect.isawaitable(answer):
-                    msg = f"{name_of(program)!r} is no async function: it gave {answer!r}. Write `async def`."
-                    raise UserError(msg)
+                    raise UserError(f"{name_of(program)!r} gave {answer!r}, so it is not async. Write `async def`.")
                 opened.result = result = await answer
             except asyncio.CancelledError:
                 if opened.run.past.retake is None or not opened.run.past.retake.begins(opened.run):
