@@ -196,6 +196,8 @@ def test_a_trace_takes_any_value() -> None:
     for value in [*odd, Mute(), [Mute(), "half \ud83d"], {"a": (Mute(),)}, {Mute(), "x"}]:
         json.loads(to_json(value, unread=True))
     assert "Mute object at 0x" in to_json({"a": Mute()})
+    half = {"a": ["half \ud83d"], "b": sy.Text("\udd25")}
+    assert json.loads(to_json(half)) == {"a": ["half \ud83d"], "b": {"text": "\udd25", "cache": False, "kind": "text"}}
 
 
 def test_a_trace_leaves_iterators_unread(tmp_path: Path) -> None:

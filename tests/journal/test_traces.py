@@ -180,3 +180,21 @@ async def test_the_calls_that_diverge_are_named(tmp_path: Path) -> None:
         ("new", False, True),
     ]
     assert main(["trace", "show", "r", "--journal", str(path)]) == 0
+
+
+async def test_half_a_character_in_a_refused_output_leaves_the_others_readable(tmp_path: Path) -> None:
+    @sy.step
+    async def reply(text: str) -> str:
+        """Reply."""
+        ...
+
+    @reply.check
+    def whole(output: str) -> str | None:
+        return "half a character" if "\ud83d" in output else None
+
+    said = iter(["cut \ud83d", "whole"])
+    with SQLiteJournal(tmp_path / "journal.db") as journal:
+        model = sy.Journaled(sy.FunctionModel(lambda _: next(said)))
+        assert await sy.run(reply.using(model=model), "cats", journal=journal) == "whole"
+    (found,) = corrections(tmp_path / "journal.db")
+    assert (found.failed, found.message, found.corrected) == ("cut \ud83d", "half a character", "whole")

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json as _to_json
+from pydantic_core import to_jsonable_python
 
 from synthon.core.errors import UserError
 from synthon.core.values import Completion, Message, Request
@@ -155,13 +156,14 @@ def to_json(
     With `again` it can be read into the same type: fields by their own names, without computed ones. With `unread`
     iterators, which reading would use up, stay as they are and are written by their repr.
     """
+    how: Any = {"by_alias": not again, "round_trip": again, "fallback": fallback, "inf_nan_mode": "strings"}
     try:
-        text = _to_json(
-            value if type(value) in _PLAIN else _settled(value, unread), by_alias=not again, round_trip=again,
-            fallback=fallback, inf_nan_mode="strings", serialize_unknown=True,
-        )  # fmt: skip
-        return text.decode()
-    except (ValueError, RecursionError):  # lone surrogates, circles: a trace never stops a program
+        settled = value if type(value) in _PLAIN else _settled(value, unread)
+        try:
+            return _to_json(settled, serialize_unknown=True, **how).decode()
+        except ValueError:  # lone surrogates, which this keeps
+            return _encode_ascii(to_jsonable_python(settled, serialize_unknown=True, **how))
+    except (ValueError, RecursionError):  # circles, bytes: a trace never stops a program
         return _encode_ascii(safe_repr(value))
 
 

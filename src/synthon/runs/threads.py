@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from itertools import count
@@ -112,17 +111,15 @@ class Thread:
 
 def _written(message: Message) -> str:
     """A turn as JSON that can be read back."""
-    with contextlib.suppress(ValueError):
-        text = to_json(message, again=True)
-        adapter(Message).validate_json(text)
-        return text
-    try:  # lone surrogates, as escapes
-        return json.dumps(adapter(Message).dump_python(message, warnings="error"), separators=(",", ":"))
-    except (TypeError, ValueError) as error:
+    text = to_json(message, again=True)
+    try:
+        _read(json.loads(text))
+    except ValueError as error:
         msg = (
             f"The turn {str(message)[:200]!r} of a thread cannot be kept as JSON. Give a Message of text, or of texts, "
         )
         raise UserError(f"{msg}images in base64, tool calls and their results.") from error
+    return text
 
 
 def _read(turn: object) -> Message:
