@@ -54,10 +54,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer with the run that made it, what its model calls used, and the files that could not be read.
-
-    Its names are the keys of `synthon ask --json`.
-    """
+    """An answer, its run, what its calls used, and the files not read; the keys of `synthon ask --json`."""
 
     answer: str | None
     quotes: tuple[Quote, ...]
@@ -178,7 +175,10 @@ async def ask_folder(
         UserError: nothing there can be indexed, or the question is blank.
         MissingExtra: the embedder or its weights are not on this machine.
     """
-    folder = await asyncio.to_thread(_absolute, path)
+    try:  # no such user, a circle of links
+        folder = await asyncio.to_thread(lambda: Path(path).expanduser().resolve())
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{str(path)!r} is no path: {error}. Pass a folder or a file.") from error
     used = embedder()
     with Index(index_path(folder), embedder=used) as index:
         added = await index.add(folder, progress=progress)
@@ -187,18 +187,10 @@ async def ask_folder(
             raise UserError(msg)
         asked = quote_first(index, used, model, tell=tell)
         budget = Budget(calls=1_000_000)  # to count, not to limit
-
         program_ = asked if k is None else asked.using(k=k)
         answer = await run(program_, question, run_id=(run_id := new_id()), policy=policy, budget=budget)
     usage = {**budget.spent._asdict(), "billed_usd": budget.billed_usd}
     return Reply(answer.answer, answer.quotes, answer.refused, run_id, usage, added.failed)
-
-
-def _absolute(path: str | Path) -> Path:
-    try:
-        return Path(path).expanduser().resolve()
-    except (OSError, RuntimeError) as error:  # no such user, a circle of links
-        raise UserError(f"{str(path)!r} is no path: {error}. Pass a folder or a file.") from error
 
 
 def index_path(folder: Path) -> Path:
