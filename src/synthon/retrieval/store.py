@@ -99,7 +99,7 @@ class Store:
         self._known_terms: dict[str, int] = {}
         try:
             self._writer = _connect(path)
-            with self._writer:
+            with self._transaction():
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     self._writer.execute(statement)
                 first = {"schema": _SCHEMA_VERSION, "id": uuid.uuid4().hex, "version": 0}
@@ -142,7 +142,7 @@ class Store:
         """Set a property of the index if it has none; returns the one that holds."""
         if (there := self.meta(name)) is not None:
             return there
-        with self._writing, self._writer:
+        with self._transaction():
             self._writer.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
         found = self.meta(name)
         return value if found is None else found
@@ -256,25 +256,33 @@ class Store:
         """
         if not entries and not removed:
             return
+        with self._transaction():
+            self._writer.execute("UPDATE meta SET value = value + 1 WHERE name = 'version'")
+            for id_ in (*removed, *(entry.document.id for entry in entries)):
+                self._drop(id_)
+            self._writer.executemany(
+                "INSERT OR IGNORE INTO vectors (digest, vector) VALUES (?, ?)", list(vectors.items())
+            )
+            for entry in entries:
+                self._insert(entry, with_vectors=bool(vectors))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A write transaction from its start; apsw's own waits for other writers with the interpreter's lock held."""
         with self._writing:
+            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                with self._writer:
-                    # taken at once: a reader that becomes a writer may fail where another process writes
-                    self._writer.execute("UPDATE meta SET value = value + 1 WHERE name = 'version'")
-                    for id_ in (*removed, *(entry.document.id for entry in entries)):
-                        self._drop(id_)
-                    self._writer.executemany(
-                        "INSERT OR IGNORE INTO vectors (digest, vector) VALUES (?, ?)", list(vectors.items())
-                    )
-                    for entry in entries:
-                        self._insert(entry, with_vectors=bool(vectors))
+                yield
+                self._writer.execute("COMMIT")
             except BaseException:
                 self._known_terms.clear()  # numbers given inside the transaction are void
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
 
     def sweep(self) -> None:
         """Delete vectors that no chunk uses any more."""
-        with self._writing, self._writer:
+        with self._transaction():
             self._writer.execute(
                 "DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.vector = vectors.key)"
             )
@@ -333,7 +341,6 @@ def _connect(path: Path) -> apsw.Connection:
     connection.set_busy_timeout(60_000)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.transaction_mode = "IMMEDIATE"
     return connection
 
 

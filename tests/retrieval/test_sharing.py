@@ -1,0 +1,61 @@
+"""One index file, used by several threads and processes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from synthon.retrieval import Document, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_WRITE = """
+import select, sys, apsw
+database = apsw.Connection(sys.argv[1])
+database.execute("BEGIN IMMEDIATE")
+print("writing", flush=True)
+select.select([sys.stdin], [], [], 10)
+database.execute("COMMIT")
+"""
+
+
+@contextmanager
+def another_process_writing(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Holds the file's write lock for 10 s, or until its stdin is closed."""
+    command = [sys.executable, "-c", _WRITE, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        yield process
+
+
+async def test_the_loop_goes_on_while_another_process_writes(tmp_path: Path) -> None:
+    with Index(tmp_path / "i.db", embedder="none") as index:
+        await index.add(Document("first", "a"))
+        with another_process_writing(tmp_path / "i.db") as process:
+            adding = asyncio.create_task(index.add(Document("second", "b")))
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+            assert process.poll() is None
+            assert not adding.done()
+            assert process.stdin is not None
+            process.stdin.close()
+            assert (await adding).added == ("b",)
+
+
+def test_threads_open_one_file_at_once(tmp_path: Path) -> None:
+    def use(number: int) -> None:
+        for turn in range(5):
+            with Index(tmp_path / "i.db", embedder="none") as index:
+                asyncio.run(index.add(Document(f"text {number}", f"{number}-{turn}")))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(4)))
+    with Index(tmp_path / "i.db", embedder="none") as index:
+        assert len(index.documents()) == 20
