@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from synthon.retrieval import Document, Index
+from tests.retrieval.embedding import WordEmbedder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from synthon.core.protocols import FloatArray
 
 _WRITE = """
 import select, sys, apsw
@@ -59,3 +62,22 @@ def test_threads_open_one_file_at_once(tmp_path: Path) -> None:
         list(threads.map(use, range(4)))
     with Index(tmp_path / "i.db", embedder="none") as index:
         assert len(index.documents()) == 20
+
+
+async def test_an_add_keeps_what_another_one_found_meanwhile(tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "old.txt").write_text("old words")
+
+    class Slow(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> FloatArray:
+            (folder / "new.txt").write_text("new words")
+            with Index(tmp_path / "i.db", embedder=WordEmbedder()) as other:
+                assert (await other.add(folder)).added == ("new.txt", "old.txt")
+            return await super().embed(texts)
+
+    with Index(tmp_path / "i.db", embedder=Slow()) as index:
+        assert (await index.add(folder)).removed == ()
+        assert index.documents() == ["new.txt", "old.txt"]
+        (folder / "new.txt").unlink()
+        assert (await index.add(folder)).removed == ("new.txt",)

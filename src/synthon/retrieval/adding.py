@@ -61,8 +61,18 @@ class Found:
     """What was given to `add`, not read yet: documents, or files with the ids they get."""
 
     items: list[Document | tuple[Path, str]]
-    source: str = ""
+    folder: Path | None = None
+    prefix: str = ""
     ignored: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """What documents of this folder are kept under; empty for single files and documents."""
+        return "" if self.folder is None else f"{self.folder}/|{self.prefix}"
+
+    @property
+    def ids(self) -> set[str]:
+        return {item.id if isinstance(item, Document) else item[1] for item in self.items}
 
 
 def find(source: str | Path | Document | Iterable[Document], prefix: str) -> Found:
@@ -77,10 +87,7 @@ def find(source: str | Path | Document | Iterable[Document], prefix: str) -> Fou
         return _documents(list(source))
     path = Path(source)
     if path.is_dir():
-        folder = path.resolve()
-        paths = [(each, prefix + each.relative_to(folder).as_posix()) for each in walk(folder)]
-        wanted = [(each, name) for each, name in paths if is_document(each)]
-        return Found(list(wanted), f"{folder}/|{prefix}", tuple(n for each, n in paths if not is_document(each)))
+        return list_folder(path.resolve(), prefix)
     if path.exists():
         return Found([(path.resolve(), prefix + path.name)])
     msg = (
@@ -88,6 +95,13 @@ def find(source: str | Path | Document | Iterable[Document], prefix: str) -> Fou
         "Pass a folder with .md, .txt, .rst, .html, .pdf, .docx or source files, one such file, or Document values."
     )
     raise UserError(msg)
+
+
+def list_folder(folder: Path, prefix: str) -> Found:
+    """The files below a folder, as they are now."""
+    paths = [(each, prefix + each.relative_to(folder).as_posix()) for each in walk(folder)]
+    wanted = [(each, name) for each, name in paths if is_document(each)]
+    return Found(list(wanted), folder, prefix, tuple(name for each, name in paths if not is_document(each)))
 
 
 def _documents(documents: list[Document]) -> Found:
@@ -199,4 +213,4 @@ def _with_context(title: str, text: str) -> str:
     return f"{context}\n{text}" if context else text
 
 
-__all__ = ["Found", "Report", "find", "prepare"]
+__all__ = ["Found", "Report", "find", "list_folder", "prepare"]

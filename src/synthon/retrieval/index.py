@@ -19,7 +19,7 @@ from synthon.core.recording import recorded
 from synthon.core.running import Defaults
 from synthon.core.values import Passage
 from synthon.models.embedders import embedder as packaged_embedder
-from synthon.retrieval.adding import Report, find, prepare
+from synthon.retrieval.adding import Report, find, list_folder, prepare
 from synthon.retrieval.dense import EXACT_CHUNKS
 from synthon.retrieval.documents import Document
 from synthon.retrieval.files import MAX_BYTES
@@ -202,11 +202,13 @@ class Index:
     def _gone(self, found: Found, report: Report) -> list[str]:
         """Documents of this folder whose file is gone or can no longer be read; the former go to the report."""
         failed = {each.id for each in report.failed}
-        there = {item.id if isinstance(item, Document) else item[1] for item in found.items}
-        listed = self._store.ids(found.source) if found.source else []
-        report.removed.extend(id_ for id_ in listed if id_ not in there)
+        listed = self._store.ids(found.source) if found.folder else []
+        missing = set(listed) - found.ids
+        if missing and found.folder:  # looked at again: another add may have indexed files that came meanwhile
+            missing -= list_folder(found.folder, found.prefix).ids
+        report.removed.extend(sorted(missing))
         values = [] if found.source else [id_ for id_, row in self._store.stamps(sorted(failed)).items() if not row[1]]
-        return [id_ for id_ in listed if id_ not in there or id_ in failed] + values
+        return [id_ for id_ in listed if id_ in missing or id_ in failed] + values
 
     def _settle(self) -> None:
         self._store.sweep()
