@@ -226,6 +226,35 @@ async def test_a_single_file_can_be_added(folder: Path, index: Index) -> None:
     assert (await index.add(str(folder / "good.txt"))).unchanged == ("good.txt",)
 
 
+async def test_a_single_file_that_can_no_longer_be_read_leaves_the_index(folder: Path, index: Index) -> None:
+    await index.add(folder / "good.txt")
+    (folder / "good.txt").write_bytes(b"")
+    assert [each.id for each in (await index.add(folder / "good.txt")).failed] == ["good.txt"]
+    assert index.documents() == []
+
+
+async def test_a_file_of_a_folder_that_is_added_alone_still_goes_with_its_folder(folder: Path, index: Index) -> None:
+    await index.add(folder)
+    assert (await index.add(folder / "good.txt")).unchanged == ("good.txt",)
+    (folder / "good.txt").write_text("Changed.")
+    assert (await index.add(folder / "good.txt")).changed == ("good.txt",)
+    (folder / "good.txt").unlink()
+    assert (await index.add(folder)).removed == ("good.txt",)
+    assert index.documents() == []
+
+
+async def test_a_file_that_fails_leaves_alone_what_another_place_has_under_its_id(
+    tmp_path: Path, folder: Path, index: Index
+) -> None:
+    await index.add(folder)
+    (tmp_path / "good.txt").write_text("Another good file.")
+    assert "has the same id" in (await index.add(tmp_path / "good.txt")).failed[0].reason
+    await index.add(Document("A value.", "value.txt"))
+    (tmp_path / "value.txt").write_bytes(b"")
+    assert "is empty" in (await index.add(tmp_path / "value.txt")).failed[0].reason
+    assert index.documents() == ["good.txt", "value.txt"]
+
+
 @pytest.mark.parametrize(
     ("document", "reason"),
     [

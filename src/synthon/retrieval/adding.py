@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synthon.retrieval.parsing import Parser
-    from synthon.retrieval.store import Store
+    from synthon.retrieval.store import Known, Store
 
 #: Part of every stamp: documents read or cut under other rules are indexed again.
 _RULES = f"chunks-1 parsers-1 {RULES}"
@@ -71,8 +71,9 @@ class Found:
         return "" if self.folder is None else f"{self.folder}/|{self.prefix}"
 
     @property
-    def ids(self) -> set[str]:
-        return {item.id if isinstance(item, Document) else item[1] for item in self.items}
+    def origins(self) -> dict[str, str]:
+        """Each id's file, empty for documents."""
+        return dict((each.id, "") if isinstance(each, Document) else (each[1], str(each[0])) for each in self.items)
 
 
 def find(source: str | Path | Document | Iterable[Document], prefix: str) -> Found:
@@ -124,7 +125,7 @@ def prepare(found: Found, store: Store, parser: Parser, limits: tuple[int, int],
         known = None
         try:
             _check_name(name)
-            known = store.stamps([name]).get(name)
+            known = store.known([name]).get(name)
             if isinstance(item, Document):
                 entry = _of_document(item, known)
             else:
@@ -149,7 +150,7 @@ def _check_name(name: str) -> None:
         raise ParseError(msg) from None
 
 
-def _of_document(document: Document, known: tuple[bytes, str] | None) -> Entry | None:
+def _of_document(document: Document, known: Known | None) -> Entry | None:
     try:
         plain = json.dumps(
             [_RULES, document.title, document.text, dict(document.metadata), document.form],
@@ -168,23 +169,23 @@ def _of_document(document: Document, known: tuple[bytes, str] | None) -> Entry |
         msg = "holds no text."
         raise ParseError(msg)
     stamp = hashlib.sha256(plain).digest()
-    return None if known is not None and known[0] == stamp else Entry(document, stamp)
+    return None if known is not None and known.stamp == stamp else Entry(document, stamp)
 
 
 def _is_plain(value: object) -> bool:
     return type(value) in {str, float, bool} or (type(value) is int and -(2**63) <= value < 2**63)
 
 
-def _of_file(
-    item: tuple[Path, str], source: str, known: tuple[bytes, str] | None, parser: Parser, max_bytes: int
-) -> Entry | None:
+def _of_file(item: tuple[Path, str], source: str, known: Known | None, parser: Parser, max_bytes: int) -> Entry | None:
     path, name = item
-    if known is not None and known[1] not in {"", str(path)} and Path(known[1]).exists():
-        msg = f"would take the place of {known[1]!r}, which has the same id. Add this folder with a prefix=."
+    if known is not None and known.origin not in {"", str(path)} and Path(known.origin).exists():
+        msg = f"would take the place of {known.origin!r}, which has the same id. Add this folder with a prefix=."
         raise ParseError(msg)
+    if known is not None and known.origin == str(path) and not source:
+        source = known.source  # added alone, it stays its folder's
     data = read(path, max_bytes)
     stamp = hashlib.sha256(f"{_RULES} {path.suffix} {source}\0".encode() + data).digest()
-    if known is not None and known == (stamp, str(path)):
+    if known is not None and (known.stamp, known.origin) == (stamp, str(path)):
         return None
     content_ = content(path, data, parser)
     title = content_.title or first_heading(content_.text, content_.form) or path.stem.replace("_", " ")

@@ -179,7 +179,7 @@ class Index:
 
     async def remove(self, *ids: str) -> list[str]:
         """Delete documents with all that was made from them; returns the ids that were there."""
-        there = sorted(await asyncio.to_thread(self._store.stamps, ids))
+        there = sorted(await asyncio.to_thread(self._store.known, ids))
         await asyncio.to_thread(self._store.write, [], {}, there)
         await asyncio.to_thread(self._settle)
         return there
@@ -200,15 +200,15 @@ class Index:
         return found
 
     def _gone(self, found: Found, report: Report) -> list[str]:
-        """Documents of this folder whose file is gone or can no longer be read; the former go to the report."""
-        failed = {each.id for each in report.failed}
+        """Documents whose file is gone from this folder or could not be read; the former go to the report."""
+        origins = found.origins
         listed = self._store.ids(found.source) if found.folder else []
-        missing = set(listed) - found.ids
+        missing = set(listed) - origins.keys()
         if missing and found.folder:  # looked at again: another add may have indexed files that came meanwhile
-            missing -= list_folder(found.folder, found.prefix).ids
+            missing -= list_folder(found.folder, found.prefix).origins.keys()
         report.removed.extend(sorted(missing))
-        values = [] if found.source else [id_ for id_, row in self._store.stamps(sorted(failed)).items() if not row[1]]
-        return [id_ for id_ in listed if id_ in missing or id_ in failed] + values
+        failed = self._store.known(sorted({each.id for each in report.failed}))
+        return [*missing, *(id_ for id_, known in failed.items() if known.origin == origins.get(id_))]
 
     def _settle(self) -> None:
         self._store.sweep()

@@ -8,7 +8,7 @@ import threading
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 import numpy as np
@@ -71,6 +71,14 @@ class Entry:
     origin: str = ""
     source: str = ""
     pieces: list[Piece] = field(default_factory=list)
+
+
+class Known(NamedTuple):
+    """What an `Entry` left in the store."""
+
+    stamp: bytes
+    origin: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +167,12 @@ class Store:
             found = reader.execute("SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM chunks)").get
         return int(found[0]), int(found[1])
 
-    def stamps(self, ids: Sequence[str]) -> dict[str, tuple[bytes, str]]:
-        """Stamp and origin of those documents that are there."""
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """Those of the documents that are there."""
+        query = "SELECT stamp, origin, source FROM documents WHERE id = ?"
         with self.state() as reader:
-            found = (
-                (each, reader.execute("SELECT stamp, origin FROM documents WHERE id = ?", (each,)).get) for each in ids
-            )
-            return {each: (bytes(row[0]), str(row[1])) for each, row in found if row is not None}
+            found = ((each, reader.execute(query, (each,)).get) for each in ids)
+            return {each: Known(bytes(row[0]), str(row[1]), str(row[2])) for each, row in found if row is not None}
 
     def ids(self, source: str | None = None) -> list[str]:
         """Ids of all documents, or of those that came with a folder, in order."""
@@ -344,4 +351,4 @@ def _connect(path: Path) -> apsw.Connection:
     return connection
 
 
-__all__ = ["Entry", "Piece", "Rows", "Store"]
+__all__ = ["Entry", "Known", "Piece", "Rows", "Store"]
