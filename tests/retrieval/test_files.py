@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from synthon.core.errors import UserError
 from synthon.retrieval import Added, Document, Index
 from synthon.retrieval.parsing import ParseError, Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -89,6 +91,51 @@ async def test_a_file_that_may_not_be_read_says_so(folder: Path, index: Index) -
     (folder / "secret.txt").write_text("secret")
     (folder / "secret.txt").chmod(0)
     assert "Permission denied" in (await only_good(index, await index.add(folder)))["secret.txt"]
+
+
+def close(place: Path, monkeypatch: pytest.MonkeyPatch, *, names: bool = True) -> None:
+    """Takes the permissions of a folder away, from root too; without `names` it can be listed still."""
+
+    def checked(call: Callable[..., object], name: str) -> Callable[..., object]:
+        def refusing(path: str | Path, *rest: object, **named: object) -> object:
+            is_listed = names and name == "scandir" and Path(path) == place
+            if is_listed or place in Path(path).parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return call(path, *rest, **named)
+
+        return refusing
+
+    for name in ("scandir", "stat", "lstat", "open"):
+        monkeypatch.setattr(os, name, checked(getattr(os, name), name))
+
+
+async def test_a_folder_that_may_not_be_read_says_so_and_what_was_indexed_of_it_stays(
+    folder: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sub/below").mkdir(parents=True)
+    (folder / "sub/below/kept.txt").write_text("kept")
+    (folder / "gone.txt").write_text("gone")
+    await index.add(folder)
+    (folder / "gone.txt").unlink()
+    close(folder / "sub", monkeypatch)
+    added = await index.add(folder)
+    assert (added.unchanged, added.removed) == (("good.txt",), ("gone.txt",))
+    assert [each.id for each in added.failed] == ["sub/"]
+    assert "cannot be listed: Permission denied" in added.failed[0].reason
+    assert index.documents() == ["good.txt", "sub/below/kept.txt"]
+    with pytest.raises(UserError, match="no permission to see it"):
+        await index.add(folder / "sub/below")
+    with pytest.raises(UserError, match="cannot be listed: Permission denied"):
+        await index.add(folder / "sub")
+
+
+async def test_files_that_are_listed_but_may_not_be_opened_fail_alone(
+    folder: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub/secret.txt").write_text("secret")
+    close(folder / "sub", monkeypatch, names=False)
+    assert "Permission denied" in (await only_good(index, await index.add(folder)))["sub/secret.txt"]
 
 
 async def test_a_name_that_is_not_utf_8_says_so(folder: Path, index: Index) -> None:

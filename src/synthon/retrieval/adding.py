@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -64,6 +65,7 @@ class Found:
     folder: Path | None = None
     prefix: str = ""
     ignored: tuple[str, ...] = ()
+    unlisted: tuple[Failed, ...] = ()
 
     @property
     def source(self) -> str:
@@ -87,22 +89,39 @@ def find(source: str | Path | Document | Iterable[Document], prefix: str) -> Fou
     if not isinstance(source, str | Path):
         return _documents(list(source))
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path's raises where it may not look
         return list_folder(path.resolve(), prefix)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - as above
         return Found([(path.resolve(), prefix + path.name)])
     msg = (
-        f"No documents at {str(source)!r}: there is no such file or folder. "
+        f"No documents at {str(source)!r}: there is no such file or folder, or no permission to see it. "
         "Pass a folder with .md, .txt, .rst, .html, .pdf, .docx or source files, one such file, or Document values."
     )
     raise UserError(msg)
 
 
 def list_folder(folder: Path, prefix: str) -> Found:
-    """The files below a folder, as they are now."""
-    paths = [(each, prefix + each.relative_to(folder).as_posix()) for each in walk(folder)]
+    """The files below a folder, as they are now; a folder that went meanwhile has none.
+
+    Raises:
+        UserError: the folder itself cannot be listed.
+    """
+    errors: list[OSError] = []
+    paths = [(each, prefix + each.relative_to(folder).as_posix()) for each in walk(folder, errors)]
+    unlisted: list[Failed] = []
+    for error in errors:
+        if Path(error.filename) == folder:
+            msg = f"No documents at {str(folder)!r}: it cannot be listed: {error.strerror}. Check its permissions."
+            raise UserError(msg)
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            name = f"{prefix}{Path(error.filename).relative_to(folder).as_posix()}/"
+            reason = (
+                f"cannot be listed: {error.strerror}. Check its permissions; what was indexed of it stays till then."
+            )
+            unlisted.append(Failed(_printable(name), reason))
     wanted = [(each, name) for each, name in paths if is_document(each)]
-    return Found(list(wanted), folder, prefix, tuple(name for each, name in paths if not is_document(each)))
+    ignored = tuple(name for each, name in paths if not is_document(each))
+    return Found(list(wanted), folder, prefix, ignored, tuple(unlisted))
 
 
 def _documents(documents: list[Document]) -> Found:
@@ -133,13 +152,17 @@ def prepare(found: Found, store: Store, parser: Parser, limits: tuple[int, int],
             if entry is not None:
                 entry.pieces = list(_pieces(entry.document, characters))
         except ParseError as error:
-            report.failed.append(Failed(name.encode("utf-8", "backslashreplace").decode(), str(error)))
+            report.failed.append(Failed(_printable(name), str(error)))
             continue
         if entry is None:
             report.unchanged.append(name)
         else:
             (report.added if known is None else report.changed).append(name)
             yield entry
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_name(name: str) -> None:
@@ -178,7 +201,7 @@ def _is_plain(value: object) -> bool:
 
 def _of_file(item: tuple[Path, str], source: str, known: Known | None, parser: Parser, max_bytes: int) -> Entry | None:
     path, name = item
-    if known is not None and known.origin not in {"", str(path)} and Path(known.origin).exists():
+    if known is not None and known.origin not in {"", str(path)} and os.path.exists(known.origin):  # noqa: PTH110
         msg = f"would take the place of {known.origin!r}, which has the same id. Add this folder with a prefix=."
         raise ParseError(msg)
     if known is not None and known.origin == str(path) and not source:

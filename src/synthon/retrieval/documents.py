@@ -25,7 +25,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A file or document that is not in the index, and why; `reason` says what to do."""
+    """A file or document that is not in the index, and why; `reason` says what to do.
+
+    An id that ends in "/" is a folder that cannot be listed: what was indexed of it before stays.
+    """
 
     id: str
     reason: str

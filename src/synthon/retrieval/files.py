@@ -42,12 +42,15 @@ class Content:
     title: str = ""
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder in sorted order; links are given but never followed, hidden and tool folders left out."""
-    for place, folders, names in os.walk(folder):
+def walk(folder: Path, unlisted: list[OSError]) -> Iterator[Path]:
+    """Files below a folder in sorted order; links are given but never followed, hidden and tool folders left out.
+
+    Why a folder cannot be listed goes to `unlisted`.
+    """
+    for place, folders, names in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted(
             each for each in folders if not each.startswith(".") and each not in _SKIPPED_FOLDERS
-            and not (Path(place) / each / "pyvenv.cfg").exists()
+            and not os.path.exists(Path(place) / each / "pyvenv.cfg")  # noqa: PTH110 - Path's raises where it may not look
         )  # fmt: skip
         for name in sorted(names):
             yield Path(place) / name
@@ -57,7 +60,7 @@ def is_document(path: Path) -> bool:
     """Whether a file of this name, which is no link, is one that can be indexed."""
     suffix = path.suffix.lower()
     known = suffix in _MARKDOWN | _PLAIN | _RST | _CODE | _PARSED or (not suffix and path.name.lower() in _NAMES)
-    return known and not path.name.startswith(".") and not path.is_symlink()
+    return known and not path.name.startswith(".") and not os.path.islink(path)  # noqa: PTH114 - as above
 
 
 def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:

@@ -159,6 +159,7 @@ class Index:
         embedder = await asyncio.to_thread(self._chosen_embedder)
         report, found = Report(), await asyncio.to_thread(find, source, prefix)
         report.ignored.extend(found.ignored)
+        report.failed.extend(found.unlisted)
         watched = Defaults.watch("indexing") if progress is None else nullcontext(progress)
         with watched as watch, Parser(parse_s=self._parse_s) as parser:
             limits = self._chunk_characters, self._max_bytes
@@ -170,7 +171,9 @@ class Index:
                 removed = [] if following else await asyncio.to_thread(self._gone, found, report)
                 await asyncio.to_thread(self._store.write, batch, vectors, removed)
                 report.chunks += sum(len(entry.pieces) for entry in batch)
-                watch(Progress(report.done, len(found.items), len(report.failed), label="documents"))
+                watch(
+                    Progress(report.done, len(found.items) + len(found.unlisted), len(report.failed), label="documents")
+                )
                 if not following:
                     break
                 batch = following
@@ -205,7 +208,9 @@ class Index:
         listed = self._store.ids(found.source) if found.folder else []
         missing = set(listed) - origins.keys()
         if missing and found.folder:  # looked at again: another add may have indexed files that came meanwhile
-            missing -= list_folder(found.folder, found.prefix).origins.keys()
+            again = list_folder(found.folder, found.prefix)
+            unlisted = tuple(each.id for each in again.unlisted)
+            missing = {id_ for id_ in missing - again.origins.keys() if not id_.startswith(unlisted)}
         report.removed.extend(sorted(missing))
         failed = self._store.known(sorted({each.id for each in report.failed}))
         return [*missing, *(id_ for id_, known in failed.items() if known.origin == origins.get(id_))]
