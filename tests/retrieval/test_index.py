@@ -230,6 +230,22 @@ async def test_a_file_that_is_no_index_is_refused_and_left_alone(tmp_path: Path)
     assert (tmp_path / "notes.txt").read_text() == "not a database, " * 100
 
 
+@pytest.mark.parametrize("tables", ["CREATE TABLE customers (name)", "CREATE TABLE meta (k, v)"])
+async def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path, tables: str) -> None:
+    database = apsw.Connection(str(tmp_path / "other.db"))
+    database.execute(tables)
+    database.close()
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(UserError, match="is a database, but no index of Synthon's"):
+        Index(tmp_path / "other.db", embedder="none")
+    assert (tmp_path / "other.db").read_bytes() == before
+
+
+async def test_an_index_in_memory_is_refused() -> None:
+    with pytest.raises(UserError, match="cannot be kept in ':memory:'"):
+        Index(":memory:", embedder="none")
+
+
 async def test_an_index_of_a_later_version_is_refused(tmp_path: Path) -> None:
     Index(tmp_path / "i.db", embedder="none").close()
     database = apsw.Connection(str(tmp_path / "i.db"))

@@ -15,6 +15,7 @@ import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.core.values import Passage
+from synthon.retrieval.database import SCHEMA, SCHEMA_VERSION, connect
 from synthon.retrieval.documents import Document
 
 if TYPE_CHECKING:
@@ -24,26 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from synthon.core.protocols import FloatArray
-
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS documents (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-    metadata TEXT NOT NULL, form TEXT NOT NULL,
-    digest BLOB NOT NULL, stamp BLOB NOT NULL, origin TEXT NOT NULL, source TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS documents_source ON documents (source);
-CREATE TABLE IF NOT EXISTS fields (
-    name TEXT, value, document INTEGER, PRIMARY KEY (name, value, document)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS fields_document ON fields (document);
-CREATE TABLE IF NOT EXISTS vectors (key INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, vector BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS terms (key INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS chunks (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
-    title TEXT NOT NULL, vector INTEGER, terms BLOB NOT NULL, counts BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS chunks_document ON chunks (document);
-CREATE INDEX IF NOT EXISTS chunks_vector ON chunks (vector);
-"""
 
 
 @dataclass(slots=True)
@@ -102,23 +83,23 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._reading, self._writing = threading.RLock(), threading.RLock()
         self._known_terms: dict[str, int] = {}
         try:
-            self._writer = _connect(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = connect(path)
             with self._transaction():
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+                for statement in filter(str.strip, SCHEMA.split(";")):
                     self._writer.execute(statement)
-                first = {"schema": _SCHEMA_VERSION, "id": uuid.uuid4().hex, "version": 0}
+                first = {"schema": SCHEMA_VERSION, "id": uuid.uuid4().hex, "version": 0}
                 self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", list(first.items()))
-            self._reader = _connect(path)
+            self._reader = connect(path)
         except (apsw.NotADBError, apsw.CantOpenError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError) as error:
             msg = f"Cannot open {str(path)!r} as an index: {error}. Name a file that an Index made, or a new one."
             raise UserError(msg) from error
-        if (found := self.meta("schema")) != _SCHEMA_VERSION:
+        if (found := self.meta("schema")) != SCHEMA_VERSION:
             msg = (
-                f"The index {str(path)!r} has schema {found!r}, this version of Synthon reads {_SCHEMA_VERSION}. "
+                f"The index {str(path)!r} has schema {found!r}, this version of Synthon reads {SCHEMA_VERSION}. "
                 "Index the documents again into a new file."
             )
             raise UserError(msg)
@@ -341,14 +322,6 @@ class Store:
                 found = self._writer.last_insert_rowid()
             self._known_terms[term] = int(found)
         return self._known_terms[term]
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(60_000)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
 
 
 __all__ = ["Entry", "Known", "Piece", "Rows", "Store"]

@@ -1,0 +1,57 @@
+"""The index's tables, and how a file with them is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import apsw
+
+from synthon.core.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS documents (
+    key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
+    metadata TEXT NOT NULL, form TEXT NOT NULL,
+    digest BLOB NOT NULL, stamp BLOB NOT NULL, origin TEXT NOT NULL, source TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS documents_source ON documents (source);
+CREATE TABLE IF NOT EXISTS fields (
+    name TEXT, value, document INTEGER, PRIMARY KEY (name, value, document)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS fields_document ON fields (document);
+CREATE TABLE IF NOT EXISTS vectors (key INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, vector BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS terms (key INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS chunks (
+    key INTEGER PRIMARY KEY AUTOINCREMENT, document INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
+    title TEXT NOT NULL, vector INTEGER, terms BLOB NOT NULL, counts BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS chunks_document ON chunks (document);
+CREATE INDEX IF NOT EXISTS chunks_vector ON chunks (vector);
+"""
+_BUSY_TIMEOUT_MS = 60_000
+
+
+def connect(path: Path) -> apsw.Connection:
+    """A connection in WAL mode to an index, or to a file that is still empty.
+
+    Raises:
+        UserError: the file is another program's database, which is left alone, or no file at all.
+    """
+    if str(path) == ":memory:":
+        msg = "An index cannot be kept in ':memory:': it is opened several times. Name a file, in a temporary folder."
+        raise UserError(msg)
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if tables and not {"meta", "documents", "chunks"} <= tables:
+        connection.close()
+        msg = f"The file {str(path)!r} is a database, but no index of Synthon's. Give the index a file of its own."
+        raise UserError(msg)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "connect"]
