@@ -246,6 +246,35 @@ async def test_an_index_in_memory_is_refused() -> None:
         Index(":memory:", embedder="none")
 
 
+async def test_an_index_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"as an index: .*File exists"):
+        Index(tmp_path / "file" / "i.db", embedder="none")
+
+
+async def test_a_closed_index_says_so(tmp_path: Path) -> None:
+    with Index(tmp_path / "i.db", embedder="none") as index:
+        await index.add(ANIMALS)
+    with pytest.raises(UserError, match="This Index was closed: make a new one of the file"):
+        await index.search("cats")
+    with pytest.raises(UserError, match="This Index was closed"):
+        await index.add(Document("more", "more"))
+
+
+async def test_a_damaged_index_says_so(tmp_path: Path) -> None:
+    with Index(tmp_path / "i.db", embedder="none") as index:
+        await index.add(Document(f"hello world {n} " * 100, f"{n}") for n in range(50))
+    with (tmp_path / "i.db").open("r+b") as file:
+        for page in range(8_192, (tmp_path / "i.db").stat().st_size, 4_096):
+            file.seek(page)
+            file.write(b"\xff" * 200)
+    with Index(tmp_path / "i.db", embedder="none") as index:
+        with pytest.raises(UserError, match="The file is damaged: delete it, and index the documents again"):
+            await index.search("hello")
+        with pytest.raises(UserError, match="The file is damaged"):
+            await index.add(Document("more", "more"))
+
+
 async def test_an_index_of_a_later_version_is_refused(tmp_path: Path) -> None:
     Index(tmp_path / "i.db", embedder="none").close()
     database = apsw.Connection(str(tmp_path / "i.db"))

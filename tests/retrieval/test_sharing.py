@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
+from synthon.core.errors import UserError
 from synthon.retrieval import Document, Index
 from tests.retrieval.embedding import WordEmbedder
 
@@ -50,6 +53,30 @@ async def test_the_loop_goes_on_while_another_process_writes(tmp_path: Path) -> 
             assert process.stdin is not None
             process.stdin.close()
             assert (await adding).added == ("b",)
+
+
+async def test_who_cannot_write_in_time_is_told_why_and_can_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synthon.retrieval.database.BUSY_TIMEOUT_MS", 50)
+    with Index(tmp_path / "i.db", embedder="none") as index:
+        await index.add(Document("first", "a"))
+    with another_process_writing(tmp_path / "i.db") as process, Index(tmp_path / "i.db", embedder="none") as index:
+        with pytest.raises(UserError, match="Another process is writing this index: try again when it is done"):
+            await index.add(Document("second", "b"))
+        assert [passage.document for passage in await index.search("first")] == ["a"]
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+async def test_a_new_index_waits_for_another_process_that_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "i.db").touch()
+    with another_process_writing(tmp_path / "i.db") as process:
+        opening = asyncio.create_task(asyncio.to_thread(Index, tmp_path / "i.db", embedder="none"))
+        await asyncio.sleep(0.2)
+        assert process.stdin is not None
+        process.stdin.close()
+        (await opening).close()
 
 
 def test_threads_open_one_file_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import apsw
@@ -9,6 +11,7 @@ import apsw
 from synthon.core.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SCHEMA_VERSION = 1
@@ -30,7 +33,13 @@ CREATE TABLE IF NOT EXISTS chunks (
 CREATE INDEX IF NOT EXISTS chunks_document ON chunks (document);
 CREATE INDEX IF NOT EXISTS chunks_vector ON chunks (vector);
 """
-_BUSY_TIMEOUT_MS = 60_000
+BUSY_TIMEOUT_MS = 60_000
+_ADVICE = {
+    apsw.BusyError: "Another process is writing this index: try again when it is done.",
+    apsw.ConnectionClosedError: "This Index was closed: make a new one of the file.",
+    apsw.CorruptError: "The file is damaged: delete it, and index the documents again.",
+    apsw.FullError: "Make room on its disk, then try again.",
+}
 
 
 def connect(path: Path) -> apsw.Connection:
@@ -43,15 +52,41 @@ def connect(path: Path) -> apsw.Connection:
         msg = "An index cannot be kept in ':memory:': it is opened several times. Name a file, in a temporary folder."
         raise UserError(msg)
     connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if tables and not {"meta", "documents", "chunks"} <= tables:
         connection.close()
         msg = f"The file {str(path)!r} is a database, but no index of Synthon's. Give the index a file of its own."
         raise UserError(msg)
-    connection.execute("PRAGMA journal_mode = WAL")
+    _into_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "connect"]
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say what to do in place of SQLite's errors."""
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        known = (advice for kind, advice in _ADVICE.items() if isinstance(error, kind))
+        advice = next(known, "Name a file that an Index made, or a new one.")
+        msg = f"Cannot use {str(path)!r} as an index: {error}. {advice}"
+        raise UserError(msg) from error
+
+
+def _into_wal(connection: apsw.Connection) -> None:
+    """Switch to WAL; SQLite does not wait for another process that is switching too, so we do."""
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except apsw.BusyError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "connect", "explained"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.core.values import Passage
-from synthon.retrieval.database import SCHEMA, SCHEMA_VERSION, connect
+from synthon.retrieval.database import SCHEMA, SCHEMA_VERSION, connect, explained
 from synthon.retrieval.documents import Document
 
 if TYPE_CHECKING:
@@ -85,24 +85,25 @@ class Store:
         self.path = path
         self._reading, self._writing = threading.RLock(), threading.RLock()
         self._known_terms: dict[str, int] = {}
-        try:
+        with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = connect(path)
-            with self._transaction():
-                for statement in filter(str.strip, SCHEMA.split(";")):
-                    self._writer.execute(statement)
-                first = {"schema": SCHEMA_VERSION, "id": uuid.uuid4().hex, "version": 0}
-                self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", list(first.items()))
+            if not self._writer.execute("SELECT count(*) FROM sqlite_schema").get:
+                self._make_tables()
             self._reader = connect(path)
-        except (apsw.NotADBError, apsw.CantOpenError, apsw.IOError, apsw.CorruptError, apsw.ReadOnlyError) as error:
-            msg = f"Cannot open {str(path)!r} as an index: {error}. Name a file that an Index made, or a new one."
-            raise UserError(msg) from error
         if (found := self.meta("schema")) != SCHEMA_VERSION:
             msg = (
                 f"The index {str(path)!r} has schema {found!r}, this version of Synthon reads {SCHEMA_VERSION}. "
                 "Index the documents again into a new file."
             )
             raise UserError(msg)
+
+    def _make_tables(self) -> None:
+        with self._transaction():
+            for statement in filter(str.strip, SCHEMA.split(";")):
+                self._writer.execute(statement)
+            first = {"schema": SCHEMA_VERSION, "id": uuid.uuid4().hex, "version": 0}
+            self._writer.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", list(first.items()))
 
     def close(self) -> None:
         with self._reading, self._writing:
@@ -112,14 +113,14 @@ class Store:
     @contextmanager
     def state(self) -> Iterator[apsw.Connection]:
         """One committed state for all reads inside."""
-        with self._reading:
+        with self._reading, explained(self.path):
             nested = self._reader.in_transaction
             if not nested:
                 self._reader.execute("BEGIN")
             try:
                 yield self._reader
             finally:
-                if not nested:
+                if not nested and self._reader.in_transaction:
                     self._reader.execute("COMMIT")
 
     def meta(self, name: str) -> str | int | None:
@@ -257,7 +258,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """A write transaction from its start; apsw's own waits for other writers with the interpreter's lock held."""
-        with self._writing:
+        with self._writing, explained(self.path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield
