@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,6 +65,19 @@ async def test_a_file_that_fits_is_opened_as_it_is(tmp_path: Path) -> None:
     with large(tmp_path / "i.db") as index:
         assert await index.search("food 14", k=10) == expected
     assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+async def test_only_the_owner_may_read_an_index(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with large(tmp_path / "new" / "i.db") as index:
+            await index.add(DOCUMENTS)
+            modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "new").iterdir()}
+    finally:
+        os.umask(before)
+    beside = ("", "-shm", "-wal", ".usearch", ".usearch.json")
+    assert modes == {f"i.db{suffix}": "0o600" for suffix in beside}
+    assert oct((tmp_path / "new").stat().st_mode & 0o777) == "0o700"
 
 
 async def test_the_file_follows_what_is_added_and_removed(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ _ADVICE = {
 
 
 def connect(path: Path) -> apsw.Connection:
-    """A connection in WAL mode to an index, or to a file that is still empty.
+    """A connection in WAL mode to an index, or to an empty file, which is made where there is none.
 
     Raises:
         UserError: the file is another program's database, which is left alone, or no file at all.
@@ -51,6 +51,9 @@ def connect(path: Path) -> apsw.Connection:
     if str(path) == ":memory:":
         msg = "An index cannot be kept in ':memory:': it is opened several times. Name a file, in a temporary folder."
         raise UserError(msg)
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # its owner's only, and so are the files that SQLite puts beside it
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,10 +67,13 @@ def neighbours(store: Store, keys: NDArray[np.int64], dimension: int) -> Neighbo
     _bring_up(graph, store, keys, dimension)
     mean = _mean(store, keys, dimension)
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    mode = stat.S_IMODE(store.path.stat().st_mode)  # who may read the index may read this
+    partial.touch(mode)
     graph.save(str(partial))
     digest = _sha256(partial)
     partial.replace(file)
     text = json.dumps({"index": store.meta("id"), "version": version, "sha256": digest, "mean": mean.tolist()})
+    partial.touch(mode)
     partial.write_text(text)
     partial.replace(manifest_file)
     return Neighbours(graph, mean)

@@ -86,7 +86,6 @@ class Store:
         self._reading, self._writing = threading.RLock(), threading.RLock()
         self._known_terms: dict[str, int] = {}
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = connect(path)
             if not self._writer.execute("SELECT count(*) FROM sqlite_schema").get:
                 self._make_tables()
