@@ -16,7 +16,7 @@ from synthon.retrieval import Document, Index
 from tests.retrieval.embedding import WordEmbedder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from synthon.core.progress import Progress
@@ -207,6 +207,58 @@ async def test_an_embedder_that_changes_its_dimension_is_refused(tmp_path: Path)
     other = Index(tmp_path / "i.db", embedder=WordEmbedder(dimension=16))
     with other as index, pytest.raises(UserError, match="holds vectors of 32 numbers"):
         await index.search("cats")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda made: made[:-1], r"no vectors for 2 texts, but an answer of shape \(1, 32\)"),
+        (lambda _: [[1.0], [1.0, 2.0]], r"an answer of shape \(0,\)"),
+        (lambda made: made[0], r"an answer of shape \(32,\)"),
+        (lambda made: made * [[1.0], [float("nan")]], "NaN, infinity or a number above 65,504 for the text 'second"),
+        (lambda made: made * 1e30, "a number above 65,504 for the text 'first"),
+    ],
+)
+async def test_what_is_no_vector_is_refused_and_binds_the_index_to_nothing(
+    tmp_path: Path, answer: Callable[[FloatArray], FloatArray], reason: str
+) -> None:
+    class Odd(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> FloatArray:
+            return answer(await super().embed(texts))
+
+    documents = [Document("first text", "a"), Document("second text", "b")]
+    with Index(tmp_path / "i.db", embedder=Odd("odd")) as index:
+        with pytest.raises(UserError, match=rf"The embedder 'odd' gave .*{reason}"):
+            await index.add(documents)
+        assert index.documents() == []
+    with Index(tmp_path / "i.db", embedder=WordEmbedder("right", dimension=16)) as index:
+        await index.add(documents)
+        assert ids(await index.search("second", k=1)) == ["b"]
+
+
+async def test_an_embedder_may_give_lists(tmp_path: Path) -> None:
+    class Lists(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> FloatArray:
+            return (await super().embed(texts)).tolist()  # type: ignore[no-any-return]  # the point of the test
+
+    with Index(tmp_path / "i.db", embedder=Lists()) as index:
+        await index.add(ANIMALS)
+        assert ids(await index.search("dogs bark", k=1, mode="dense")) == ["dog"]
+
+
+async def test_an_embedder_that_fails_at_once_does_not_bind_the_index(tmp_path: Path) -> None:
+    class Failing(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> FloatArray:
+            message = f"no key for {len(texts)} texts"
+            raise ConnectionError(message)
+
+    with Index(tmp_path / "i.db", embedder=Failing("failing")) as index:
+        with pytest.raises(ConnectionError, match="no key"):
+            await index.search("cats")
+        with pytest.raises(ConnectionError, match="no key"):
+            await index.add(ANIMALS)
+    with Index(tmp_path / "i.db", embedder=WordEmbedder("right")) as index:
+        assert len((await index.add(ANIMALS)).added) == 4
 
 
 @pytest.mark.parametrize("arguments", [{"query": " "}, {"query": "a", "k": 0}, {"query": "a", "weight": 1.5}])

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthon.core.errors import MissingExtra
+from synthon.core.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +29,8 @@ EXACT_CHUNKS = 50_000
 #: Neighbours looked at while searching the graph: of the true ten, 64 (the library's) finds 0.947, 256 0.992, 512 0.997
 #: (66,548 passages, static vectors), for 1, 2.4 and 5 ms.
 _EXPANSION = 512
+#: Of the 16 bits that a number of a vector is kept in.
+_LARGEST = 65_504
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,34 @@ class Neighbours:
     def nearest(self, vector: FloatArray, count: int) -> NDArray[np.int64]:
         """Keys of about the `count` nearest chunks."""
         return np.asarray(self.graph.search(vector, count).keys, np.int64)
+
+
+def vectors(answer: object, texts: Sequence[str], identity: str) -> FloatArray:
+    """What an embedder gave for some texts, shape (len(texts), dimension).
+
+    Raises:
+        UserError: it is not one row of finite numbers for each text.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            matrix = np.asarray(answer, np.float32)
+    except (TypeError, ValueError):  # no numbers, or rows of several lengths
+        matrix = np.zeros(0, np.float32)
+    if matrix.ndim != 2 or len(matrix) != len(texts) or not matrix.size:  # noqa: PLR2004 - a matrix
+        msg = (
+            f"The embedder {identity!r} gave no vectors for {len(texts)} texts, but an answer of shape {matrix.shape}. "
+            "Its embed() must give an array with a row of numbers for each text."
+        )
+        raise UserError(msg)
+    odd = ~(np.abs(matrix) <= _LARGEST).all(axis=1)
+    if odd.any():
+        text = texts[int(odd.argmax())]
+        msg = (
+            f"The embedder {identity!r} gave a vector with NaN, infinity or a number above {_LARGEST:,} for the text "
+            f"{text[:80]!r}. Mend the embedder, or leave that text out."
+        )
+        raise UserError(msg)
+    return matrix
 
 
 def neighbours(store: Store, keys: NDArray[np.int64], dimension: int) -> Neighbours:
@@ -127,4 +158,4 @@ def _graph(dimension: int) -> Graph:
     return Index(ndim=dimension, metric="cos", dtype="f16", expansion_search=_EXPANSION)
 
 
-__all__ = ["EXACT_CHUNKS", "Neighbours", "neighbours"]
+__all__ = ["EXACT_CHUNKS", "Neighbours", "neighbours", "vectors"]

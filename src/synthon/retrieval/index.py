@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from synthon.core.errors import UserError
 from synthon.core.progress import Progress
 from synthon.core.recording import recorded
@@ -20,7 +18,7 @@ from synthon.core.running import Defaults
 from synthon.core.values import Passage
 from synthon.models.embedders import embedder as packaged_embedder
 from synthon.retrieval.adding import Report, find, list_folder, prepare
-from synthon.retrieval.dense import EXACT_CHUNKS
+from synthon.retrieval.dense import EXACT_CHUNKS, vectors
 from synthon.retrieval.documents import Document
 from synthon.retrieval.files import MAX_BYTES
 from synthon.retrieval.fusion import WEIGHT
@@ -31,7 +29,7 @@ from synthon.retrieval.store import Store
 from synthon.retrieval.words import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -167,9 +165,10 @@ class Index:
             batch = await asyncio.to_thread(_next_batch, entries)
             while True:
                 following = await asyncio.to_thread(_next_batch, entries) if batch else []
-                vectors = await self._vectors(batch, embedder, report)
+                made = await self._vectors(batch, embedder, report)
+                await asyncio.to_thread(self._pin, embedder, made)
                 removed = [] if following else await asyncio.to_thread(self._gone, found, report)
-                await asyncio.to_thread(self._store.write, batch, vectors, removed)
+                await asyncio.to_thread(self._store.write, batch, made, removed)
                 report.chunks += sum(len(entry.pieces) for entry in batch)
                 watch(
                     Progress(report.done, len(found.items) + len(found.unlisted), len(report.failed), label="documents")
@@ -194,10 +193,13 @@ class Index:
         texts = {piece.digest: piece.embedded for entry in batch for piece in entry.pieces}
         found = await asyncio.to_thread(self._store.known_vectors, list(texts))
         missing = [digest for digest in texts if digest not in found]
+        dimension = await asyncio.to_thread(self._store.meta, "dimension")
         for start in range(0, len(missing), _EMBEDDED_AT_ONCE):
             digests = missing[start : start + _EMBEDDED_AT_ONCE]
-            matrix = await embedder.embed([texts[digest] for digest in digests])
-            self._check_dimension(matrix.shape[1])
+            asked = [texts[digest] for digest in digests]
+            matrix = vectors(await embedder.embed(asked), asked, embedder.identity)
+            dimension = dimension or matrix.shape[1]
+            self._check_dimension(dimension, matrix.shape[1])
             found.update((digest, row.astype("<f2").tobytes()) for digest, row in zip(digests, matrix, strict=True))
             report.embedded += len(digests)
         return found
@@ -277,8 +279,9 @@ class Index:
                     "Search with mode='bm25', or index the documents into a new file with an embedder."
                 )
                 raise UserError(msg)
-            vector = np.asarray((await embedder.embed([question.query]))[0], np.float32)
-            self._check_dimension(len(vector))
+            answer = await embedder.embed([question.query])
+            vector = vectors(answer, [question.query], embedder.identity)[0]
+            self._check_dimension(await asyncio.to_thread(self._store.meta, "dimension"), len(vector))
         return await asyncio.to_thread(self._found, question, vector)
 
     def _found(self, question: Question, vector: FloatArray | None) -> str:
@@ -306,17 +309,27 @@ class Index:
                 self._embedder = packaged_embedder()
             chosen = self._embedder
         identity = "none" if chosen == "none" else chosen.identity
-        made_with = self._store.pin("embedder", identity)
-        if made_with != identity:
+        self._check_embedder(self._store.meta("embedder"), identity)
+        return None if chosen == "none" else chosen
+
+    def _pin(self, embedder: Embedder | None, made: Mapping[bytes, bytes]) -> None:
+        """Bind the index to an embedder that has shown that it works."""
+        identity = "none" if embedder is None else embedder.identity
+        self._check_embedder(self._store.pin("embedder", identity), identity)
+        if made:
+            dimension = len(next(iter(made.values()))) // 2
+            self._check_dimension(self._store.pin("dimension", dimension), dimension)
+
+    def _check_embedder(self, made_with: str | int | None, identity: str) -> None:
+        if made_with not in {None, identity}:
             msg = (
                 f"{self!r} was made with the embedder {made_with!r}, not {identity!r}: their vectors do not compare. "
                 "Open it with the former, or index the documents again into a new file."
             )
             raise UserError(msg)
-        return None if chosen == "none" else chosen
 
-    def _check_dimension(self, dimension: int) -> None:
-        if (there := self._store.pin("dimension", dimension)) != dimension:
+    def _check_dimension(self, there: str | int | None, dimension: int) -> None:
+        if there not in {None, dimension}:
             msg = (
                 f"{self!r} holds vectors of {there} numbers, the embedder gave {dimension}. Its identity should differ."
             )
