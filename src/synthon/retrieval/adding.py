@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from synthon.core.errors import UserError
-from synthon.retrieval.chunks import SEPARATOR, cut, first_heading
+from synthon.retrieval.chunks import SEPARATOR, Form, cut, first_heading
 from synthon.retrieval.documents import Added, Document, Failed
 from synthon.retrieval.files import content, is_document, read, walk
 from synthon.retrieval.parsing import ParseError
@@ -78,16 +78,14 @@ class Found:
         return dict((each.id, "") if isinstance(each, Document) else (each[1], str(each[0])) for each in self.items)
 
 
-def find(source: str | Path | Document | Iterable[Document], prefix: str) -> Found:
-    """List what there is to add.
+def find(source: object, prefix: str) -> Found:
+    """List what there is to add: a path, a document, or several.
 
     Raises:
         UserError: no such file or folder, nothing in it that can be indexed, or two documents with one id.
     """
-    if isinstance(source, Document):
-        return _documents([source])
     if not isinstance(source, str | Path):
-        return _documents(list(source))
+        return _documents(source if isinstance(source, Iterable) else [source])
     path = Path(source)
     if os.path.isdir(path):  # noqa: PTH112 - Path's raises where it may not look
         return list_folder(path.resolve(), prefix)
@@ -124,7 +122,16 @@ def list_folder(folder: Path, prefix: str) -> Found:
     return Found(list(wanted), folder, prefix, ignored, tuple(unlisted))
 
 
-def _documents(documents: list[Document]) -> Found:
+def _documents(given: Iterable[object]) -> Found:
+    documents: list[Document] = []
+    for each in given:
+        if not isinstance(each, Document) or not isinstance(each.id, str):
+            msg = (
+                f"Cannot add {each!r:.200}: it is no Document with a text as its id. Pass Document(text, id) values, "
+                "or one folder or file; several are added one after the other."
+            )
+            raise UserError(msg)
+        documents.append(each)
     for id_, times in Counter(document.id for document in documents).items():
         if times > 1:
             msg = f"The id {id_!r} is given to {times} documents of one add. Give each document an id of its own."
@@ -174,6 +181,12 @@ def _check_name(name: str) -> None:
 
 
 def _of_document(document: Document, known: Known | None) -> Entry | None:
+    if not all(isinstance(each, str) for each in (document.text, document.title)):
+        msg = "has a text or a title that is no str. Leave the title out where there is none."
+        raise ParseError(msg)
+    if document.form not in get_args(Form):
+        msg = f"has the form {document.form!r}. It is one of {', '.join(map(repr, get_args(Form)))}."
+        raise ParseError(msg)
     try:
         plain = json.dumps(
             [_RULES, document.title, document.text, dict(document.metadata), document.form],
@@ -182,7 +195,7 @@ def _of_document(document: Document, known: Known | None) -> Entry | None:
     except (TypeError, ValueError) as error:
         msg = f"cannot be stored: {error}. Text must be valid Unicode, metadata texts, numbers or truth values."
         raise ParseError(msg) from error
-    odd = [name for name, value in document.metadata.items() if not _is_plain(value)]
+    odd = [name for name, value in document.metadata.items() if not _is_plain(value) or not isinstance(name, str)]
     if odd:
         msg = (
             f"has metadata that is no text, number (64 bits) or truth value: {odd}. Filters compare plain values only."

@@ -58,6 +58,8 @@ def walk(folder: Path, unlisted: list[OSError]) -> Iterator[Path]:
 
 def is_document(path: Path) -> bool:
     """Whether a file of this name, which is no link, is one that can be indexed."""
+    if path.name.endswith(".usearch.json"):  # an index's own, kept among its documents
+        return False
     suffix = path.suffix.lower()
     known = suffix in _MARKDOWN | _PLAIN | _RST | _CODE | _PARSED or (not suffix and path.name.lower() in _NAMES)
     return known and not path.name.startswith(".") and not os.path.islink(path)  # noqa: PTH114 - as above

@@ -9,7 +9,7 @@ import threading
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 from synthon.core.errors import UserError
 from synthon.core.progress import Progress
@@ -21,10 +21,11 @@ from synthon.retrieval.adding import Report, find, list_folder, prepare
 from synthon.retrieval.dense import EXACT_CHUNKS, vectors
 from synthon.retrieval.documents import Document
 from synthon.retrieval.files import MAX_BYTES
+from synthon.retrieval.filters import condition
 from synthon.retrieval.fusion import WEIGHT
 from synthon.retrieval.parsing import PARSE_S, Parser
 from synthon.retrieval.reranking import reranked
-from synthon.retrieval.searching import Question, Snapshot
+from synthon.retrieval.searching import Mode, Question, Snapshot
 from synthon.retrieval.store import Store
 from synthon.retrieval.words import RULES
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from synthon.retrieval.adding import Found
     from synthon.retrieval.documents import Added
     from synthon.retrieval.reranking import Reranker
-    from synthon.retrieval.searching import Mode
     from synthon.retrieval.store import Entry
 
 #: Chunks written in one transaction; also how much work a kill can lose.
@@ -54,8 +54,8 @@ class Index:
 
     Args:
         path: the file, made when it is not there.
-        embedder: turns chunks and queries into vectors; None takes the packaged MiniLM when first needed, "none" keeps
-            no vectors: words only.
+        embedder: turns chunks and queries into vectors, or a packaged one's name, which is loaded when first needed;
+            None takes MiniLM, "none" keeps no vectors: words only.
         chunk_characters: longest chunk, 100..100,000; None takes what the index was made with, else 1,000, which is
             about what the packaged embedder reads (256 tokens).
         max_bytes: a larger file is a failure.
@@ -70,7 +70,7 @@ class Index:
         self,
         path: str | Path,
         *,
-        embedder: Embedder | Literal["none"] | None = None,
+        embedder: Embedder | str | None = None,
         chunk_characters: int | None = None,
         max_bytes: int = MAX_BYTES,
         parse_s: float = PARSE_S,
@@ -78,6 +78,12 @@ class Index:
     ) -> None:
         if chunk_characters is not None and chunk_characters not in _CHUNK_CHARACTERS:
             msg = f"Index(chunk_characters={chunk_characters!r}): it must be in 100..100,000; 1,000 is a good start."
+            raise UserError(msg)
+        if not (embedder is None or isinstance(embedder, str) or callable(getattr(embedder, "embed", None))):
+            msg = (
+                f"Index(embedder={embedder!r}): that embeds nothing. Pass an object with identity and embed(texts), "
+                "a packaged embedder's name, or 'none' to search by words only."
+            )
             raise UserError(msg)
         self._store = Store(Path(path))
         self._embedder = embedder
@@ -181,6 +187,11 @@ class Index:
 
     async def remove(self, *ids: str) -> list[str]:
         """Delete documents with all that was made from them; returns the ids that were there."""
+        if not all(isinstance(each, str) for each in ids):
+            msg = (
+                f"remove{ids!r}: ids are texts. Pass each as an argument of its own: remove('a', 'b'), or remove(*ids)."
+            )
+            raise UserError(msg)
         there = sorted(await asyncio.to_thread(self._store.known, ids))
         await asyncio.to_thread(self._store.write, [], {}, there)
         await asyncio.to_thread(self._settle)
@@ -258,9 +269,15 @@ class Index:
                 embedder that is not the one the index was made with.
         """
         chosen: Mode = mode or ("bm25" if self._embedder == "none" else "hybrid")
-        if not query.strip() or min(k, depth) < 1 or not 0 <= weight <= 1:
+        if chosen not in get_args(Mode):
+            msg = f"search(mode={mode!r}): it is one of {', '.join(map(repr, get_args(Mode)))}."
+            raise UserError(msg)
+        is_typed = all(isinstance(each, kind) for each, kind in ((query, str), (k, int), (depth, int)))
+        if not is_typed or not query.strip() or min(k, depth) < 1 or not 0 <= weight <= 1:
             msg = f"search({query!r}, {k=}, {depth=}, {weight=}): give words to look for, k, depth >= 1, weight 0..1."
             raise UserError(msg)
+        if where is not None:
+            condition(where)  # what makes no sense is said before anything is recorded
         wanted = k if rerank is None else max(k, depth)
         question = Question(query, wanted, None if where is None else dict(where), chosen, weight)
         arguments = {"index": await asyncio.to_thread(lambda: self.digest), **asdict(question)}
@@ -307,10 +324,11 @@ class Index:
         with self._lock:
             if self._embedder is None:
                 self._embedder = packaged_embedder()
-            chosen = self._embedder
-        identity = "none" if chosen == "none" else chosen.identity
-        self._check_embedder(self._store.meta("embedder"), identity)
-        return None if chosen == "none" else chosen
+            elif isinstance(self._embedder, str) and self._embedder != "none":
+                self._embedder = packaged_embedder(self._embedder)
+            chosen = None if isinstance(self._embedder, str) else self._embedder
+        self._check_embedder(self._store.meta("embedder"), "none" if chosen is None else chosen.identity)
+        return chosen
 
     def _pin(self, embedder: Embedder | None, made: Mapping[bytes, bytes]) -> None:
         """Bind the index to an embedder that has shown that it works."""

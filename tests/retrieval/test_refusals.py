@@ -1,0 +1,106 @@
+"""What makes no sense is refused where it is passed, with what to pass in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import synthon as sy
+from synthon.core.errors import UserError
+from synthon.retrieval import Document, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with Index(tmp_path / "i.db", embedder="none") as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"mode": "BM25"}, r"mode='BM25'\): it is one of 'hybrid', 'rrf', 'dense', 'bm25'"),
+        ({"k": 1.5}, "k=1.5, .*k, depth >= 1"),
+        ({"depth": "3"}, "depth='3', .*k, depth >= 1"),
+        ({"query": None}, r"search\(None, .*give words to look for"),
+        ({"where": "year=2020"}, "'year=2020' cannot be used: pass a dict"),
+        ({"where": {1: 2}}, "filter 1: 2 cannot be used"),
+        ({"where": {"n": 2**63}}, r"cannot be used: a value is a text, a number \(64 bits\)"),
+        ({"where": {"n": [1, -(2**63) - 1]}}, "cannot be used"),
+        ({"where": {"n": b"1"}}, "filter 'n': b'1' cannot be used"),
+        ({"where": {"n": "\ud800"}}, "cannot be used"),
+        ({"where": {"\ud800": 1}}, "cannot be used"),
+        ({"where": {"n": range(40_000)}}, "1 entries and 40,000 values"),
+        ({"where": {str(n): n for n in range(901)}}, "901 entries and 901 values"),
+    ],
+    ids=str,
+)
+async def test_a_search(index: Index, arguments: dict[str, Any], reason: str) -> None:
+    await index.add(Document("hello", "a"))
+    with pytest.raises(UserError, match=reason):
+        await index.search(**{"query": "hello", **arguments})
+
+
+async def test_the_largest_filters_are_none(index: Index) -> None:
+    await index.add(Document("hello", "a", metadata={str(n): n for n in range(900)}))
+    every: dict[str, int] = {str(n): n for n in range(900)}
+    assert len(await index.search("hello", where=every)) == 1
+    assert len(await index.search("hello", where={"7": list(range(29_999))})) == 1
+    assert await index.search("hello", where={"7": [2**63 - 1, -(2**63), "é"]}) == []
+
+
+@pytest.mark.parametrize(
+    "source", [["a.txt"], [Path("a.txt")], {"a": "text"}, 5, None, Document("text", 5), b"text"],  # type: ignore[arg-type]
+    ids=str,
+)  # fmt: skip
+async def test_what_is_no_document(index: Index, source: Any) -> None:
+    with pytest.raises(UserError, match=r"Cannot add .*: it is no Document with a text as its id"):
+        await index.add(source)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (Document("text", "x", None), "a title that is no str"),  # type: ignore[arg-type]
+        (Document(None, "x"), "has a text or a title that is no str"),  # type: ignore[arg-type]
+        (Document("text", "x", form="md"), "has the form 'md'. It is one of 'markdown', 'rst', 'code', 'plain'"),  # type: ignore[arg-type]
+        (Document("text", "x", metadata={1: "a"}), r"has metadata .*: \[1\]"),  # type: ignore[dict-item]
+    ],
+    ids=str,
+)
+async def test_a_document_with_odd_parts_fails_alone(index: Index, document: Document, reason: str) -> None:
+    added = await index.add([document, Document("fine", "y")])
+    assert added.added == ("y",)
+    with pytest.raises(UserError, match=reason):
+        raise UserError(added.failed[0].reason)
+
+
+async def test_ids_in_a_list(index: Index) -> None:
+    with pytest.raises(UserError, match=r"Pass each as an argument of its own: remove\('a', 'b'\)"):
+        await index.remove(["a", "b"])  # type: ignore[arg-type]  # the point of the test
+
+
+async def test_what_is_no_embedder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Index\(embedder=5\): that embeds nothing"):
+        Index(tmp_path / "i.db", embedder=5)  # type: ignore[arg-type]  # the point of the test
+    with Index(tmp_path / "i.db", embedder="smollm2-135m") as index, pytest.raises(UserError, match="does not embed"):
+        await index.add(Document("text", "a"))
+
+
+async def test_an_embedder_may_be_named(tmp_path: Path) -> None:
+    with Index(tmp_path / "i.db", embedder="wordllama-256") as index:
+        await index.add([Document("Cats sleep.", "cat"), Document("Refunds take five days.", "refund")])
+    with Index(tmp_path / "i.db", embedder=sy.embedder("wordllama-256")) as index:
+        assert [found.document for found in await index.search("kittens", k=1)] == ["cat"]
+
+
+async def test_an_index_among_its_documents_is_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello words")
+    (tmp_path / "i.db.usearch.json").write_text("{}")
+    with Index(tmp_path / "i.db", embedder="none") as index:
+        assert (await index.add(tmp_path)).added == ("a.txt",)
