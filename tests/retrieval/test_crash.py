@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import apsw
@@ -17,25 +16,27 @@ from tests.retrieval.embedding import WordEmbedder
 DOCUMENTS = 1_500
 
 _ADD = """
-import asyncio, sys
+import asyncio, itertools, os, signal, sys
+import apsw
 from synthon.retrieval import Document, Index
 from tests.retrieval.embedding import WordEmbedder
+inserted = itertools.count(1)
+def kill(kind, database, table, row):
+    if kind == apsw.SQLITE_INSERT and table == "documents" and next(inserted) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+apsw.connection_hooks.append(lambda connection: connection.set_update_hook(kill))
 documents = [Document(f"Document {n} is about thing {n % 97}. " * 30, f"{n:05}") for n in range(int(sys.argv[2]))]
 with Index(sys.argv[1], embedder=WordEmbedder()) as index:
-    print("started", flush=True)
     asyncio.run(index.add(documents))
 """
 
 
-def killed_after(path: Path, delay_s: float) -> None:
+def killed_at(path: Path, inserted: int) -> None:
+    """Add until as many documents are inserted: the last has no chunks yet, and its transaction no end."""
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])}
-    command = [sys.executable, "-c", _ADD, str(path), str(DOCUMENTS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(delay_s)
-        process.send_signal(signal.SIGKILL)
+    command = [sys.executable, "-c", _ADD, str(path), str(DOCUMENTS), str(inserted)]
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
 
 
 def half_documents(path: Path) -> int:
@@ -52,13 +53,13 @@ def half_documents(path: Path) -> int:
 
 
 async def test_a_killed_add_leaves_whole_documents_and_continues(tmp_path: Path) -> None:
-    path, kept = tmp_path / "i.db", [0]
-    for delay_s in (0.3, 0.5, 0.7):
-        killed_after(path, delay_s)
+    path, kept = tmp_path / "i.db", list[int]()
+    for inserted in (10, 700, 700):
+        killed_at(path, inserted)
         assert half_documents(path) == 0
         with Index(path, embedder=WordEmbedder()) as index:
             kept.append(len(index.documents()))
-    assert kept == sorted(kept)
+    assert kept == [0, 512, 1_024]
     embedder = WordEmbedder()
     documents = [Document(f"Document {n} is about thing {n % 97}. " * 30, f"{n:05}") for n in range(DOCUMENTS)]
     with Index(path, embedder=embedder) as index:
