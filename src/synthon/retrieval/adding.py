@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from synthon.retrieval.store import Known, Store
 
 #: Part of every stamp: documents read or cut under other rules are indexed again.
-_RULES = f"chunks-1 parsers-1 {RULES}"
+_RULES = f"chunks-2 parsers-2 {RULES}"
 
 _WORD = re.compile(r"\w+")
 
