@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 NURSERY = """
@@ -73,6 +74,18 @@ async def provider(request):
 model = sy.Journaled(sy.FunctionModel(provider, identity="provider"))
 journal = sy.SQLiteJournal(folder / "journal.db")
 """
+
+
+def forked() -> int:
+    """A fork whose child is not traced: if another thread holds the tracer's lock just then, nobody frees it there."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    child = os.fork()
+    if child:
+        sys.settrace(trace)
+    else:
+        threading.settrace(None)  # nor are its new threads
+    return child
 
 
 class Nursery:

@@ -15,6 +15,7 @@ import pytest
 
 import synthon as sy
 from tests.core.counting import Counting, ask
+from tests.nursery import forked
 
 
 @sy.step
@@ -127,7 +128,7 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
     step = answer.using(model=Counting("m"))
     assert step.sync("parent") == "m says parent 0"
     read, write = os.pipe()
-    child = os.fork()
+    child = forked()
     if child == 0:
         try:
             os.write(write, step.sync("child").encode())

@@ -23,6 +23,7 @@ from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord, Span
 from synthon.journal import DatasetRow, MemoryJournal, ScoreRecord, SQLiteJournal, content, tree
 from tests.journal.rows import a_call, a_span
+from tests.nursery import forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -399,7 +400,7 @@ def test_a_forked_child_writes_its_own_rows_and_its_parents_once(path: Path) -> 
     journal.flush()
     assert journal.read(kept.key) == "before"
     journal.write(a_span("pending-in-parent"))
-    child = os.fork()
+    child = forked()
     if child == 0:
         code = 1
         try:
