@@ -206,9 +206,15 @@ async def test_what_a_guard_blocks_does_not_stay_in_the_stream() -> None:
         ...
 
     text = ""
-    async with say.stream("?") as stream:
+
+    async def listen(stream: sy.Stream[str]) -> None:
+        nonlocal text
         async for delta in stream:
             text = "" if delta.reset else text + delta.text
+
+    async with say.stream("?") as stream:
+        with pytest.raises(sy.GuardBlocked):
+            await listen(stream)
         with pytest.raises(sy.GuardBlocked):
             await stream.result()
     assert text == ""
