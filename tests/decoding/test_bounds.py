@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import operator
+import subprocess
+import sys
 import threading
 import time
 
@@ -71,14 +72,25 @@ def test_of_many_patterns_for_one_text_a_mask_holds_some_and_the_check_all() -> 
     assert unmet(shape, f'"{"a" * 30}{"b" * 30}"') == ""
 
 
+BRANCHES = """
+import time
+from synthon.core.output import schema
+from synthon.decoding import soundness
+
+numbers = {"oneOf": [{"const": number} for number in range(64)]}
+branch = {"type": "object", "properties": {"a": numbers, "b": numbers}, "required": ["a", "b"]}
+began = time.process_time()
+rows = soundness(schema({"oneOf": [branch] * 40}))
+assert {row.how for row in rows if row.keyword == "oneOf"} == {"enforced", "checked"}
+assert soundness(schema({"oneOf": [branch] * 41}))
+print(time.process_time() - began)
+"""
+
+
 def test_branches_are_compared_up_to_a_bound_for_all_of_a_schema() -> None:
-    numbers = {"oneOf": [{"const": number} for number in range(64)]}
-    branch = {"type": "object", "properties": {"a": numbers, "b": numbers}, "required": ["a", "b"]}
-    rows, began = soundness(schema({"oneOf": [branch] * 40})), time.monotonic()
-    assert {row.how for row in rows if row.keyword == "oneOf"} == {"enforced", "checked"}
-    with contextlib.suppress(SchemaTooLarge):  # on a busy machine it may take its two seconds
-        assert soundness(schema({"oneOf": [branch] * 41}))
-    assert time.monotonic() - began < 8
+    """In a process of its own: what tests before this one gave up may be at work for long."""
+    done = subprocess.run([sys.executable, "-c", BRANCHES], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 4
 
 
 def test_whether_predicates_contradict_each_other_is_told_in_bounded_time() -> None:
