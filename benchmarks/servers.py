@@ -10,6 +10,7 @@ kernels as ours. `xllamacpp` is a wheel with the same server in it, compiled for
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
+import llama_cpp
 
 from benchmarks import peer
 
@@ -143,6 +145,26 @@ def prepared() -> dict[str, str]:
     return found
 
 
+def half_precision(path: Path, cache: Path) -> Path:
+    """A copy of weights in 16-bit floats, in the cache: prompts are read three times as fast as with Q4_1.
+
+    llama.cpp multiplies whole blocks of such weights, and Q4_1 row by row. Values are those of the original, rounded.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    copy = cache / f"{path.stem}.F16.gguf"
+    if not copy.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        how = llama_cpp.llama_model_quantize_default_params()
+        how.ftype, how.allow_requantize, how.nthread = llama_cpp.LLAMA_FTYPE_MOSTLY_F16, True, 2
+        part = copy.with_suffix(".part")
+        if llama_cpp.llama_model_quantize(str(path).encode(), str(part).encode(), ctypes.byref(how)):
+            raise OSError(f"llama.cpp could not write {part} from {path}")
+        part.rename(copy)
+    return copy
+
+
 @asynccontextmanager
 async def server(name: str, path: Path, *, parallel: int, context: int, threads: int = 1) -> AsyncIterator[Served]:
     """A server that has answered once, its slots holding nothing of the work to come.
@@ -209,4 +231,4 @@ async def _ready(client: aiohttp.ClientSession, url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-__all__ = ["SERVERS", "Answer", "Cost", "Served", "executable", "prepared", "server"]
+__all__ = ["SERVERS", "Answer", "Cost", "Served", "executable", "half_precision", "prepared", "server"]

@@ -134,8 +134,8 @@ def test_small_parts_are_kept_apart_from_whole_ones() -> None:
         found = groups_of(*chosen(argv))
         return {name: [(part.seed, part.rows[2]) for part in parts] for name, parts in found.items()}
 
-    assert groups() == {"slots.small": [(7, 20)]}
-    assert groups("--task", "climate", "--small", "--seed", "8") == {"climate.small": [(8, 20)]}
+    assert groups() == {"slots.small": [(7, 40)]}
+    assert groups("--task", "climate", "--small", "--seed", "8") == {"climate.small": [(8, 40)]}
     assert groups("--task", "climate") == {"climate": [(7, 300)]}
-    assert groups("--report", "--small")["climate.small"] == [(7, 20), (8, 20)]
+    assert groups("--report", "--small")["climate.small"] == [(7, 40), (8, 40)]
     assert groups("--report")["climate"] == [(7, 300), (8, 300)]
