@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SERVERS = ("llama_server", "xllamacpp")
 _PEERS = Path(__file__).with_name("peers")
 _START_S = 60.0
+_unheard = llama_cpp.llama_log_callback(lambda *_: None)  # must outlive what was told of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ def half_precision(path: Path, cache: Path) -> Path:
     copy = cache / f"{path.stem}.F16.gguf"
     if not copy.exists():
         cache.mkdir(parents=True, exist_ok=True)
+        llama_cpp.llama_log_set(_unheard, None)
         how = llama_cpp.llama_model_quantize_default_params()
         how.ftype, how.allow_requantize, how.nthread = llama_cpp.LLAMA_FTYPE_MOSTLY_F16, True, 2
         part = copy.with_suffix(".part")
