@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthon.cli.shell import add, table
@@ -22,6 +23,12 @@ def commands(rooms: Subparsers) -> None:
     show.add_argument(
         "name", metavar="NAME", help="a listed name, a .gguf file, or hf:organisation/repository/file.gguf"
     )
+    convert = add(among, "convert", _convert_model, "write weights in other numbers, which may be read faster")
+    convert.add_argument(
+        "name", metavar="NAME", help="a listed name, a .gguf file, or hf:organisation/repository/file.gguf"
+    )
+    convert.add_argument("kind", metavar="KIND", help="q8_0, f16, q4_k_m, ...; as llama.cpp names them")
+    convert.add_argument("--to", type=Path, metavar="FILE", help="default: a file in the model folder")
 
 
 def _list_models(_: argparse.Namespace) -> None:
@@ -47,6 +54,21 @@ def _fetch_models(arguments: argparse.Namespace) -> None:
         with bar(name) as watch:
             path = fetch(name, watch=watch)
         print(f"{name}: {path}")
+
+
+def _convert_model(arguments: argparse.Namespace) -> None:
+    from synthon.engine.converting import convert  # noqa: PLC0415 - see _list_models
+    from synthon.models.weights import models_folder, path_of  # noqa: PLC0415 - same
+    from synthon.progress import bar  # noqa: PLC0415 - same
+
+    path, kind = path_of(arguments.name), arguments.kind
+    target = arguments.to or models_folder() / f"{path.stem}.{kind.upper()}.gguf"
+    if arguments.to is None:
+        models_folder().mkdir(parents=True, exist_ok=True)
+    with bar(f"{path.name} as {kind} (MB)") as watch:
+        convert(path, kind, target, watch=watch)
+    sizes = [each.stat().st_size / 1e6 for each in (path, target)]
+    print(f"{target}: {sizes[1]:,.0f} MB, from {sizes[0]:,.0f}. Use it by sy.local({str(target)!r}).")
 
 
 def _show_model(arguments: argparse.Namespace) -> None:

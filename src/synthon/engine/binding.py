@@ -40,18 +40,26 @@ class Aborted(Exception):
 _loading = Lock()
 
 
-def _load() -> tuple[ModuleType, object]:
-    """The bindings, made silent, and the callback that must outlive them."""
+def library() -> ModuleType:
+    """The bindings, made silent; what llama.cpp complained of before is forgotten."""
     with _loading:  # two engines may begin at once; the callback that was set last must be the one that is kept
-        return _loaded()
+        bound, _ = _loaded()
+    _said.clear()
+    return bound
+
+
+def reason() -> str:
+    """What llama.cpp complained of last."""
+    return " ".join("; ".join(_said).split()) or "llama.cpp gave no reason"
 
 
 @cache
 def _loaded() -> tuple[ModuleType, object]:
+    """The bindings, and the callback that must outlive them."""
     # two spinning OpenMP threads on a busy machine: 2 tokens/s for 38 with one; read once, when libgomp loads
     kept = os.environ.get("GOMP_SPINCOUNT")
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    library = importlib.import_module("llama_cpp.llama_cpp")
+    bound = importlib.import_module("llama_cpp.llama_cpp")
     if kept is None:
         del os.environ["GOMP_SPINCOUNT"]
 
@@ -59,10 +67,10 @@ def _loaded() -> tuple[ModuleType, object]:
         if level >= 3:  # noqa: PLR2004 - GGML_LOG_LEVEL_WARN
             _said.append(text.decode(errors="replace").strip())
 
-    callback = library.llama_log_callback(listen)
-    library.llama_log_set(callback, None)
-    library.llama_backend_init()
-    return library, callback
+    callback = bound.llama_log_callback(listen)
+    bound.llama_log_set(callback, None)
+    bound.llama_backend_init()
+    return bound, callback
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +94,14 @@ class Weights:
     """
 
     def __init__(self, path: Path, adapter: Path | None = None) -> None:
-        self._c, _ = _load()
-        _said.clear()
+        self._c = library()
         parameters = self._c.llama_model_default_params()
         # repacked weights round a prompt by the length of its pieces (seen with Qwen 0.5B), and are no faster here
         parameters.use_extra_bufts = False
         self.native = self._c.llama_model_load_from_file(str(path).encode(), parameters)
         if not self.native:
             raise UserError(
-                f"Cannot load the model file {str(path)!r}: {'; '.join(_said) or 'llama.cpp gave no reason'}. "
+                f"Cannot load the model file {str(path)!r}: {reason()}. "
                 "Fetch it again, or pass a GGUF file of a text model that llama.cpp knows."
             )
         kinds = ("is_recurrent", "is_hybrid", "has_encoder")
@@ -120,7 +127,7 @@ class Weights:
             self.close()
             raise UserError(
                 f"Cannot load the adapter {str(adapter)!r} into {str(path)!r}: "
-                f"{'; '.join(_said) or 'llama.cpp gave no reason'}. Pass a GGUF LoRA file made for these weights."
+                f"{reason()}. Pass a GGUF LoRA file made for these weights."
             )
         return loaded
 
@@ -205,9 +212,8 @@ class Streams:
     """
 
     def __init__(self, weights: Weights, *, count: int, cells: int, threads: int) -> None:
-        self._c, _ = _load()
+        self._c = library()
         self._weights, self.count, self.cells = weights, count, cells
-        _said.clear()
         parameters = self._c.llama_context_default_params()
         parameters.n_ctx = count * cells
         parameters.n_seq_max = count
@@ -220,7 +226,7 @@ class Streams:
         self._context = self._c.llama_init_from_model(weights.native, parameters)
         if not self._context:
             raise UserError(
-                f"No room for {count} x {cells} tokens could be made: {'; '.join(_said) or 'llama.cpp gave no reason'}."
+                f"No room for {count} x {cells} tokens could be made: {reason()}."
                 " Pass a smaller `context` or fewer `parallel` to `local`."
             )
         if weights.adapter is not None:
@@ -280,8 +286,7 @@ class Streams:
         if code == _ABORTED:
             raise Aborted
         if code:
-            reason = "; ".join(_said) or "no reason given"
-            raise ProviderError(f"llama.cpp could not compute {at} tokens (code {code}: {reason}). Ask again.")
+            raise ProviderError(f"llama.cpp could not compute {at} tokens (code {code}: {reason()}). Ask again.")
         shape = int(self._wanted[:at].sum()), self._weights.size
         return np.ctypeslib.as_array(self._c.llama_get_logits(self._context), shape) if shape[0] else _NO_ROWS
 
