@@ -50,9 +50,10 @@ from benchmarks.embeddings import Cached
 from benchmarks.optimizer_scores import SCORES
 from benchmarks.optimizer_tasks import TASKS, TOKENS, WITHOUT_LABELS, Row, Task, cases
 from benchmarks.report import Measure, parse, report, skip
-from benchmarks.servers import half_precision, server
+from benchmarks.servers import server
 from benchmarks.statistics import interval, paired, share
 from synthon.core.errors import MissingExtra
+from synthon.engine.converting import convert
 from synthon.evals import evaluate
 from synthon.models.embedders import embedder as packaged
 from synthon.optimize import optimize
@@ -239,12 +240,21 @@ def mean_of(rows: Sequence[Mapping[str, Any]], key: str) -> float:
     return statistics.fmean(float(row[key]) for row in rows)
 
 
+def weights_of(model: Path, cache: Path) -> Path:
+    """The copy of a model's weights that the server reads, made where there is none."""
+    copy = cache / f"{model.stem}.{WEIGHTS.upper()}.gguf"
+    if not copy.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        convert(model, WEIGHTS, copy)
+    return copy
+
+
 async def run(part: Part, arguments: Arguments, *, end: float) -> dict[str, Arm]:
     """The arms of a part that are done by the end of the time."""
     folder = part.folder(arguments.cache)
     folder.mkdir(parents=True, exist_ok=True)
     task = TASKS[part.task](arguments.data)
-    path = half_precision(cast("Any", sy.local().model).path, arguments.cache / NAME)
+    path = weights_of(cast("Any", sy.local().model).path, arguments.cache / NAME)
     embedder = Cached(packaged(), arguments.cache / "embeddings.db")
     found: dict[str, Arm] = {}
     threads = 2 if os.getloadavg()[0] < 1 else 1  # two that wait for each other are slower than one on a busy machine

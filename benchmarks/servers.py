@@ -10,7 +10,6 @@ kernels as ours. `xllamacpp` is a wheel with the same server in it, compiled for
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import socket
 import subprocess
@@ -25,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
-import llama_cpp
 
 from benchmarks import peer
 
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 SERVERS = ("llama_server", "xllamacpp")
 _PEERS = Path(__file__).with_name("peers")
 _START_S = 60.0
-_unheard = llama_cpp.llama_log_callback(lambda *_: None)  # must outlive what was told of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +143,6 @@ def prepared() -> dict[str, str]:
     return found
 
 
-def half_precision(path: Path, cache: Path) -> Path:
-    """A copy of weights in 16-bit floats, in the cache: prompts are read three times as fast as with Q4_1.
-
-    llama.cpp multiplies whole blocks of such weights, and Q4_1 row by row. Values are those of the original, rounded.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    copy = cache / f"{path.stem}.F16.gguf"
-    if not copy.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        llama_cpp.llama_log_set(_unheard, None)
-        how = llama_cpp.llama_model_quantize_default_params()
-        how.ftype, how.allow_requantize, how.nthread = llama_cpp.LLAMA_FTYPE_MOSTLY_F16, True, 2
-        part = copy.with_suffix(".part")
-        if llama_cpp.llama_model_quantize(str(path).encode(), str(part).encode(), ctypes.byref(how)):
-            raise OSError(f"llama.cpp could not write {part} from {path}")
-        part.rename(copy)
-    return copy
-
-
 @asynccontextmanager
 async def server(name: str, path: Path, *, parallel: int, context: int, threads: int = 1) -> AsyncIterator[Served]:
     """A server that has answered once, its slots holding nothing of the work to come.
@@ -233,4 +209,4 @@ async def _ready(client: aiohttp.ClientSession, url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-__all__ = ["SERVERS", "Answer", "Cost", "Served", "executable", "half_precision", "prepared", "server"]
+__all__ = ["SERVERS", "Answer", "Cost", "Served", "executable", "prepared", "server"]
