@@ -125,6 +125,12 @@ def test_an_expected_value_that_is_no_code_is_an_error_of_the_cases() -> None:
         (3, "3.1", 0),
         (3, "none", 0),
         (-2, "x = -2", 1),
+        (-2, "x = \N{MINUS SIGN}2", 1),
+        (20, "10-20", 1),
+        (30, "20%-30%", 1),
+        (5, "on 2024-01-05", 1),
+        (-0.5, "-.5", 1),
+        (1e-5, "1e-5", 1),
     ],
 )
 def test_the_last_number_counts(expected: object, output: object, right: float) -> None:

@@ -23,7 +23,10 @@ from synthon.evals.trees import TreeError, shape_of
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+_NUMBER = re.compile(
+    r"(?:(?<![\w)%])[-+])?"  # in 10-20 it is no sign
+    r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+)"
+)
 
 
 def exact_match(case: Case[Any], output: object) -> Grade:
@@ -233,7 +236,7 @@ def _number(value: object) -> float | None:
     """A number as it is, or the last one in a text; one with commas between thousands is one."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if math.isfinite(value) else None
-    found = _NUMBER.findall(_text(value))
+    found = _NUMBER.findall(_text(value).replace("\N{MINUS SIGN}", "-"))
     return float(found[-1].replace(",", "")) if found else None
 
 
