@@ -27,14 +27,24 @@ async def searched(
     )  # fmt: skip
 
 
+_found: dict[int, tuple[System, Optimization[[str], str]]] = {}
+
+
+async def found(calls: int = 200) -> tuple[System, Optimization[[str], str]]:
+    """A search that several tests look at; none changes it."""
+    if calls not in _found:
+        system = System()
+        _found[calls] = system, await searched(system, calls)
+    return _found[calls]
+
+
 def artifact(run: Optimization[[str], str], path: Path) -> bytes:
     run.best().save(path)
     return path.read_bytes() + json.dumps(run.summary(), sort_keys=True).encode()
 
 
 async def test_the_best_program_scores_higher_than_the_one_it_was_made_from_on_rows_nobody_saw() -> None:
-    system = System()
-    run = await searched(system, 400)
+    _, run = await found(400)
     best = run.best()
     judged = await asyncio.to_thread(best.certify, TEST)
     assert judged.certificate is not None
@@ -57,8 +67,8 @@ async def test_a_budget_is_never_passed(calls: int, workers: int) -> None:
 
 
 async def test_one_worker_or_sixteen_take_the_same_way(tmp_path: Path) -> None:
-    found = [artifact(await searched(System(), workers=workers), tmp_path / "x.json") for workers in (1, 16)]
-    assert found[0] == found[1]
+    one, two = [artifact(await searched(System(), workers=workers), tmp_path / "x.json") for workers in (1, 16)]
+    assert one == two
 
 
 async def test_a_warm_journal_changes_nothing_and_asks_nobody(tmp_path: Path) -> None:
@@ -72,8 +82,7 @@ async def test_a_warm_journal_changes_nothing_and_asks_nobody(tmp_path: Path) ->
 
 
 async def test_what_stands_before_a_changed_step_is_not_asked_again_and_still_priced() -> None:
-    system = System()
-    run = await searched(system)
+    system, run = await found()
     tidied = [request for request in system.small.asked if "Repeat" in request.messages[0].text]
     assert len(tidied) == len({request.messages for request in tidied})
     for one in run.front:
@@ -83,8 +92,7 @@ async def test_what_stands_before_a_changed_step_is_not_asked_again_and_still_pr
 
 
 async def test_a_program_is_saved_as_json_and_loaded_into_its_own(tmp_path: Path) -> None:
-    system = System()
-    run = await searched(system)
+    system, run = await found()
     best = run.best()
     best.save(tmp_path / "answer.json")
     loaded = system.program.using(tmp_path / "answer.json")
@@ -96,8 +104,7 @@ async def test_a_program_is_saved_as_json_and_loaded_into_its_own(tmp_path: Path
 
 
 async def test_limits_keep_dear_programs_out() -> None:
-    system = System()
-    free = await searched(system, 400)
+    _, free = await found(400)
     dearest = max(one.cost.value for one in free.front)
     cheap = await searched(System(), 400, within=Limits(usd=dearest / 10))
     assert cheap.best().cost.value <= dearest / 10
@@ -106,8 +113,7 @@ async def test_limits_keep_dear_programs_out() -> None:
 
 
 async def test_the_dial_runs_the_point_that_a_call_asks_for() -> None:
-    system = System()
-    dial = (await searched(system, 400)).front.dial()
+    dial = (await found(400))[1].front.dial()
     best, cheapest = dial.at(), min(dial.front, key=lambda one: one.cost.value)
     assert dial.at(cost_usd=cheapest.cost.value) is cheapest
     assert dial.at(quality=cheapest.quality.value) is cheapest
@@ -118,7 +124,7 @@ async def test_the_dial_runs_the_point_that_a_call_asks_for() -> None:
 
 
 async def test_the_front_is_drawn(tmp_path: Path) -> None:
-    front = (await searched(System())).front
+    front = (await found())[1].front
     front.plot(tmp_path / "front.svg")
     assert "quality" in str(front)
     assert "mean score" in (tmp_path / "front.svg").read_text("utf-8") or (tmp_path / "front.svg").stat().st_size > 1000
