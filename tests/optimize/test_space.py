@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from synthon.core.errors import UserError
@@ -50,3 +51,44 @@ def test_a_default_that_is_no_value_is_refused() -> None:
 
 def test_a_space_without_dimensions_has_one_point() -> None:
     assert list(Space([]).points()) == [()]
+
+
+def idle_space() -> Space:
+    """Two steps; the second's strategies 1 and 2 ask no model, so nothing else of it matters there."""
+    return Space(
+        [
+            Dimension("tidy.demos", (0, 1, 2)),
+            Dimension("label.demos", ("none", "fixed", "nearest"), "demos"),
+            Dimension("label.model", ("small", "large"), "model", default=1),
+            Dimension("label.strategy", ("ask", "vote", "probe"), "strategy"),
+            Dimension("labels", (0, 1)),
+        ],
+        {("label.strategy", 1): "label.", ("label.strategy", 2): "label."},
+    )
+
+
+def test_what_changes_nothing_is_no_other_point() -> None:
+    space = idle_space()
+    points = list(space.points())
+    assert len(points) == len(set(points)) == space.size == 3 * 2 * (3 * 2 + 2)
+    assert all(space.plain(point) == point for point in points)
+    assert space.plain((2, 2, 0, 1, 1)) == (2, 0, 1, 1, 1)
+    assert space.plain((2, 2, 0, 0, 1)) == (2, 2, 0, 0, 1)
+    reached = {other for point in points for other in space.neighbours(point)}
+    assert reached == set(points)
+    assert space.neighbours((0, 0, 1, 1, 0)) == [
+        (0, 0, 1, 0, 0),
+        (0, 0, 1, 2, 0),
+        (1, 0, 1, 1, 0),
+        (2, 0, 1, 1, 0),
+        (0, 0, 1, 1, 1),
+    ]
+    generator = np.random.default_rng(0)
+    assert {space.drawn(generator) for _ in range(2_000)} == set(points)
+
+
+def test_what_is_added_to_a_step_that_asks_nothing_changes_nothing_either() -> None:
+    space = idle_space()
+    space.dimensions.append(Dimension("label.instruction", ("as it is", "written"), "instruction"))
+    assert space.size == len(list(space.points())) == 3 * 2 * (3 * 2 * 2 + 2)
+    assert space.plain((0, 0, 1, 2, 0, 1)) == (0, 0, 1, 2, 0, 0)

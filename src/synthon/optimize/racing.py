@@ -79,7 +79,7 @@ def _libraries() -> ThreadpoolController:
 def _balanced(space: Space, n: int, generator: np.random.Generator) -> list[Point]:
     """Points from all over, among which every value of a dimension comes equally often."""
     columns = [generator.permutation(np.arange(n) % size) for size in space.shape]
-    return [tuple(int(column[number]) for column in columns) for number in range(n)]
+    return [space.plain(tuple(int(column[number]) for column in columns)) for number in range(n)]
 
 
 def _block(history: History) -> int:

@@ -13,12 +13,12 @@ from synthon.core.errors import BudgetExceeded
 from synthon.core.identity import to_json
 from synthon.core.values import Message, Request
 from synthon.optimize.history import Ask, History
+from synthon.optimize.tuning import Tuning, asks_no_model
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Model
     from synthon.evals import Case, Measured
     from synthon.optimize.space import Point
-    from synthon.optimize.tuning import Tuning
 
 Evidence: TypeAlias = "dict[Point, dict[int, Measured]]"
 Tried: TypeAlias = "Callable[[Point, Sequence[int]], Awaitable[Sequence[Measured]]]"
@@ -111,6 +111,7 @@ class Reflective:
         self._merged.add(frozenset((one, other)))
         default = history.space.default
         merged = tuple(other[at] if at in places and place == default[at] else place for at, place in enumerate(one))
+        merged = history.space.plain(merged)
         return None if merged in history.rows else merged
 
     @staticmethod
@@ -127,6 +128,8 @@ class Reflective:
         """A child of a parent with one instruction written anew, if it does better on the rows it was written from."""
         steps = self.tuning.parts.steps
         step = steps[self._round % len(steps)]
+        if asks_no_model(self.tuning.candidate(parent).get(f"{step.name}.strategy")):
+            return None
         rows = drawn.sample(range(len(self.train)), min(_ROWS, len(self.train)))
         before = await self.tried(parent, rows)
         if all(row.score >= 1 for row in before):

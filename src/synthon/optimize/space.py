@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -52,14 +52,28 @@ class Dimension:
 
 @dataclass(slots=True)
 class Space:
-    """All combinations of the dimensions' values."""
+    """All combinations of the dimensions' values that differ in what they do.
+
+    Args:
+        dimensions: what can be set.
+        idle: for values (a dimension's name and the value's place) beside which other dimensions change nothing, how
+            the names of those begin; they stay at their defaults there.
+    """
 
     dimensions: list[Dimension]
+    idle: dict[tuple[str, int], str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Number of points."""
-        return math.prod(self.shape)
+        found, sizes = 1, {each.name: len(each.values) for each in self.dimensions}
+        for (name, _), start in self.idle.items():
+            if name in sizes:
+                places = sum(other == name for other, _ in self.idle)
+                within = [size for other, size in sizes.items() if other != name and other.startswith(start)]
+                found *= places + (sizes[name] - places) * math.prod(within)
+                sizes = {other: size for other, size in sizes.items() if not other.startswith(start)}
+        return found * math.prod(sizes.values())
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,7 +87,19 @@ class Space:
 
     def points(self) -> Iterator[Point]:
         """Every point, the last dimension turning fastest."""
-        return itertools.product(*map(range, self.shape))
+        every = itertools.product(*map(range, self.shape))
+        return (point for point in every if self.plain(point) == point) if self.idle else every
+
+    def plain(self, point: Point) -> Point:
+        """The point that does the same, with all that changes nothing at its default."""
+        named = zip(self.dimensions, point, strict=True)
+        over = [(each.name, start) for each, place in named if (start := self.idle.get((each.name, place)))]
+        if not over:
+            return point
+        return tuple(
+            each.default if any(each.name != name and each.name.startswith(start) for name, start in over) else place
+            for each, place in zip(self.dimensions, point, strict=True)
+        )
 
     def settings(self, point: Point) -> dict[str, object]:
         """The values at a point, by name."""
@@ -94,8 +120,8 @@ class Space:
         raise UserError(msg)
 
     def drawn(self, generator: np.random.Generator) -> Point:
-        """A point drawn uniformly."""
-        return tuple(int(generator.integers(size)) for size in self.shape)
+        """A point whose values are drawn uniformly."""
+        return self.plain(tuple(int(generator.integers(size)) for size in self.shape))
 
     def stem(self, point: Point) -> Point:
         """A point without its offline dimensions: points of one stem make the same calls."""
@@ -107,17 +133,17 @@ class Space:
             range(len(each.values)) if each.kind == "offline" else (place,)
             for place, each in zip(point, self.dimensions, strict=True)
         ]
-        return list(itertools.product(*choices))
+        return list(dict.fromkeys(map(self.plain, itertools.product(*choices))))
 
     def neighbours(self, point: Point) -> list[Point]:
         """The points that differ from one in one dimension, those of the kinds tried first in front."""
         by_kind = sorted(range(len(point)), key=lambda number: ORDER.index(self.dimensions[number].kind))
-        return [
-            (*point[:number], place, *point[number + 1 :])
+        others = (
+            self.plain((*point[:number], place, *point[number + 1 :]))
             for number in by_kind
             for place in range(self.shape[number])
-            if place != point[number]
-        ]
+        )
+        return [other for other in dict.fromkeys(others) if other != point]
 
 
 __all__ = ["ORDER", "Dimension", "Kind", "Point", "Space"]

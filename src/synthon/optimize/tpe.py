@@ -52,7 +52,7 @@ class TPE:
         found: dict[Point, None] = {}
         for _ in range(_TRIES):
             asked = study.ask(choices).params
-            point = tuple(asked[name] for name in choices)
+            point = space.plain(tuple(asked[name] for name in choices))
             if point not in history.rows:
                 found[point] = None
             if len(found) >= max(1, seen // _SHARE):

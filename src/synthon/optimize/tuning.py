@@ -148,11 +148,12 @@ def _add_no_model(tuning: Tuning, step: Step[..., Any], examples: Sequence[Demo]
     ways = {f"neighbour_vote({each.k})": each for each in found}
     options: list[tuple[object, Settings]] = [(label, {name: each}) for label, each in ways.items()]
     options.append(("linear_probe", {name: linear_probe(examples, embedder=tuning.embedder)}))
-    if name in tuning.sets:
-        for label, settings in options:
-            tuning.extend(name, label, settings)
-    elif isinstance(tuning.parts.settings.get(name), Slot):
-        tuning.add(name, [(_label(step.strategy), {name: step.strategy}), *options], "strategy")
+    if name not in tuning.sets:
+        if not isinstance(tuning.parts.settings.get(name), Slot):
+            return
+        tuning.add(name, [(_label(step.strategy), {name: step.strategy})], "strategy")
+    for label, settings in options:  # beside these nothing else of the step is used
+        tuning.space.idle[name, tuning.extend(name, label, settings)] = f"{step.name}."
 
 
 def asks_no_model(strategy: object) -> bool:
