@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast
@@ -46,13 +47,14 @@ Render = Callable[[Rendering], list[Message]]
 def shown(value: object) -> str:
     """An input as text for a model: text as it is, passages numbered from 1, anything else as JSON.
 
-    The JSON of a passage, as saved examples have it, is a passage.
+    What JSON has as text (a date, a member of an enumeration) is text here too, so that a saved example reads the same;
+    the JSON of a passage, as saved examples have it, is a passage.
 
     Raises:
         UserError: it holds an object that has no text of its own.
     """
     if isinstance(value, str):
-        return value
+        return str.__str__(value)  # of an enumeration too, which formats by its name
     if isinstance(value, list | tuple) and value and all(map(_is_passage, value)):
         return "\n\n".join(_passage(number, item) for number, item in enumerate(value, 1))
     unknown: list[str] = []
@@ -68,7 +70,7 @@ def shown(value: object) -> str:
             f"An input holds {nameless[0]}, which a model would be shown by its address, another in each process. "
             "Pass text, numbers, a dataclass or a Pydantic model, or give its class a __repr__."
         )
-    return text
+    return str(json.loads(text)) if text.startswith('"') else text
 
 
 def _is_passage(item: object) -> bool:

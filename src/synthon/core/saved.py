@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from operator import eq, is_
 from typing import TYPE_CHECKING, Any, get_args
 
 from synthon.core.constraints import Constraint
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FORMAT = 1
+_MARKS = frozenset({"name", "option", "demos", "constraint", "made", "mapping"})
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, which is another in each process
 _CONSTRAINTS = {kind.__name__.lower(): kind for kind in get_args(Constraint)}
 
 
@@ -38,11 +43,12 @@ def encoded(value: object) -> object:
     if isinstance(value, Constraint):
         return {"constraint": plain(value)}
     if isinstance(value, Mapping):
-        return {str(key): encoded(item) for key, item in value.items()}
+        items = {str(key): encoded(item) for key, item in value.items()}
+        return {"mapping": items} if not _MARKS.isdisjoint(items) else items
     if hasattr(value, "saved") and not isinstance(value, type):
         made = f"{type(value).__module__}:{type(value).__qualname__}"
         return {"made": made, "with": {name: encoded(item) for name, item in value.saved().items()}}
-    return {"name": str(getattr(value, "name", None) or repr(value))}
+    return {"name": _ADDRESS.sub("", str(getattr(value, "name", None) or repr(value)))}
 
 
 def _demo(demo: Demo) -> dict[str, object]:
@@ -53,7 +59,20 @@ def _demo(demo: Demo) -> dict[str, object]:
 def dumped(parts: Parts, settings: Mapping[Setting, object]) -> dict[str, object]:
     """Settings by name, as JSON types."""
     names = {setting: name for name, setting in parts.settings.items()} | {MODEL: f"{parts.root}.model"}
-    return {names[setting]: encoded(value) for setting, value in settings.items() if setting in names}
+    return {name: _choice(parts, name, value) for setting, value in settings.items() if (name := names.get(setting))}
+
+
+def _choice(parts: Parts, name: str, value: object) -> object:
+    """A value as JSON, with its place among its knob's options where another looks alike."""
+    alike = _alike(parts, name, shape := encoded(value))
+    places = [place for same in (is_, eq) for place, option in alike.items() if same(option, value)]
+    return {"option": places[0], "like": shape} if len(alike) > 1 and places else shape
+
+
+def _alike(parts: Parts, name: str, shape: object) -> dict[int, object]:
+    """The options of a knob that are written so, by place; 1, 1.0 and true are not alike."""
+    options = enumerate(parts.knobs[name].values if name in parts.knobs else ())
+    return {place: option for place, option in options if json.dumps(encoded(option)) == json.dumps(shape)}
 
 
 def decoded(
@@ -70,16 +89,21 @@ def decoded(
     for name, value in saved.items():
         try:
             found[name] = _found(parts, name, value)
-        except UserError as error:
-            wrong.append(str(error))
+        except (UserError, AttributeError, LookupError, TypeError, ValueError) as error:
+            odd = f"the setting {name!r} cannot be read ({type(error).__name__}: {error})"
+            wrong.append(str(error) if isinstance(error, UserError) else odd)
     if wrong:
         raise UserError(f"{what} does not fit {parts.root!r}: {'; '.join(wrong)}. Load it into what it was saved from.")
     return found
 
 
-def _found(parts: Parts, name: str, value: object) -> object:
+def _found(parts: Parts, name: str, value: object, sequence: type[list[object] | tuple[object, ...]] = tuple) -> object:
+    if isinstance(value, dict) and set(value) == {"option", "like"}:
+        return _alike(parts, name, value["like"])[value["option"]]
+    if (own := [*_alike(parts, name, value).values()]) and all(option == own[0] for option in own):
+        return own[0]
     if isinstance(value, list):
-        return tuple(_found(parts, name, item) for item in value)
+        return sequence(_found(parts, name, item, sequence) for item in value)
     if not isinstance(value, dict):
         return value
     if "demos" in value:
@@ -89,22 +113,21 @@ def _found(parts: Parts, name: str, value: object) -> object:
     if set(value) == {"made", "with"}:
         return _made(value["made"])(**{key: _found(parts, name, item) for key, item in value["with"].items()})
     if set(value) != {"name"}:
-        return value
+        return {key: _found(parts, name, item, list) for key, item in value.get("mapping", value).items()}
     options = [option for knob in parts.knobs.values() for option in knob.values] + list(parts.values.values())
-    found = {id(option): option for option in options if encoded(option) == value}
-    if len(found) != 1:
+    found = [option for option in options if encoded(option) == value]
+    if not found or any(option != found[0] for option in found):
         problem = "is here more than once (give each a name of its own)" if found else "is not here"
         raise UserError(f"the setting {name!r} names {value['name']!r}, which {problem}")
-    return found.popitem()[1]
+    return found[0]
 
 
 def _made(place: str) -> Any:
     """A class of ours that says how it is saved; a file must not be able to call anything else."""
     module, _, name = place.partition(":")
     found = None
-    if module.startswith("synthon."):
-        with suppress(ImportError):
-            found = getattr(importlib.import_module(module), name, None)
+    with suppress(ImportError):
+        found = getattr(importlib.import_module(module), name, None) if module.startswith("synthon.") else None
     if isinstance(found, type) and hasattr(found, "saved"):
         return found
     msg = f"A saved program asks for {place!r}, which is nothing that Synthon saves. Load a file that `.save()` wrote."
@@ -181,7 +204,5 @@ def reduced(part: Any) -> tuple[object, ...]:
 
 def restored(module: str, qualname: str, settings: Mapping[str, object]) -> object:
     """The step or program defined at `module:qualname`, under these settings."""
-    found: Any = importlib.import_module(module)
-    for name in qualname.split("."):
-        found = getattr(found, name)
+    found: Any = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
     return found.using(decoded(parts_of(found), settings)) if settings else found
