@@ -71,9 +71,16 @@ def _budget(limits: dict[str, Any]) -> Budget | None:
 
 
 def _search(arguments: argparse.Namespace, program: Any, rows: tuple[Any, Any], proposer: Any, budget: Budget) -> None:
-    from synthon.journal import SQLiteJournal  # noqa: PLC0415 - see _optimize
+    from synthon.evals.plotting import checked  # noqa: PLC0415 - see _optimize
+    from synthon.journal import SQLiteJournal  # noqa: PLC0415 - same
     from synthon.optimize import Limits, optimize  # noqa: PLC0415 - same
 
+    test = cases_of(program, arguments.test, arguments) if arguments.test else None
+    if arguments.plot:
+        checked(arguments.plot)
+    for path in (arguments.save, arguments.plot):
+        if path is not None and not path.parent.is_dir():
+            raise UserError(f"{str(path)!r} is in no folder. Make it first, or name another file.")
     with SQLiteJournal(journal_of(arguments)) as journal:
         search: Any = optimize(
             program, *rows, metric=metric_of(arguments.metric), budget=budget, journal=journal, seed=arguments.seed,
@@ -83,10 +90,10 @@ def _search(arguments: argparse.Namespace, program: Any, rows: tuple[Any, Any], 
         found = asyncio.run(search)
         best = found.best()
         print(plain(str(found)))
-        if arguments.plot:
-            found.front.plot(arguments.plot)
-        if arguments.test:
-            best = best.certify(cases_of(program, arguments.test, arguments))
-        print(f"\nbest: {plain(str(best))}")
         if arguments.save:
             best.save(arguments.save)
+        if arguments.plot:
+            found.front.plot(arguments.plot)
+        if test is not None:
+            best = best.certify(test)
+        print(f"\nbest: {plain(str(best))}")

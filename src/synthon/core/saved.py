@@ -36,10 +36,9 @@ def encoded(value: object) -> object:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, list | tuple) and all(isinstance(item, Demo) for item in value):
-        return {"demos": [_demo(demo) for demo in value]}
     if isinstance(value, list | tuple):
-        return [encoded(item) for item in value]
+        demos = [_demo(item) for item in value if isinstance(item, Demo)]
+        return {"demos": demos} if len(demos) == len(value) else [encoded(item) for item in value]
     if isinstance(value, Constraint):
         return {"constraint": plain(value)}
     if isinstance(value, Mapping):
@@ -71,8 +70,11 @@ def _choice(parts: Parts, name: str, value: object) -> object:
 
 def _alike(parts: Parts, name: str, shape: object) -> dict[int, object]:
     """The options of a knob that are written so, by place; 1, 1.0 and true are not alike."""
-    options = enumerate(parts.knobs[name].values if name in parts.knobs else ())
-    return {place: option for place, option in options if json.dumps(encoded(option)) == json.dumps(shape)}
+    found: dict[int, object] = {}
+    for place, option in enumerate(parts.knobs[name].values if name in parts.knobs else ()):
+        with suppress(UserError):  # of one that no file can hold
+            found |= {place: option} if json.dumps(encoded(option)) == json.dumps(shape) else {}
+    return found
 
 
 def decoded(
@@ -140,8 +142,7 @@ def _constraint(shape: Any) -> Any:
         return tuple(map(_constraint, shape))
     if not isinstance(shape, dict):
         return shape
-    fields = {name: _constraint(item) for name, item in shape.items() if name != "kind"}
-    return _CONSTRAINTS[shape["kind"]](**fields)
+    return _CONSTRAINTS[shape["kind"]](**{name: _constraint(item) for name, item in shape.items() if name != "kind"})
 
 
 def save(program: Any, path: str | Path) -> None:
@@ -166,9 +167,8 @@ def load(parts: Parts, path: str | os.PathLike[str]) -> dict[str, object]:
         program, version, saved = shape["program"], shape["synthon"], dict(shape["settings"])
         steps = set(shape.get("steps", here))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        msg = f"{str(path)!r} is no saved program ({reason}). Pass a file that `.save(path)` wrote."
-        raise UserError(msg) from error
+        odd = f"{str(path)!r} is no saved program ({type(error).__name__}: {error})."
+        raise UserError(f"{odd} Pass a file that `.save(path)` wrote.") from error
     problems = {
         "it holds program": [program] if program != parts.root else (),
         f"it is not in format {_FORMAT}, but in format": [version] if version != _FORMAT else (),

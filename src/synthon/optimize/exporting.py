@@ -15,7 +15,7 @@ from synthon.core.running import Defaults
 from synthon.core.settings import entered
 from synthon.core.values import Message, Text
 from synthon.journal import MemoryJournal
-from synthon.optimize.learning import Teacher, fitting, labelled
+from synthon.optimize.learning import Teacher, fitting, labelled, refuse_namesakes
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
@@ -91,6 +91,7 @@ async def export(
         Unsupported: a step's messages hold images.
     """
     parts = program.parts()
+    refuse_namesakes(parts)
     kept = journal or Defaults.journal() or MemoryJournal()
     found = labelled(program, parts, train) if teacher is None and len(parts.steps) == 1 else {}
     accepted = sum(map(len, found.values()))
@@ -127,13 +128,13 @@ def _written(folder: Path, chats: Mapping[str, Mapping[str, None]]) -> dict[str,
 
 async def _chat(step: Step[..., Any], demo: Demo, settings: Settings) -> str | None:
     """One line: what the step sends for these inputs, and this output as its model should write it."""
-    value = fitting(step, demo.output)
-    if value is None:
+    values = fitting(step, demo.output)
+    if not values:
         return None
     talks = {name: adapter(list[Message]).validate_python(demo.inputs[name]) for name in step.talks}
     with entered(settings):
         messages = (await step.explain(**{**demo.inputs, **talks})).messages
-        answer = step.output.written(value, cast("Layout", step.setting("layout")))
+        answer = step.output.written(values[0], cast("Layout", step.setting("layout")))
     turns = [{"role": turn.role, "content": _text(step, turn)} for turn in messages]
     return json.dumps({"messages": [*turns, {"role": "assistant", "content": answer}]}, ensure_ascii=False)
 

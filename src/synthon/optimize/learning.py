@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from synthon.core.errors import SynthonError
+from synthon.core.errors import SynthonError, UserError
 from synthon.core.identity import adapter, to_json
 from synthon.core.protocols import CallRecord, Emit, Journal, Key, Reservation, RunRecord, Span, discard
 from synthon.core.render import Demo
@@ -112,7 +113,7 @@ class Teacher:
         if step is not None and _takes_rows(step, seen, train):
             found[step.name] = _labelled(step, train)
         elif step is not None and f"{step.name}.model" in parts.settings:
-            found[step.name] = await self._at_the_door(step, train[: self._rows()])
+            found[step.name] = await self._at_the_door(step, train[: self._rows()]) or found.get(step.name, [])
         return {name: demos for name, demos in found.items() if demos}
 
     def _rows(self) -> int | None:
@@ -154,9 +155,7 @@ class Teacher:
         demos = []
         for spans, case in zip(seen, train, strict=True):
             asked = [span for span in spans if span.name == step.name]
-            answer = fitting(step, case.expected)
-            if asked and answer is not None:
-                demos.append(Demo(json.loads(asked[-1].inputs), answer))
+            demos += [Demo(json.loads(asked[-1].inputs), answer) for answer in _answer(step, case) if asked]
         return demos
 
 
@@ -185,7 +184,11 @@ def labelled(program: object, parts: Parts, train: Sequence[Case[Any]]) -> dict[
     """The examples, by step, that need no run: of a program's only step, if it gives what the program gives.
 
     Of several steps a type does not tell which one answers.
+
+    Raises:
+        UserError: see `refuse_namesakes`.
     """
+    refuse_namesakes(parts)
     found = {step.name: _labelled(step, train) for step in parts.steps if _answers(step, program)}
     return {name: demos for name, demos in found.items() if demos and len(parts.steps) == 1}
 
@@ -228,20 +231,38 @@ def _labelled(step: Step[..., Any], train: Sequence[Case[Any]]) -> list[Demo]:
     needed = {name for name, each in parameters.items() if each.default is each.empty}
     demos = []
     for case in train:
-        answer = fitting(step, case.expected) if needed <= set(case.inputs) else None
-        if answer is not None:
-            demos.append(Demo({name: case.inputs[name] for name in parameters if name in case.inputs}, answer))
+        inputs = {name: case.inputs[name] for name in parameters if name in case.inputs}
+        demos += [Demo(inputs, answer) for answer in _answer(step, case) if needed <= inputs.keys()]
     return demos
 
 
-def fitting(step: Step[..., Any], expected: object) -> object | None:
-    """What a row expects, where the step could have said it."""
+def _answer(step: Step[..., Any], case: Case[Any]) -> list[object]:
+    """What a row expects, the first of several right answers that the step could have said; empty if none."""
+    several = case.expected if isinstance(case.expected, list | tuple) else ()
+    found = itertools.chain.from_iterable(fitting(step, each) for each in (case.expected, *several))
+    return list(itertools.islice(found, 1))
+
+
+def fitting(step: Step[..., Any], expected: object) -> list[object]:
+    """An answer as the step would have said it; empty where it could not."""
     try:
         text = to_json(expected, again=True)
-        value: object = adapter(step.output.type).validate_json(text, by_alias=True, by_name=True)
+        return [adapter(step.output.type).validate_json(text, by_alias=True, by_name=True)]
     except (ValueError, RecursionError):
-        return None
-    return value
+        return []
 
 
-__all__ = ["Teacher", "fitting", "labelled"]
+def refuse_namesakes(parts: Parts) -> None:
+    """Steps are told apart by name, in settings, examples and traces.
+
+    Raises:
+        UserError: two functions of one name are steps of a program.
+    """
+    seen: dict[str, object] = {}
+    for step in parts.steps:
+        if seen.setdefault(step.name, step.fn) is not step.fn:
+            msg = f"{parts.root!r} has two steps named {step.name!r}, whose examples cannot be told apart."
+            raise UserError(f"{msg} Give their functions names of their own.")
+
+
+__all__ = ["Teacher", "fitting", "labelled", "refuse_namesakes"]

@@ -10,7 +10,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from synthon.core.errors import BudgetExceeded, SynthonError, UserError
 from synthon.core.progress import Progress
@@ -92,6 +92,12 @@ async def optimize(
         UserError: no rows, no metric that works, or a program with nothing to search.
         BudgetExceeded: the budget does not even pay for the program as it is.
     """
+    if workers < 1:
+        raise UserError(f"optimize({program.name!r}) was given workers={workers}. Pass 1 or more.")
+    if proposer is not None and not (train and program.parts().steps):
+        what = "are no training rows to learn from" if program.parts().steps else "is no step that has one"
+        msg = f"The proposer {proposer.name!r} writes instructions, and there {what}. Leave it out, or pass some."
+        raise UserError(msg)
     if not validation:
         raise UserError(f"optimize({program.name!r}) was given no validation rows. Pass some; 100 or more decide most.")
     if proposer is not None and not _is_journaled(proposer):
@@ -171,7 +177,7 @@ class _Search(Generic[P, T]):
         names = [each.name for each, _ in chosen]
         warnings = shared(self.validation, {"training": self.train})
         return Optimization(
-            self.program, self.tuning, history, self.evidence, self.unit, tuple(names), why, self.budget,
+            self.program, self.tuning, history, self.evidence, self.unit or "usd", tuple(names), why, self.budget,
             self.train, self.validation, self.metric, self.place, self.calls, self.workers, warnings,
         )  # fmt: skip
 
@@ -246,15 +252,15 @@ class _Search(Generic[P, T]):
                 "sy.Journaled(model, price=sy.Price(...))."
             )
             raise UserError(msg)
-        if not self.unit:
+        if not self.unit and row.calls:  # what asks nobody costs nothing in any unit
             self.unit = "tokens" if row.cost_usd is None else "usd"
-        if self.unit == "usd" and row.cost_usd is None:
+        if self.unit == "usd" and row.cost_usd is None and row.calls:
             msg = (
                 f"A model that {self.program.name!r} may use has no price, while others have one, so costs cannot be "
                 "compared. Give it one: price=sy.Price(input_usd=, output_usd=); sy.Price(0, 0) says that it is free."
             )
             raise UserError(msg)
-        cost = row.tokens_in + row.tokens_out if self.unit == "tokens" else cast("float", row.cost_usd)
+        cost = row.tokens_in + row.tokens_out if self.unit == "tokens" else row.cost_usd or 0.0
         return Measure(row.score, float(cost), row.latency_s if self.limits.p95_s is not None else 0.0, row.calls)
 
     def _tell(self, watch: Watch) -> None:

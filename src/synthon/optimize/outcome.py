@@ -213,7 +213,7 @@ class Optimization(Generic[P, T]):
 
     def _optimized(self, point: Point) -> Optimized[P, T]:
         rows = [self.evidence[point][case] for case in sorted(self.evidence[point])]
-        costs = [row.cost_usd if self.unit == "usd" else row.tokens_in + row.tokens_out for row in rows]
+        costs = [row.cost_usd or 0.0 if self.unit == "usd" else row.tokens_in + row.tokens_out for row in rows]
         times, failed = [row.latency_s for row in rows], [row.error for row in rows if row.error]
         return Optimized(
             self.tuning.applied(self.program, point),
