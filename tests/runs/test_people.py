@@ -91,7 +91,7 @@ async def test_a_run_is_suspended_and_goes_on_with_the_answer(tmp_path: Path) ->
 
 
 async def test_a_run_is_resumed_by_its_id_alone(tmp_path: Path) -> None:
-    """Three processes: one asks, one answers, one goes on; the model is asked once."""
+    """Processes that ask, answer and go on, twice over; the model is asked once."""
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "beside.py").write_text("greeting = 'Dear all, '\n")
     (tmp_path / "jobs" / "app.py").write_text(
@@ -109,7 +109,7 @@ async def test_a_run_is_resumed_by_its_id_alone(tmp_path: Path) -> None:
         "@sy.program\n"
         "async def letter(topic: str) -> str:\n"
         "    text = await draft(topic)\n"
-        "    return f\"{text}: {await sy.ask_person('Send it?')}\"\n"
+        "    return f\"{text}: {await sy.ask_person('Send it?')}, {await sy.ask_person('When?')}\"\n"
         "if __name__ == '__main__':\n"
         "    asyncio.run(sy.run(letter, 'tea', run_id='r', journal=sy.SQLiteJournal('journal.db')))\n"
     )
@@ -125,8 +125,10 @@ async def test_a_run_is_resumed_by_its_id_alone(tmp_path: Path) -> None:
     listed = runs("list").stdout
     assert "Send it?" in listed
     assert runs("answer", "r", "do").returncode == 0
+    assert "waits for a person: When?" in runs("resume", "r").stderr
+    assert runs("answer", "r", "now").returncode == 0
     resumed = runs("resume", "r")
-    assert (resumed.returncode, resumed.stdout.strip()) == (0, '"Dear all, a draft: do"'), resumed.stderr
+    assert (resumed.returncode, resumed.stdout.strip()) == (0, '"Dear all, a draft: do, now"'), resumed.stderr
     assert (tmp_path / "calls").read_text() == "x"
 
 
@@ -353,9 +355,23 @@ async def deliver(order: Order) -> str:
     return f"{order.amount} to {order.place}, {await sy.ask_person('Sure?')}"
 
 
+def changed() -> sy.Program[[int], int]:
+    """The program of that name as it might be today."""
+
+    @sy.program
+    async def deliver(order: int) -> int:
+        return order
+
+    return deliver
+
+
 @sy.program
-async def other(order: int) -> int:
-    return order
+async def other(order: Order) -> str:
+    return "something else"
+
+
+def plain(order: Order) -> str:
+    return "no coroutine"
 
 
 async def test_a_resumed_run_gets_the_arguments_it_had_or_says_why_not() -> None:
@@ -364,7 +380,16 @@ async def test_a_resumed_run_gets_the_arguments_it_had_or_says_why_not() -> None
         await sy.run(deliver, Order(amount=5, where="Bern"), run_id="r", journal=journal)
     await answer(journal, "r", "yes")
     with pytest.raises(sy.UserError, match="'place': 'Bern'} is no <class 'int'> any more"):
+        await resume(journal, "r", program=changed())
+    before = journal.run("r")
+    with pytest.raises(sy.UserError, match="Run 'r' is of 'deliver', and 'other' was given"):
         await resume(journal, "r", program=other)
+    for wrong in (plain, 3):
+        with pytest.raises(sy.UserError, match="is no async function, so run 'r' is not of it"):
+            await resume(journal, "r", program=wrong)  # type: ignore[arg-type] # what the shell may name
+    with pytest.raises(sy.UserError, match=r"'\.jobs:letter' cannot be found: TypeError"):
+        await resume(journal, "r", program=".jobs:letter")
+    assert journal.run("r") == before
     assert await resume(journal, "r", program=deliver) == "5 to Bern, yes"
 
 

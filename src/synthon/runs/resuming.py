@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from synthon.core.errors import JournalError, UserError
 from synthon.core.identity import adapter
+from synthon.core.running import name_of
 from synthon.core.running import run as running
 from synthon.runs.arguments import called_with
 
@@ -53,9 +54,20 @@ async def resume(
         )
         raise UserError(msg)
     found = imported(source) if isinstance(source, str) else source
+    _refuse_another(found, record)
     args, kwargs = _arguments(found, record)
     policy = cast("Policy | None", record.policy or None)
     return await running(partial(found, *args, **kwargs), run_id=run, journal=journal, policy=policy, budget=budget)
+
+
+def _refuse_another(program: object, record: RunRecord) -> None:
+    """What is no program, or one of another name, would write its own end into the record."""
+    called = getattr(program, "fn", program)
+    if not any(map(inspect.iscoroutinefunction, (called, getattr(called, "__call__", None)))):  # noqa: B004 - an object's
+        raise UserError(f"{program!r} is no async function, so run {record.id!r} is not of it. Name its program.")
+    if (name := name_of(program)) != record.program:
+        msg = f"Run {record.id!r} is of {record.program!r}, and {name!r} was given. Name the program that was run."
+        raise UserError(msg)
 
 
 async def cancel(journal: Journal, run: str) -> None:
@@ -90,7 +102,7 @@ def imported(source: str) -> Callable[..., Awaitable[object]]:
         found: Any = module
         for each in name.split("."):
             found = getattr(found, each)
-    except (ImportError, AttributeError, OSError, ValueError, SyntaxError) as error:
+    except (ImportError, AttributeError, OSError, TypeError, ValueError, SyntaxError) as error:
         msg = (
             f"The program {source!r} cannot be found: {type(error).__name__}: {error}. Start where the run was "
             "started, or name it as module:name or file.py:name."
@@ -104,12 +116,13 @@ def _file(path: Path) -> object:
 
     What lies beside it can be imported, as where Python runs it: its folder stays on `sys.path`.
     """
-    spec = importlib.util.spec_from_file_location(f"synthon_resumed_{path.stem}", path)
+    place = path.absolute()  # also its name, so that what runs from it says where it is
+    spec = importlib.util.spec_from_file_location(str(place), place)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    folder = str(path.absolute().parent)
+    folder = str(place.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     spec.loader.exec_module(module)

@@ -104,9 +104,9 @@ def babyagi(
         try:
             with nullcontext() if budget is None else budgeted(like(budget)):
                 while queue and len(done) < steps:
-                    task = queue.popleft()
+                    task = queue[0]  # open until it is done
                     result = await execute(objective, await memory.recall(objective), task)
-                    done.append(Done(task, result))
+                    done.append(Done(queue.popleft(), result))
                     await memory.keep(f"{task}: {result}")
                     if stop is not None and await _said(stop, objective, done):
                         return Outcome(tuple(done), tuple(queue), "reached")
