@@ -101,6 +101,15 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(journal: str) -> None
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(("where", "code", "said"), [("/dev/full", 1, "synthon: [Errno 28]"), ("&-", 0, "")])
+def test_output_that_nobody_takes_is_no_traceback(where: str, code: int, said: str) -> None:
+    command = f"{sys.executable} -m synthon models list >{where}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=60)  # noqa: S602 - ours
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == (1 if said else 0)
+
+
 def test_runs_are_listed_newest_first_with_what_they_used(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
     failed, hit, paid = said(capsys, "trace", "list", "--journal", journal).splitlines()[1:]
     assert "failed" in failed

@@ -170,6 +170,8 @@ async def test_babyagi_stops_when_it_is_told_and_when_steps_or_budget_are_used_u
     for _ in range(2):  # it is one run's
         spent = await ended(budget=budget)
         assert (spent.stopped, [each.task for each in spent.done]) == ("budget", ["plan"])
+        assert sorted(spent.left) == ["tell", "write it down"]  # the one in hand is not lost
+    assert (await ended(budget=sy.Budget(calls=0))).left == ("plan",)
 
 
 def test_the_steps_of_babyagi_are_found_where_a_program_calls_it(tmp_path: Path) -> None:
