@@ -131,6 +131,14 @@ def test_an_expected_value_that_is_no_code_is_an_error_of_the_cases() -> None:
         (5, "on 2024-01-05", 1),
         (-0.5, "-.5", 1),
         (1e-5, "1e-5", 1),
+        ([3, 5], "3", 1),
+        ([3, "five"], 3, 1),
+        ([1, 200], "200", 1),
+        ([1, 200], "1200", 0),
+        ([1, 200], [1, 200], 0),
+        (1200, [1, 200], 0),
+        (1200, {"sizes": [1, 200]}, 0),
+        (1200, {"size": "1,200 m"}, 1),
     ],
 )
 def test_the_last_number_counts(expected: object, output: object, right: float) -> None:
@@ -158,6 +166,7 @@ def test_a_field_that_is_not_there_or_a_number_that_is_none_is_an_error_of_the_c
     with pytest.raises(sy.UserError, match="the case has no expected text"):
         score(metrics.f1, [], "x")
     assert score(metrics.fields_f1, {"city": "Rome", "people": None}, Slots(city="rome")) == 1.0
+    assert told(metrics.numeric(), [3, 5], "4")[1] == "Expected 3 or 5, got 4."
     assert told(metrics.numeric(), 3, "none")[1] == "Expected the number 3, got 'none', which holds none."
 
 

@@ -6,6 +6,7 @@ Where an answer is one of several, `expected` is a list of texts, and the best m
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 import string
@@ -80,14 +81,15 @@ class _Numeric:
     name: str = "numeric"
 
     def __call__(self, case: Case[Any], output: object) -> Grade:
-        expected, given = _number(case.expected), _number(output)
-        if expected is None:
+        found = [_number(answer) for answer in _answers(case.expected, "")]  # a list holds several, whatever was said
+        expected, given = [number for number in found if number is not None], _number(output)
+        if not expected:
             raise ValueError(f"the expected value {case.expected!r} holds no number")
+        wanted = " or ".join(f"{number:g}" for number in expected)
         if given is None:
-            return 0.0, f"Expected the number {expected:g}, got {output!r:.200}, which holds none."
-        allowed = self.tolerance * (abs(expected) if self.relative else 1.0)
-        close = abs(given - expected) <= allowed
-        return (1.0, "") if close else (0.0, f"Expected {expected:g}, got {given:g}.")
+            return 0.0, f"Expected the number {wanted}, got {output!r:.200}, which holds none."
+        close = any(abs(given - each) <= self.tolerance * (abs(each) if self.relative else 1.0) for each in expected)
+        return (1.0, "") if close else (0.0, f"Expected {wanted}, got {given:g}.")
 
 
 def numeric(tolerance: float = 1e-6, *, relative: bool = False) -> AnyMetric:
@@ -233,10 +235,14 @@ def _first(pair: tuple[float, str]) -> float:
 
 
 def _number(value: object) -> float | None:
-    """A number as it is, or the last one in a text; one with commas between thousands is one."""
+    """A number as it is, or the last one in a text; one with commas between thousands is one, and a list is none."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if math.isfinite(value) else None
-    found = _NUMBER.findall(_text(value).replace("\N{MINUS SIGN}", "-"))
+    if isinstance(value, list | tuple | set | frozenset):
+        return None
+    # spaced, for compact JSON has no more than a comma between two numbers
+    text = value if isinstance(value, str) else json.dumps(json.loads(to_json(value)), ensure_ascii=False)
+    found = _NUMBER.findall(text.replace("\N{MINUS SIGN}", "-"))
     return float(found[-1].replace(",", "")) if found else None
 
 
