@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import synthon as sy
 
@@ -36,6 +37,33 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
     kept = sy.Cases([sy.Case({"a": 1}, Answer(text="x"), {"topic": "b"}), sy.Case({"a": 2}, Answer(text="y"))])
     kept.save(tmp_path / "x.jsonl")
     assert sy.cases(tmp_path / "x.jsonl", Answer) == kept
+
+
+class Aliased(BaseModel):
+    text: str = Field(alias="says")
+
+
+def test_scalars_of_numpy_and_fields_with_an_alias_are_read_again(tmp_path: Path) -> None:
+    sy.Cases([sy.Case({"n": np.int64(3), "share": [np.float32(0.5)]}, Aliased(says="x"))]).save(tmp_path / "x.jsonl")
+    (case,) = sy.cases(tmp_path / "x.jsonl", Aliased)
+    assert (case.inputs, case.expected) == ({"n": 3, "share": [0.5]}, Aliased(says="x"))
+
+
+@pytest.mark.parametrize(
+    ("case", "field"),
+    [
+        (sy.Case({"text": "a", "photo": b"\x89PNG"}, "cat", id="x"), r"inputs\['photo'\] is b"),
+        (sy.Case({"text": "a"}, [object()], id="x"), r"expected is \[<object"),
+        (sy.Case({"text": "a"}, "cat", {"seen": [b"\xff"]}, id="x"), "metadata is {'seen'"),  # type: ignore[list-item] # what a caller may do
+    ],
+)
+def test_a_case_that_would_be_lost_is_named_and_nothing_is_written(
+    tmp_path: Path, case: sy.Case[object], field: str
+) -> None:
+    path = written(tmp_path / "x.jsonl", "as it was")
+    with pytest.raises(sy.UserError, match=f"Case 'x' cannot be saved: its {field}"):
+        sy.Cases([sy.Case({"text": "fine"}, "yes"), case]).save(path)
+    assert path.read_text() == "as it was"
 
 
 def test_an_answer_of_another_type_is_named_by_row_and_column(tmp_path: Path) -> None:
@@ -102,6 +130,21 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     path.write_text('{"q": "b", "expected": {"text": 1}}')
     with pytest.raises(sy.UserError, match=r"Row 1 of .*, column 'expected'"):
         sy.cases(path.rename(tmp_path / "x.jsonl"), Answer)
+
+
+def test_a_parquet_file_with_brackets_in_its_name_is_no_pattern(tmp_path: Path) -> None:
+    for name, text in (("mine", "mine"), ("data1", "another")):
+        duckdb.sql(f"COPY (SELECT '{text}' AS q, 1 AS expected) TO '{tmp_path / name}.parquet'")
+    (case,) = sy.cases((tmp_path / "mine.parquet").rename(tmp_path / "data[1].parquet"))
+    assert case.inputs == {"q": "mine"}
+
+
+def test_a_column_named_as_a_knob_is_metadata(tmp_path: Path) -> None:
+    async def program(text: str, *, style: str = sy.knob("short", "long")) -> str:
+        return text + style
+
+    (case,) = sy.cases(written(tmp_path / "x.csv", "text,style,expected\na,mail,b\n"), str, inputs=program)
+    assert (case.inputs, case.metadata) == ({"text": "a"}, {"style": "mail"})
 
 
 def test_inputs_get_types_of_their_own(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     duckdb = extra("duckdb", "A Parquet file")
     try:
         with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
-            found = connection.read_parquet(str(path))
+            found = connection.read_parquet(glob.escape(str(path)))  # it would take [1] for a pattern
             names = found.columns
             rows = found.fetchall()
     except duckdb.Error as error:

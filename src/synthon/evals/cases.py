@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar, cast, get_type_hints, overload
+from typing import Any, Generic, TypeAlias, TypeVar, cast, get_type_hints, overload
+
+import numpy as np
 
 from synthon.core.errors import UserError
-from synthon.core.identity import adapter, digest, to_json
+from synthon.core.identity import adapter, digest, safe_repr, to_json
+from synthon.core.settings import Knob
 from synthon.core.values import JSON
 from synthon.evals._tables import Rows, rows_of
 
@@ -81,9 +85,42 @@ class Cases(Sequence[Case[T_co]]):
         return tuple(Cases(order[end - size : end]) for size, end in zip(sizes, ends, strict=True))
 
     def save(self, path: str | Path) -> None:
-        """Write them as JSON lines, which `cases` reads again."""
-        rows = [{"inputs": c.inputs, "expected": c.expected, "metadata": c.metadata, "id": c.id} for c in self]
-        Path(path).write_text("".join(f"{to_json(row, again=True)}\n" for row in rows), encoding="utf-8")
+        """Write them as JSON lines, which `cases` reads again.
+
+        Raises:
+            UserError: JSON cannot hold a value, such as a picture; nothing was written.
+        """
+        Path(path).write_text("".join(f"{_line(case)}\n" for case in self), encoding="utf-8")
+
+
+def _line(case: Case[object]) -> str:
+    """A case as a line of JSON; every value is looked at alone, to name the one that would be lost."""
+    parts = {f"inputs[{name!r}]": value for name, value in case.inputs.items()}
+    for name, value in {**parts, "expected": case.expected, "metadata": case.metadata}.items():
+        shown = safe_repr(value)
+        try:
+            lost = json.loads(to_json(value, again=True, fallback=_scalar)) == shown  # it falls back to the repr
+        except TypeError:
+            lost = True
+        if lost:
+            msg = (
+                f"Case {case.id!r} cannot be saved: its {name} is {shown:.100}, which JSON cannot hold. "
+                "Put text, numbers, lists and dicts there, such as the path of a file. Nothing was written."
+            )
+            raise UserError(msg)
+    row = {"inputs": case.inputs, "expected": case.expected, "metadata": case.metadata, "id": case.id}
+    return to_json(row, again=True, fallback=_scalar)
+
+
+def _scalar(value: Any) -> Any:
+    """A scalar of numpy as Python's own.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(type(value).__name__)
 
 
 @overload
@@ -116,9 +153,9 @@ def cases(
     Args:
         path: a .jsonl, .csv or .parquet file (the last needs `synthon[evals]`).
         type_: the type of the answers; without it they stay as the file has them.
-        inputs: columns that are arguments, as a mapping with their types, or the program, whose parameters they are;
-            the other columns become metadata. Without it, all that are not the answer, `metadata` or `id`. A column
-            `inputs` that holds objects has the arguments in it, as `Cases.save` writes.
+        inputs: columns that are arguments, as a mapping with their types, or the program, whose parameters but for its
+            knobs they are; the other columns become metadata. Without it, all that are not the answer, `metadata` or
+            `id`. A column `inputs` that holds objects has the arguments in it, as `Cases.save` writes.
         expected: the column with the answers.
 
     Raises:
@@ -140,7 +177,8 @@ def _columns(inputs: Inputs | None) -> tuple[Mapping[str, object] | None, list[s
         types = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs)
         return types, list(types)
     fn = getattr(inputs, "fn", inputs)
-    hints, parameters = get_type_hints(fn), inspect.signature(fn).parameters
+    hints, shape = get_type_hints(fn), inspect.signature(fn)
+    parameters = {name: each for name, each in shape.parameters.items() if not isinstance(each.default, Knob)}
     needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     return {name: hints.get(name) for name in parameters}, needed
 
@@ -179,11 +217,11 @@ def _typed(rows: Rows, number: int, column: str, value: object, type_: object) -
         return value
     known = adapter(type_)
     try:
-        return cast("object", known.validate_python(value))
+        return cast("object", known.validate_python(value, by_alias=True, by_name=True))
     except ValueError as error:
         if isinstance(value, str):
             try:
-                return cast("object", known.validate_json(value))
+                return cast("object", known.validate_json(value, by_alias=True, by_name=True))
             except ValueError:
                 pass
         named = getattr(type_, "__name__", None) or str(type_)
