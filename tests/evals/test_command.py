@@ -75,6 +75,14 @@ def test_two_programs_are_compared_and_drawn(folder: Path, capsys: pytest.Captur
     assert (shown["comparison"]["discordant"], shown["comparison"]["p"]) == (2, 1.0)
 
 
+def test_results_are_told_where_the_picture_cannot_be_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("eval", "programs.py:opinion", "--cases", "cases.jsonl", "--journal", "j.db", "--metric", "exact_match")
+    assert main((*command, "--plot", "x.txt")) == 1
+    out, err = capsys.readouterr()
+    assert "3 cases, 0 failed" in out
+    assert "cannot be drawn" in err
+
+
 def test_a_budget_of_the_command_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "limit calls=1 stops a call" in said(capsys, "--metric", "numeric", "--calls", "1", code=1)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from pydantic import BaseModel
 
 import synthon as sy
 from synthon.evals import Case, Cases
-from synthon.evals.statistics import detectable_gain, mean
+from synthon.evals.statistics import Estimate, detectable_gain, mean
+from synthon.optimize.front import Front
 
 
 class Named(BaseModel):
@@ -69,3 +72,17 @@ async def test_a_comparison_of_few_cases_says_that_they_show_nothing() -> None:
     compared = found.compare(found)
     assert "so few can show none" in str(compared)
     assert json.loads(json.dumps(compared.json()))["detectable"] is None
+
+
+async def test_a_picture_is_drawn_of_scores_that_rounding_moves_and_of_labels_with_dollars(tmp_path: Path) -> None:
+    cases = Cases([Case({"place": str(at)}, {"name": "q"}, {"price": "$\\bad{$"}) for at in range(7)])
+    found = await sy.evaluate(
+        find, cases, lambda case, output: 0.7, journal=sy.MemoryJournal(), watch=lambda _: None, name="$\\bad{$"
+    )
+    found.plot(tmp_path / "x.svg", by="price")
+    moved = Estimate(0.7, 0.7 + 1e-16, 0.7 - 2e-16, 7)
+    assert moved.low > moved.value > moved.high
+    point: Any = SimpleNamespace(quality=moved, cost=moved, p95_s=1.0, unit="usd")
+    Front([point]).plot(tmp_path / "y.svg")
+    assert (tmp_path / "x.svg").is_file()
+    assert (tmp_path / "y.svg").is_file()

@@ -70,6 +70,8 @@ def _eval(arguments: argparse.Namespace) -> None:
     with SQLiteJournal(journal_of(arguments)) as journal:
         found = asyncio.run(both(journal))
     _tell(found, arguments)
+    if arguments.plot:  # last: a picture that cannot be drawn takes no result away
+        found[0].plot(arguments.plot, beside=found[1:], by=arguments.slice or "")
 
 
 def cases_of(program: Callable[..., object], path: Path, arguments: argparse.Namespace) -> Cases[object]:
@@ -84,8 +86,6 @@ def cases_of(program: Callable[..., object], path: Path, arguments: argparse.Nam
 
 
 def _tell(found: list[Evaluation], arguments: argparse.Namespace) -> None:
-    if arguments.plot:
-        found[0].plot(arguments.plot, beside=found[1:], by=arguments.slice or "")
     if arguments.json:
         print(json.dumps(_shown(found, arguments.slice), ensure_ascii=False))
         return

@@ -53,8 +53,8 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -
     scores, latencies = drawn.subplots(1, 2)
     for number, (each, row) in enumerate(zip(evaluations, rows, strict=True)):
         _scores(scores, each.name, row, [names.index(name) + 0.6 * (number + 0.5) / len(rows) for name in row])
-        latencies.ecdf([measured.latency_s for measured in each.rows], label=each.name)
-    scores.set_yticks([place + 0.3 for place in range(len(names))], names)
+        latencies.ecdf([measured.latency_s for measured in each.rows], label=_plain(each.name))
+    scores.set_yticks([place + 0.3 for place in range(len(names))], [_plain(name) for name in names])
     scores.invert_yaxis()
     scores.set(xlabel="mean score, 95 % interval")
     latencies.set(xlabel="latency (s)", ylabel="share of cases", xlim=(0, None))
@@ -69,5 +69,17 @@ def _estimates(evaluation: Evaluation, by: str) -> dict[str, Estimate]:
 
 def _scores(axes: Axes, name: str, row: dict[str, Estimate], heights: Sequence[float]) -> None:
     values = [each.value for each in row.values()]
-    bounds = [[each.value - each.low for each in row.values()], [each.high - each.value for each in row.values()]]
-    axes.errorbar(values, heights, xerr=bounds, fmt="o", capsize=3, label=name)
+    axes.errorbar(values, heights, xerr=arms(list(row.values())), fmt="o", capsize=3, label=_plain(name))
+
+
+def arms(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """How far each interval reaches below and above its mean; where rounding says less than 0, it is 0."""
+    return [
+        [max(0.0, each.value - each.low) for each in estimates],
+        [max(0.0, each.high - each.value) for each in estimates],
+    ]
+
+
+def _plain(label: str) -> str:
+    """A label that is drawn as it is written: matplotlib reads what is between two dollars as a formula."""
+    return label.replace("$", r"\$")

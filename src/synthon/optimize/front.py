@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
-from synthon.evals.plotting import checked, figure
+from synthon.evals.plotting import arms, checked, figure
 
 if TYPE_CHECKING:
     from synthon.optimize.outcome import Optimized
@@ -72,9 +72,7 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         drawn = figure(7, 4.5)
         axes = drawn.subplots()
         costs, qualities = [each.cost.value for each in self], [each.quality.value for each in self]
-        low = [each.quality.value - each.quality.low for each in self]
-        high = [each.quality.high - each.quality.value for each in self]
-        axes.errorbar(costs, qualities, yerr=[low, high], fmt="o", capsize=3)
+        axes.errorbar(costs, qualities, yerr=arms([each.quality for each in self]), fmt="o", capsize=3)
         for number, each in enumerate(self, 1):
             axes.annotate(f" {number}: p95 {each.p95_s:.2f} s", (each.cost.value, each.quality.value), fontsize=8)
         axes.set(xlabel=f"{self[0].unit} a call", ylabel="mean score, 95 % interval")
