@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import random
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +39,45 @@ def test_sets_without_a_common_case_share_nothing() -> None:
     found = overlap(asked("Where is my card?", ""), asked("How do I get a refund?", "!"), near=0.5)
     assert not found.exact
     assert str(overlap(asked(LONG), asked("no"))) == "no case in common"
+
+
+def about(document: str, *questions: str) -> sy.Cases[None]:
+    return sy.Cases(sy.Case({"document": document, "question": question}, None) for question in questions)
+
+
+def test_questions_on_one_document_are_compared_without_it() -> None:
+    words = [f"w{number}" for number in range(500)]
+    draw = random.Random(0)
+    document = " ".join(draw.choices(words, k=300))
+    one, other = ([" ".join(draw.choices(words, k=10)) for _ in range(15)] for _ in range(2))
+    other[7] = f"{one[3]} x"
+    found = overlap(about(document, *one), about(document, *other))
+    assert [pair[:2] for pair in found.near] == [(3, 7)]
+    assert overlap(about(document, *one[:9]), about(document, *one[:9])).exact == [(at, at) for at in range(9)]
+
+
+def test_where_too_many_pairs_are_alike_those_of_few_rows_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("synthon.evals.overlap"), "_MOST", 2_000)
+    many = [f"{LONG} {number}" for number in range(16)]
+    rare = "please send this parcel back to the shop in the old town"
+    found = overlap(asked(*many[:8], rare), asked(*many[8:], f"{rare} now"))
+    assert (8, 8) in [pair[:2] for pair in found.near]
+    assert 1 < len(found.near) < 12
+    assert str(found).endswith(f"at least {len(found.near)} with nearly the same")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("2 + 3", "2 - 3", []),
+        ("What is 2 + 3?", "What is 2 * 3?", []),
+        ("\N{GRINNING FACE}", "\N{CRYING FACE}", []),
+        ("Hi!", "hi", [1.0]),
+        ("Hi, where is it?", "Hi where is it", [1.0]),
+    ],
+)
+def test_in_a_text_of_few_letters_symbols_count(one: str, other: str, near: list[float]) -> None:
+    assert [pair[2] for pair in overlap(asked(one), asked(other)).near] == near
 
 
 TEXTS = st.lists(st.text(string.ascii_lowercase[:3] + " ", max_size=25), max_size=6)

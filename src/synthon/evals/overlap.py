@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -20,22 +21,32 @@ if TYPE_CHECKING:
 _PRIME = (1 << 31) - 1
 _BANDS, _ROWS = 42, 3  # finds a pair of similarity 0.7 with probability 1 - 2e-8, one of 0.3 with 0.7
 _LETTERS = 5
+_FEW_LETTERS = 20  # in `2 + 3` the sign is what tells it from `2 - 3`
+_MARKS = re.compile(r"[.,;:!?\u3002\uff01\uff1f]+(?=\s|$)")
+_MANY_ROWS = 20  # of fewer, half may well be copies
+_MOST = 20_000_000  # shingles that are looked up; a few seconds
+_PAIR = 100  # what a pair costs beside its shingles, in the same unit
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Pairs of places in the two sets: those with the same inputs, and those nearly so with their similarity."""
+    """Pairs of places in the two sets: those with the same inputs, and those nearly so with their similarity.
+
+    `is_partial` where so many looked alike that not all were counted; those that few rows look like came first.
+    """
 
     exact: Sequence[tuple[int, int]]
     near: Sequence[tuple[int, int, float]]
+    is_partial: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.exact or self.near)
 
     def __str__(self) -> str:
         if not self:
-            return "no case in common"
-        return f"{len(self.exact)} pairs of cases with the same inputs, {len(self.near)} with nearly the same"
+            return "no case in common" + " among the pairs that were counted" * self.is_partial
+        least = "at least " * self.is_partial
+        return f"{len(self.exact)} pairs of cases with the same inputs, {least}{len(self.near)} with nearly the same"
 
 
 def overlap(one: Iterable[Case[Any]], other: Iterable[Case[Any]], *, near: float = 0.7) -> Overlap:
@@ -45,18 +56,27 @@ def overlap(one: Iterable[Case[Any]], other: Iterable[Case[Any]], *, near: float
         one: a set of cases, and
         other: another.
         near: the least similarity: shared runs of five letters as a share of all (Jaccard). Pairs are found by MinHash
-            (Broder 1997) and then counted exactly.
+            (Broder 1997) and then counted exactly. What over half of 20 or more rows have, such as a document that all
+            ask about, counts only for rows that have nothing else.
     """
     firsts, seconds = ([_text(case.inputs) for case in cases] for cases in (one, other))
     exact = _equal(firsts, seconds)
-    left, right = ([_shingles(text) for text in texts] for texts in (firsts, seconds))
-    found = []
-    for pair in sorted(_candidates(left, right) - set(exact)):
+    every = _telling([_shingles(text) for text in (*firsts, *seconds)])
+    left, right = every[: len(firsts)], every[len(firsts) :]
+    found, seen, work = [], set(exact), 0
+    for pair in _candidates(left, right):
+        if pair in seen:
+            continue
         a, b = left[pair[0]], right[pair[1]]
-        similarity = len(a & b) / len(a | b)
+        work += min(len(a), len(b)) + _PAIR
+        if work > _MOST:
+            break
+        seen.add(pair)
+        shared = len(a & b)
+        similarity = shared / (len(a) + len(b) - shared)
         if similarity >= near:
             found.append((*pair, similarity))
-    return Overlap(exact, found)
+    return Overlap(exact, sorted(found), work > _MOST)
 
 
 def _text(inputs: Mapping[str, object]) -> str:
@@ -74,15 +94,27 @@ def _equal(firsts: Sequence[str], seconds: Sequence[str]) -> list[tuple[int, int
 
 
 def _shingles(text: str) -> frozenset[int]:
-    plain = re.sub(r"\W+", " ", text).strip()
+    if sum(map(str.isalpha, text)) < _FEW_LETTERS:
+        plain = _MARKS.sub("", text).strip() or text
+    else:
+        plain = re.sub(r"\W+", " ", text).strip()
     runs = {plain[start : start + _LETTERS] for start in range(max(1, len(plain) - _LETTERS + 1))}
     return frozenset(crc32(run.encode("utf-8", "backslashreplace")) % _PRIME for run in runs)
 
 
-def _candidates(left: Sequence[frozenset[int]], right: Sequence[frozenset[int]]) -> set[tuple[int, int]]:
-    """Pairs whose signatures agree in a band."""
-    found: set[tuple[int, int]] = set()
+def _telling(sets: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """The sets without what most of them have, but for those that would be empty."""
+    if len(sets) < _MANY_ROWS:
+        return list(sets)
+    counts = Counter(chain.from_iterable(sets))
+    common = {shingle for shingle, count in counts.items() if 2 * count > len(sets)}
+    return [shingles - common or shingles for shingles in sets]
+
+
+def _candidates(left: Sequence[frozenset[int]], right: Sequence[frozenset[int]]) -> Iterator[tuple[int, int]]:
+    """Pairs whose signatures agree in a band, those that few share first; a pair may come again."""
     bands = [_bands(shingles) for shingles in (left, right)]
+    alike: list[tuple[list[int], list[int]]] = []
     for band in range(_BANDS):
         sides = []
         for keys in bands:
@@ -90,9 +122,9 @@ def _candidates(left: Sequence[frozenset[int]], right: Sequence[frozenset[int]])
             for place, row in enumerate(keys):
                 places.setdefault(row[band].tobytes(), []).append(place)
             sides.append(places)
-        for key in sides[0].keys() & sides[1].keys():
-            found.update(product(sides[0][key], sides[1][key]))
-    return found
+        alike += [(sides[0][key], sides[1][key]) for key in sides[0].keys() & sides[1].keys()]
+    for ones, others in sorted(alike, key=lambda pair: len(pair[0]) * len(pair[1])):
+        yield from product(ones, others)
 
 
 def _bands(sets: Sequence[frozenset[int]]) -> NDArray[np.uint64]:
