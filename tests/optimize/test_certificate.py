@@ -79,3 +79,38 @@ async def test_looks_are_counted_in_the_journal_and_shared_rows_are_told() -> No
     assert looks == [1, 2, 2]
     with pytest.raises(sy.UserError, match="no test rows"):
         await certify(other[0], [], against=system.program, metric=right)
+
+
+async def says_yes_to_few(text: str) -> str:
+    return "yes" if int(text) < 8 else "no"
+
+
+async def says_no(text: str) -> str:
+    return "no"
+
+
+def numbered(n: int) -> list[sy.Case[str]]:
+    return [sy.Case({"text": str(at)}, "yes" if at < 8 else "no") for at in range(n)]
+
+
+async def test_rows_that_come_again_are_no_further_proof() -> None:
+    six, exact = numbered(10)[4:], sy.metrics.exact_match  # four of them differ
+    renamed = [sy.Case(case.inputs, case.expected, {"copy": 1}, id=f"copy of {case.id}") for case in six]
+    once = await certify(says_yes_to_few, six, against=says_no, metric=exact, journal=sy.MemoryJournal())
+    often = await certify(
+        says_yes_to_few, [*six * 4, *renamed], against=says_no, metric=exact, journal=sy.MemoryJournal()
+    )
+    assert (often.verdict, often.p, often.gain) == ("no real gain", once.p, once.gain)
+    assert often.gain.n == 6
+    assert (once.warnings, often.warnings) == ((), ("24 rows are repeated; each was judged once",))
+
+
+async def test_another_order_of_the_rows_is_the_same_look() -> None:
+    cases, journal = numbered(30), sy.MemoryJournal()
+    looks = [
+        await certify(says_yes_to_few, order, against=says_no, metric=sy.metrics.exact_match, journal=journal)
+        for order in (cases, cases[::-1], cases[5:] + cases[:5], cases * 2)
+    ]
+    assert [each.looks for each in looks] == [1, 1, 1, 1]
+    other = await certify(says_no, cases, against=says_no, metric=sy.metrics.exact_match, journal=journal)
+    assert other.looks == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthon.core.errors import UserError
-from synthon.core.identity import digest, dumps
+from synthon.core.identity import digest, dumps, to_json
 from synthon.core.running import Defaults
 from synthon.evals import evaluate, overlap
 from synthon.journal import DatasetRow, MemoryJournal, SQLiteJournal
@@ -47,7 +47,8 @@ async def certify(
     """Judge a program against a baseline on rows that nothing was chosen by.
 
     The journal counts the looks at a test set: a second program judged on the same rows is judged more strictly, the
-    same program judged again is not.
+    same program judged again is not, whatever the order of the rows. A row that comes again is no further proof: of
+    rows with the same inputs and answer the first is judged, and a warning says how many were not.
 
     Args:
         program: the one that is to be better.
@@ -66,14 +67,17 @@ async def certify(
     """
     if not test:
         raise UserError("certify was given no test rows. Pass rows that neither training nor validation had.")
+    rows = _distinct(test)
     with opened(journal) as kept:
         found = [
-            await evaluate(each, test, metric, journal=kept, budget=budget, workers=workers)
+            await evaluate(each, rows, metric, journal=kept, budget=budget, workers=workers)
             for each in (program, against)
         ]
-        looks = await _looks(kept, test, [[row.score for row in one.rows] for one in found])
+        looks = await _looks(kept, rows, [[row.score for row in one.rows] for one in found])
     ours, theirs = ([row.score for row in one.rows] for one in found)
-    warnings = shared(test, known or {})
+    again = len(test) - len(rows)
+    repeated = [f"{again} rows are repeated; each was judged once"] if again else []
+    warnings = repeated + shared(rows, known or {})
     return certificate(
         ours, theirs, looks=looks, promised=promised, expected=expected, warnings=warnings, costs=_costs(*found)
     )
@@ -85,13 +89,21 @@ def shared(cases: Sequence[Case[Any]], known: Mapping[str, Sequence[Case[Any]]])
     return [f"{name}: {rows}" for name, rows in found if rows]
 
 
+def _distinct(cases: Sequence[Case[Any]]) -> list[Case[Any]]:
+    """The first case of each inputs and answer."""
+    first: dict[str, Case[Any]] = {}
+    for case in cases:
+        first.setdefault(to_json({"inputs": case.inputs, "expected": case.expected}, again=True), case)
+    return list(first.values())
+
+
 async def _looks(journal: Journal, test: Sequence[Case[Any]], scores: Sequence[Sequence[float]]) -> int:
     """Which look at these rows this is; kept in the journal."""
     dataset = f"synthon.certificates/{digest(dumps(sorted(case.id for case in test)))[:16]}"
     read = getattr(journal, "dataset", None)
     if read is None:
         return 1
-    look = digest(dumps(scores))
+    look = digest(dumps(sorted(zip([case.id for case in test], *scores, strict=True))))
     before = list(dict.fromkeys(read(dataset)))
     if look not in before:
         journal.write(DatasetRow(dataset, look))  # type: ignore[arg-type] # a journal with datasets takes their rows
