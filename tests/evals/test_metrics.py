@@ -222,6 +222,46 @@ async def test_a_judge_is_journaled_paid_from_the_budget_and_not_part_of_the_pri
         await sy.evaluate(answer, cases, metric, journal=journal, budget=sy.Budget(calls=3))
 
 
+async def test_a_judge_that_no_budget_sees_is_refused_under_one() -> None:
+    asked: list[sy.Request] = []
+
+    def say(request: sy.Request) -> sy.Completion:
+        asked.append(request)
+        return sy.Completion("1")
+
+    bare = sy.FunctionModel(say, name="bare")
+
+    @sy.step(model=bare)
+    async def rate(output: str) -> int:
+        """Rate."""
+        ...
+
+    @sy.program
+    async def twice(output: str) -> int:
+        return await rate(output) * await rate(output)
+
+    async def program() -> str:
+        return "x"
+
+    cases, judges = [sy.Case({}, {"a": "x"})], [metrics.judge(rate), metrics.judge(twice)]
+    every: list[AnyMetric] = [*judges, metrics.field("a", judges[0])]
+    for metric in every:
+        with pytest.raises(
+            sy.UserError, match=r"The judge '.*' asks the model 'bare'.*no budget.*sy\.Journaled\(model\)"
+        ):
+            await sy.evaluate(program, cases, metrics.exact_match, metrics={"own": metric}, budget=sy.Budget(calls=9))
+    assert not asked
+    seen = sy.Journaled(bare)
+    for step in (rate.using(model=seen), twice.using({"rate.model": seen})):
+        budget, journal = sy.Budget(calls=9), sy.MemoryJournal()
+        found = await sy.evaluate(program, cases, metrics.judge(step), budget=budget, journal=journal)
+        assert found.mean.value == 1.0
+        assert budget.spent.calls > 0
+    cascaded = rate.using(model=sy.cascade(seen, seen, accept=0.5))
+    assert not metrics.unseen(metrics.judge(cascaded))
+    assert (await sy.evaluate(program, cases, judges[0])).mean.value == 1.0
+
+
 async def test_a_judge_that_asks_for_what_is_not_there_or_says_too_much_is_named() -> None:
     async def program() -> str:
         return "x"

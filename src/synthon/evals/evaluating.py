@@ -12,6 +12,7 @@ from synthon.core.running import Defaults, current_run, described, name_of, new_
 from synthon.evals.cases import Case, Cases
 from synthon.evals.evaluation import Evaluation, Measured
 from synthon.evals.grading import AnyMetric, Graded, Metric, called, graded
+from synthon.evals.metrics import unseen
 from synthon.evals.pricing import Bill, Tee
 from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal
 
@@ -59,7 +60,8 @@ async def evaluate(
     Raises:
         BudgetExceeded: the budget stopped a case or a judge, so there is no fair score; what was answered is kept.
         Suspended: a case waits for a person; answer, and evaluate again under the same `run_id`.
-        UserError: no case, one that does not fit the program, a wrong set-up, or a metric that fails.
+        UserError: no case, one that does not fit the program, a judge whose calls the budget would not see, a wrong
+            set-up, or a metric that fails.
     """
     rows = Cases(cases)
     if not rows or policy in {"off", "read_only"}:
@@ -72,6 +74,8 @@ async def evaluate(
     batch = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
     every = _named(metric, metrics or {})
+    if budget is not None:
+        _refuse_unseen(every)
     name = name or name_of(program)
     tee = Tee.of(journal)
     tee.watch(runs)
@@ -110,6 +114,17 @@ def _named(metric: AnyMetric, metrics: Mapping[str, AnyMetric]) -> dict[str, Any
     if metrics.get(name, metric) is not metric:
         raise UserError(f"Two metrics are called {name!r}. Give the one in metrics= another name.")
     return {name: metric, **metrics}
+
+
+def _refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
+    """A judge whose model keeps no journal would ask as often as it likes under any budget."""
+    for name, metric in metrics.items():
+        if model := unseen(metric):
+            msg = (
+                f"The judge {name!r} asks the model {model!r}, which keeps no journal, so no budget sees its calls. "
+                "Give its step sy.Journaled(model), or leave budget= out."
+            )
+            raise UserError(msg)
 
 
 def _refuse_unfit(program: Callable[..., object], rows: Cases[object]) -> None:

@@ -17,10 +17,12 @@ from typing import Any, Literal, cast
 
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
+from synthon.core.settings import MODEL, ambient, current, entered
 from synthon.evals._extras import extra
 from synthon.evals.cases import Case
 from synthon.evals.grading import AnyMetric, Grade, called
 from synthon.evals.trees import TreeError, shape_of
+from synthon.models.journaled import is_journaled
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -195,6 +197,20 @@ def judge(
         best: the number that is worth 1.0, for a judge that says 1 to 10.
     """
     return Judge(step, marks, best)
+
+
+def unseen(metric: AnyMetric) -> str:
+    """The model of a judge whose calls no budget sees, for it keeps no journal; empty where there is none."""
+    while isinstance(metric, _Field):
+        metric = metric.metric
+    judging: Any = metric.step if isinstance(metric, Judge) else None
+    for step in judging.parts().steps if hasattr(judging, "parts") else ():
+        with entered({**getattr(judging, "settings", {}), **step.settings}):
+            own = step.setting("model")
+            model = current(ambient().get(MODEL)) if own is None else own
+        if model is not None and not is_journaled(model):
+            return str(getattr(model, "name", model))
+    return ""
 
 
 def _answers(expected: object, output: object) -> list[object]:

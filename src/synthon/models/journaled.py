@@ -288,6 +288,12 @@ class _Safe:
             log.exception("a listener of a stream raised; the call goes on")
 
 
+def is_journaled(model: object) -> bool:
+    """Whether all that a model asks is journaled: itself, or the models that it stands around."""
+    inner = [getattr(model, name) for name in ("model", "cheap", "dear") if hasattr(model, name)]
+    return isinstance(model, Journaled) or (bool(inner) and all(map(is_journaled, inner)))
+
+
 def _price(journaled: Journaled) -> Price | None:
     return journaled.price or getattr(journaled.model, "price", None)
 
