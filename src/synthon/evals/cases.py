@@ -88,7 +88,7 @@ class Cases(Sequence[Case[T_co]]):
         """Write them as JSON lines, which `cases` reads again.
 
         Raises:
-            UserError: JSON cannot hold a value, such as a picture; nothing was written.
+            UserError: JSON cannot hold a value, such as bytes; nothing was written.
         """
         Path(path).write_text("".join(f"{_line(case)}\n" for case in self), encoding="utf-8")
 
