@@ -137,6 +137,14 @@ async def test_what_cannot_be_searched_so_is_refused_before_a_call() -> None:
             await optimize(
                 program, train, rows, metric=exact, budget=before, journal=sy.MemoryJournal(), **more
             )  # fmt: skip
+
+    @sy.step(model=sy.FunctionModel(lambda _: "1"))
+    async def good(output: str) -> int:
+        """Rate."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"The judge 'good' asks the model .* which keeps no journal"):
+        await optimize(kind, rows, rows, metric=sy.metrics.judge(good), budget=before, journal=sy.MemoryJournal())
     assert before.spent.calls == 0
 
 

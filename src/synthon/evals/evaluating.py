@@ -75,7 +75,7 @@ async def evaluate(
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
     every = _named(metric, metrics or {})
     if budget is not None:
-        _refuse_unseen(every)
+        refuse_unseen(every)
     name = name or name_of(program)
     tee = Tee.of(journal)
     tee.watch(runs)
@@ -116,8 +116,12 @@ def _named(metric: AnyMetric, metrics: Mapping[str, AnyMetric]) -> dict[str, Any
     return {name: metric, **metrics}
 
 
-def _refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
-    """A judge whose model keeps no journal would ask as often as it likes under any budget."""
+def refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
+    """A judge whose model keeps no journal would ask as often as it likes under any budget.
+
+    Raises:
+        UserError: names the judge and the model.
+    """
     for name, metric in metrics.items():
         if model := unseen(metric):
             msg = (

@@ -16,7 +16,9 @@ from synthon.core.errors import BudgetExceeded, SynthonError, UserError
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
 from synthon.evals import evaluate
-from synthon.models import Journaled
+from synthon.evals.evaluating import refuse_unseen
+from synthon.evals.grading import called
+from synthon.models.journaled import is_journaled
 from synthon.optimize.certifying import opened, shared
 from synthon.optimize.history import Ask, History, Limits, Measure
 from synthon.optimize.learning import Teacher
@@ -100,7 +102,8 @@ async def optimize(
         raise UserError(msg)
     if not validation:
         raise UserError(f"optimize({program.name!r}) was given no validation rows. Pass some; 100 or more decide most.")
-    if proposer is not None and not _is_journaled(proposer):
+    refuse_unseen({called(each): each for each in (metric, *(metrics or {}).values())})
+    if proposer is not None and not is_journaled(proposer):
         msg = f"The proposer {proposer.name!r} keeps no journal, so no budget sees its calls. Pass sy.Journaled(model)."
         raise UserError(msg)
     with ExitStack() as stack:
@@ -117,12 +120,6 @@ async def optimize(
             found = await work.through(method, within or Limits(), models, proposer, shown)
             whole.result = found.summary()
         return found
-
-
-def _is_journaled(model: object) -> bool:
-    """Whether all that a model asks is journaled: itself, or the models that it stands around."""
-    inner = [getattr(model, name) for name in ("model", "cheap", "dear") if hasattr(model, name)]
-    return isinstance(model, Journaled) or (bool(inner) and all(map(_is_journaled, inner)))
 
 
 @dataclass
