@@ -185,6 +185,18 @@ async def test_what_a_bridged_tool_raises_is_a_result_and_ours_is_raised() -> No
         await tool.call({"city": "Bern"})
 
 
+async def test_our_tool_gets_every_argument_whatever_its_name() -> None:
+    @sy.tool
+    async def deploy(config: str, run_manager: str = "none", callbacks: str = "none") -> str:
+        """Deploy it."""
+        return f"{config} {run_manager} {callbacks}"
+
+    there, words = lc.to_tool(deploy), {"config": "production", "run_manager": "me", "callbacks": "you"}
+    assert await there.ainvoke(words) == "production me you"
+    assert await asyncio.to_thread(there.invoke, words) == "production me you"
+    assert await lc.tool(there).call(words) == sy.ToolResult("", (sy.Text("production me you"),))
+
+
 async def test_a_tool_that_gives_no_message_gives_text() -> None:
     class Command(ToolOutputMixin):
         def __repr__(self) -> str:

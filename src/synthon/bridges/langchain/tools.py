@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from langchain_core.messages import ToolMessage
-from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.tools import BaseTool, ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from synthon.bridges.acting import ForeignTool, effects_from
@@ -57,26 +57,30 @@ async def _called(tool: BaseTool, arguments: Mapping[str, object]) -> ToolResult
     return ToolResult("", (Text(answer if isinstance(answer, str) else to_json(answer)),))
 
 
-def to_tool(tool: Tool) -> BaseTool:
-    """A tool of ours as LangChain's `StructuredTool`; a result with `is_error` is a message of the status "error"."""
+class SynthonTool(BaseTool):
+    """A tool of LangChain's that one of ours answers; a `StructuredTool` keeps arguments such as `config` to itself."""
 
-    async def call(**arguments: Any) -> tuple[Any, None]:
-        result = await tool.call(arguments)
+    tool: Any
+
+    def _run(self, /, *_: Any, **arguments: Any) -> tuple[Any, None]:
+        return sync(lambda: self._arun(**arguments))
+
+    async def _arun(self, /, *_: Any, **arguments: Any) -> tuple[Any, None]:
+        result = await self.tool.call(arguments)
         said = content_to([part for part in result.content if part != Text("")])
         if result.is_error:
             raise ToolException(said if isinstance(said, str) else to_json(said))
         return said, None
 
-    def called(**arguments: Any) -> tuple[Any, None]:
-        return sync(lambda: call(**arguments))
 
+def to_tool(tool: Tool) -> BaseTool:
+    """A tool of ours as one for LangChain; a result with `is_error` is a message of the status "error"."""
     effects = getattr(tool, "effects", None)
-    return StructuredTool(
+    return SynthonTool(
+        tool=tool,
         name=tool.name,
         description=tool.description,
         args_schema=json.loads(tool.parameters),
-        func=called,
-        coroutine=call,
         handle_tool_error=True,
         response_format="content_and_artifact",
         metadata=None if effects is None else {"effects": sorted(effects)},
