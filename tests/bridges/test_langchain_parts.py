@@ -377,6 +377,41 @@ async def test_a_program_is_a_runnable_with_typed_schemas() -> None:
         lc.to_runnable(print)  # type: ignore[arg-type]  # what is refused
 
 
+async def test_a_program_is_not_given_a_mapping_with_wrong_names_as_its_argument() -> None:
+    @sy.program
+    async def ask(question: str) -> str:
+        return question
+
+    @sy.program
+    async def count(words: dict[str, int] | None) -> int:
+        return len(words or ())
+
+    @sy.program
+    async def loose(given: Any) -> Any:
+        return given
+
+    there = lc.to_runnable(ask)
+    assert await there.ainvoke({"question": "Where?"}) == await there.ainvoke("Where?") == "Where?"
+    for wrong in ({"question": "Where?", "context": "c"}, {"q": "Where?"}, {}):
+        with pytest.raises(sy.UserError, match=r"Pass a mapping with \['question'\]"):
+            await there.ainvoke(wrong)
+    assert await lc.to_runnable(count).ainvoke({"a": 1, "b": 2}) == 2
+    assert await lc.to_runnable(loose).ainvoke({"a": 1}) == {"a": 1}
+
+
+async def test_a_program_whose_annotations_are_local_is_a_runnable() -> None:
+    class Local(BaseModel):
+        city: str
+
+    @sy.program
+    async def ask(question: str, *, place: Local | None = None) -> Local:
+        return place or Local(city=question)
+
+    there = lc.to_runnable(ask)
+    assert await there.ainvoke("Bern") == Local(city="Bern")
+    assert there.get_input_jsonschema()["properties"]["question"]["type"] == "string"
+
+
 async def test_a_step_of_text_streams_and_anything_else_comes_whole() -> None:
     assert [piece async for piece in lc.to_runnable(short).astream("q")] == ["a", " short", " answer"]
     chain = ChatPromptTemplate.from_template("{q}") | (lambda value: value.to_string()) | lc.to_runnable(short)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import Any, cast, get_type_hints
+from types import SimpleNamespace, UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, RootModel, create_model
@@ -24,7 +26,7 @@ class SynthonRunnable(Runnable[Any, Any]):
     def __init__(self, part: Step[..., Any] | Program[..., Any]) -> None:
         self.part = part
         self.name = part.name
-        self.hints = get_type_hints(part.fn, localns=dict(getattr(part, "scope", {})))
+        self.hints = _hints(part.fn, dict(getattr(part, "scope", {})))
         self.parameters = inspect.signature(part.fn).parameters
 
     @property
@@ -103,10 +105,32 @@ class SynthonRunnable(Runnable[Any, Any]):
         if isinstance(given, Mapping) and set(required) <= set(given) <= set(names):
             return dict(given)
         first = required[0] if len(required) == 1 else names[0] if names and not required else None
-        if first is None or (isinstance(given, Mapping) and len(names) > 1 and set(given) & set(names)):
+        misnamed = isinstance(given, Mapping) and (
+            set(given) & set(names) or not _takes_mapping(self.hints.get(first or "", Any))
+        )
+        if first is None or misnamed:
             msg = f"{self.name!r} was given {given!r:.200}. Pass a mapping with {required}, of {names}."
             raise UserError(msg)
         return {first: given}
+
+
+def _hints(fn: Callable[..., object], scope: dict[str, object]) -> dict[str, Any]:
+    """A function's annotations, without those whose names only its maker's scope holds."""
+    found: dict[str, Any] = {}
+    for name, hint in inspect.get_annotations(fn).items():
+        with suppress(NameError):
+            found |= get_type_hints(
+                SimpleNamespace(__annotations__={name: hint}), getattr(fn, "__globals__", {}), scope
+            )
+    return found
+
+
+def _takes_mapping(hint: object) -> bool:
+    """Whether a mapping may be a value of this type."""
+    kind = get_origin(hint) or hint
+    if kind in {Union, UnionType}:
+        return any(map(_takes_mapping, get_args(hint)))
+    return kind in {Any, object} or not isinstance(kind, type) or issubclass(kind, Mapping)
 
 
 def to_runnable(part: Step[..., Any] | Program[..., Any]) -> Runnable[Any, Any]:
