@@ -134,6 +134,20 @@ async def test_our_model_calls_langchains_tools_streamed_or_not() -> None:
         await chat.ainvoke("q", frequency_penalty=1.0)
 
 
+def test_a_stop_sequence_may_be_a_text() -> None:
+    stops: list[tuple[str, ...]] = []
+
+    def answer(request: sy.Request) -> str:
+        stops.append(request.stop)
+        return "hi"
+
+    chat = lc.to_model(sy.FunctionModel(answer))
+    chat.bind(stop="END").invoke("hi")
+    list(chat.bind(stop="END").stream("hi"))
+    chat.invoke("hi", stop=["END", "."])
+    assert stops == [("END",), ("END",), ("END", ".")]
+
+
 async def test_our_model_keeps_to_a_schema_for_langchain() -> None:
     model = sy.Journaled(sy.FunctionModel(lambda request: answers.pop(0)))
     answers = ['{"city":"Bern"}', '{"city":"Bern"}', '{"city":"Bern"}', '{"town":1}']

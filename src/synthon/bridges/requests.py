@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from synthon.core.constraints import Constraint, Schema, Soundness
@@ -91,6 +91,11 @@ def sampling(request: Request) -> dict[str, object]:
             raise UserError(msg)
         words = {**extra, **words}
     return words
+
+
+def stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The stop sequences that a caller there gives; a text is one."""
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 def at_most(request: Request, text: str) -> Usage:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from synthon.bridges.langchain.reading import from_messages, specs_from
 from synthon.bridges.langchain.sending import told, tool_calls_to
+from synthon.bridges.requests import stops
 from synthon.bridges.streams import pieces, read
 from synthon.core.constraints import Schema
 from synthon.core.errors import OutputError, UserError
@@ -147,7 +148,7 @@ def _request(messages: list[BaseMessage], stop: list[str] | None, words: dict[st
     return Request(
         from_messages(messages),
         **sampled,
-        stop=tuple(stop or ()),
+        stop=stops(stop),
         tools=specs_from(words.get("tools") or ()),
         tool_choice=words.get("tool_choice", "auto"),
         constraint=None if schema is None else Schema(schema, check=True),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llama_index.core.base.base_query_engine import BaseQueryEngine
-from llama_index.core.base.response.schema import Response
+from llama_index.core.base.response.schema import RESPONSE_TYPE, AsyncStreamingResponse, Response, StreamingResponse
 from llama_index.core.schema import QueryBundle
 
 from synthon.bridges.failures import as_ours
@@ -69,10 +69,18 @@ class QueryEngine:
     async def _asked(self, question: str) -> Answered:
         with as_ours(f"LlamaIndex's {self.name!r}"):
             if self.threaded:
-                response = await asyncio.to_thread(self.engine.query, question)
-            else:
-                response = await self.engine.aquery(question)
-            return Answered(str(response), tuple(map(passage_from, response.source_nodes)))
+                return await asyncio.to_thread(lambda: _answered(self.engine.query(question)))
+            response = await self.engine.aquery(question)
+            if isinstance(response, AsyncStreamingResponse):
+                response = await response.get_response()
+            if isinstance(response, StreamingResponse):  # read by a sync generator
+                return await asyncio.to_thread(_answered, response)
+            return _answered(response)
+
+
+def _answered(response: RESPONSE_TYPE) -> Answered:
+    """The answer, with the text of a stream read to its end."""
+    return Answered(str(response), tuple(map(passage_from, response.source_nodes)))
 
 
 def query_engine(

@@ -16,7 +16,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from synthon.bridges.requests import at_most
+from synthon.bridges.requests import at_most, stops
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import dumps
 from synthon.core.values import (
@@ -155,5 +155,5 @@ def request_from(messages: Sequence[ChatMessage], words: dict[str, Any]) -> Requ
         )
         raise UserError(msg)
     specs = [ToolSpec(each.get_name(), each.description, dumps(each.get_parameters_dict())) for each in tools]
-    words["stop"] = tuple(words.get("stop", ()))
+    words["stop"] = stops(words.get("stop"))
     return Request(from_messages(messages), tools=tuple(specs), **words)
