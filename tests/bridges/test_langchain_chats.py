@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import (
     AIMessage,
     ChatMessage,
@@ -159,6 +160,50 @@ async def test_our_model_keeps_to_a_schema_for_langchain() -> None:
     assert str(both["raw"].text) == '{"city":"Bern"}'
     with pytest.raises(sy.OutputError, match="does not fit"):
         await chat.with_structured_output(Place).ainvoke("Where?")
+
+
+@pytest.mark.parametrize("journaled", [True, False])
+@pytest.mark.parametrize("bad", ["no json", '{"town":1}'])
+async def test_a_bad_answer_is_an_error_in_a_stream_and_a_value_beside_the_raw_one(
+    bad: str, *, journaled: bool
+) -> None:
+    plain = sy.FunctionModel(lambda request: bad)
+    chat = lc.to_model(sy.Journaled(plain) if journaled else plain)
+    asked: Any = chat.with_structured_output(Place, include_raw=True)
+    for found in (await asked.ainvoke("Where?"), asked.invoke("Where?"), *asked.stream("Where?")):
+        assert (str(found["raw"].text), found["parsed"]) == (bad, None)
+        assert isinstance(found["parsing_error"], sy.OutputError if journaled else OutputParserException)
+    with pytest.raises((sy.OutputError, OutputParserException), match=r"does not fit|Invalid json|Failed to parse"):
+        list(chat.with_structured_output(Place).stream("Where?"))
+    with pytest.raises((sy.OutputError, OutputParserException), match=r"does not fit|Invalid json|Failed to parse"):
+        [piece async for piece in chat.with_structured_output(Place).astream("Where?")]
+
+
+def test_a_tool_choice_is_read_in_the_forms_that_providers_have() -> None:
+    requests: list[sy.Request] = []
+
+    def answer(request: sy.Request) -> str:
+        requests.append(request)
+        return "hi"
+
+    def weather(city: str) -> str:
+        """The weather."""
+        return city
+
+    def news() -> str:
+        """The news."""
+        return ""
+
+    forms: list[tuple[Any, tuple[int, str]]] = [
+        ({"type": "function", "function": {"name": "weather"}}, (1, "required")),
+        ({"type": "tool", "name": "weather"}, (1, "required")),
+        ({"type": "any"}, (2, "required")), (True, (2, "required")),
+        (False, (2, "auto")), (None, (2, "auto")), ("auto", (2, "auto")),
+    ]  # fmt: skip
+    chat: Any = lc.to_model(sy.FunctionModel(answer, capabilities=frozenset({"chat", "tools"})))
+    for form, found in forms:
+        chat.bind_tools([weather, news], tool_choice=form, strict=True).invoke("q")
+        assert (len(requests[-1].tools), requests[-1].tool_choice) == found
 
 
 async def test_our_errors_pass_through_a_chain_and_leaving_a_stream_cancels_the_call() -> None:

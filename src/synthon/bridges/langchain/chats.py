@@ -10,25 +10,25 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import tool_call_chunk
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from pydantic import BaseModel
 
 from synthon.bridges.langchain.reading import from_messages, specs_from
 from synthon.bridges.langchain.sending import told, tool_calls_to
+from synthon.bridges.langchain.shapes import beside_raw, reader
 from synthon.bridges.requests import stops
 from synthon.bridges.streams import pieces, read
 from synthon.core.constraints import Schema
-from synthon.core.errors import OutputError, UserError
+from synthon.core.errors import UserError
 from synthon.core.identity import dumps
 from synthon.core.portal import sync
 from synthon.core.protocols import Model
 from synthon.core.values import Completion, Delta, Request
 
 _KEYWORDS = {"temperature", "max_tokens", "top_p", "top_k", "min_p", "seed"}
+Choice = dict[str, Any] | str | bool | None
 Tools = Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool]
 
 
@@ -65,7 +65,7 @@ class SynthonChatModel(BaseChatModel):
 
     async def _answered(self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> ChatResult:
         request = _request(messages, stop, words)
-        completion = _fitting(await self.model.complete(request), request)
+        completion = await self.model.complete(request)
         said = AIMessage(completion.text, **tool_calls_to(completion.tool_calls), **told(completion))
         return ChatResult(generations=[ChatGeneration(message=said)])
 
@@ -78,7 +78,7 @@ class SynthonChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         request = _request(messages, stop, kwargs)
         for piece in read(lambda: pieces(self.model, request)):
-            yield _chunk(piece, request)
+            yield _chunk(piece)
 
     async def _astream(
         self,
@@ -90,45 +90,51 @@ class SynthonChatModel(BaseChatModel):
         request = _request(messages, stop, kwargs)
         async with aclosing(pieces(self.model, request)) as found:
             async for piece in found:
-                yield _chunk(piece, request)
+                yield _chunk(piece)
 
     def bind_tools(
-        self, tools: Tools, *, tool_choice: str | None = None, **kwargs: Any
+        self, tools: Tools, *, tool_choice: Choice = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools that it may call ("auto"), must ("any" or "required") or must not ("none").
+        """The model with tools that it may call ("auto"), must ("any", "required", True) or must not ("none").
 
         Args:
-            tools: what it may call.
-            tool_choice: one of these words, or the name of the tool that it must call.
+            tools: what it may call; `strict=` says nothing here, where a mask holds arguments or a check does.
+            tool_choice: one of these words, or the tool that it must call: its name, or a provider's form of that.
 
         Raises:
             UserError: no tool has that name.
         """
         specs = [convert_to_openai_tool(tool) for tool in tools]
-        choice = {None: "auto", "any": "required"}.get(tool_choice, tool_choice)
+        choice = _choice(tool_choice)
         if choice not in {"auto", "required", "none"}:
             named = [spec for spec in specs if spec["function"]["name"] == choice]
             if not named:
                 names = [spec["function"]["name"] for spec in specs]
                 raise UserError(f"tool_choice={tool_choice!r} names none of the tools {names}. Name one of them.")
             specs, choice = named, "required"
+        kwargs.pop("strict", None)
         return self.bind(tools=specs, tool_choice=choice, **kwargs)
 
     def with_structured_output(
         self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
     ) -> Runnable[LanguageModelInput, Any]:
-        """The model with answers of a shape: held by a mask where it can, else checked; see `synthon.schema`."""
+        """The model with answers of a shape: held by a mask where it can, else checked; see `synthon.schema`.
+
+        Args:
+            schema: a JSON schema, or a class.
+            include_raw: gives `raw`, `parsed` and `parsing_error`, and raises nothing of a bad answer.
+        """
         shape = dumps(convert_to_json_schema(schema))
-        asked = self.bind(
-            json_schema=shape, **{name: kwargs[name] for name in kwargs if name not in {"method", "strict"}}
-        )
-        parser: Runnable[Any, Any] = JsonOutputParser()
-        if isinstance(schema, type) and issubclass(schema, BaseModel):
-            parser = PydanticOutputParser(pydantic_object=schema)
-        if not include_raw:
-            return asked | parser
-        raw: Runnable[Any, dict[str, Any]] = RunnableLambda(lambda said: {"raw": said, "parsing_error": None})
-        return asked | raw | RunnablePassthrough.assign(parsed=RunnableLambda(lambda found: found["raw"]) | parser)
+        words = {name: kwargs[name] for name in kwargs if name not in {"method", "strict"}}
+        parser = reader(schema)
+        return self.bind(json_schema=shape, **words) | (beside_raw(parser) if include_raw else parser)
+
+
+def _choice(given: Choice) -> str:
+    """The word or the name in a tool choice, as OpenAI's, Anthropic's and LangChain's callers write it."""
+    if isinstance(given, dict):
+        given = given.get("function", given).get("name") or given.get("type") or str(given)
+    return {None: "auto", False: "auto", True: "required", "any": "required"}.get(given) or str(given)
 
 
 def _request(messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Request:
@@ -155,20 +161,12 @@ def _request(messages: list[BaseMessage], stop: list[str] | None, words: dict[st
     )
 
 
-def _fitting(completion: Completion, request: Request) -> Completion:
-    """The completion, if it keeps to the schema that was asked for."""
-    if request.constraint is not None and completion.unmet:
-        msg = f"The model answered {completion.text!r:.200}, which does not fit: {completion.unmet}. Ask again."
-        raise OutputError(msg, text=completion.text, reason=completion.unmet)
-    return completion
-
-
-def _chunk(piece: Delta | Completion, request: Request) -> ChatGenerationChunk:
+def _chunk(piece: Delta | Completion) -> ChatGenerationChunk:
     """A piece of text or reasoning; of the whole answer what no piece has said."""
     if isinstance(piece, Delta):
         beside = {"reasoning_content": piece.reasoning} if piece.reasoning else {}
         return ChatGenerationChunk(message=AIMessageChunk(content=piece.text, additional_kwargs=beside))
-    rest = told(_fitting(piece, request))
+    rest = told(piece)
     rest["additional_kwargs"].pop("reasoning_content", None)
     calls = [
         tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=at)

@@ -32,6 +32,7 @@ from synthon.core.values import (
 )
 
 Block = dict[str, Any]  # a content block of LangChain's
+UNMET = "unmet"  # what of its schema an answer leaves unmet
 SEALS = "synthon_reasoning"  # where our reasoning blocks stand, which a text cannot hold
 
 
@@ -103,15 +104,16 @@ def tool_calls_to(calls: Sequence[ToolCall]) -> dict[str, Any]:
 
 
 def told(completion: Completion) -> dict[str, Any]:
-    """The fields of an AIMessage beside its text: calls, reasoning, usage, and why it ended."""
+    """The fields of an AIMessage beside its text: reasoning, usage, why it ended, and what it leaves unmet."""
     beside: dict[str, Any] = {}
     if completion.reasoning:
         beside["reasoning_content"] = "".join(block.text for block in completion.reasoning)
         beside[SEALS] = [[block.text, block.signature, block.redacted] for block in completion.reasoning]
+    unmet = {UNMET: completion.unmet} if completion.unmet else {}
     return {
         "additional_kwargs": beside,
         "usage_metadata": _usage_to(completion.usage),
-        "response_metadata": {"finish_reason": completion.finish, "model_name": completion.model},
+        "response_metadata": {"finish_reason": completion.finish, "model_name": completion.model, **unmet},
     }
 
 
