@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,8 +108,19 @@ async def test_our_retriever_serves_langchain_and_comes_back_the_same(tmp_path: 
         assert "stork" in await chain.ainvoke("stork")
         again = lc.retriever(there, identity=lambda: index.digest)
         assert await again.search("stork", k=1) == await index.search("stork", k=1)
-    for passage in (FOUND, sy.Passage("bare")):
+    clashing = sy.Passage("gold", "a.md", 3, 7, 0.5, "A", {"source": "web", "title": 1984, "score": "high"})
+    assert document_from(clashing).metadata["source"] == "a.md"
+    assert document_from(clashing).metadata["own_source"] == "web"
+    for passage in (FOUND, sy.Passage("bare"), clashing):
         assert passage_from(document_from(passage)) == passage
+
+
+def test_what_fits_no_field_of_a_passage_stays_in_its_metadata() -> None:
+    odd: dict[str, Any] = {"title": 1984, "score": "0.9", "start_index": 5.0, "end_index": "9", "source": False}
+    assert passage_from(Document("gold", metadata=odd)) == sy.Passage("gold", metadata=odd)
+    assert passage_from(Document("gold", metadata={"score": True})).metadata == {"score": True}
+    for source in (PurePath("3"), 3):
+        assert passage_from(Document("gold", metadata={"source": source})) == sy.Passage("gold", "3")
 
 
 # ---------------------------------------------------------------------------------------------------- tools

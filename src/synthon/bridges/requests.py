@@ -9,10 +9,19 @@ from typing import cast
 from synthon.core.constraints import Constraint, Schema, Soundness
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import dumps, to_json
-from synthon.core.values import Capability, Image, Message, Request, ToolResult, Usage
+from synthon.core.values import Capability, Finish, Image, Message, Request, ToolResult, Usage
 from synthon.decoding import soundness
 
 _SAMPLING = ("temperature", "max_tokens", "top_p", "top_k", "min_p")
+_FINISH: dict[str, Finish] = {
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+}
 _WHO_CAN: dict[Capability, str] = {
     "fork": "sy.local()",
     "grammar": "sy.local(), or a constraint with `check=True`",
@@ -102,6 +111,12 @@ def at_most(request: Request, text: str) -> Usage:
     """Of a model that reports no usage: a token for every byte sent and received."""
     sent = dumps([to_json(message) for message in request.messages] + [tool.parameters for tool in request.tools])
     return Usage(input_tokens=len(sent.encode()), output_tokens=len(text.encode(errors="replace")))
+
+
+def finish_from(reason: object, *, called: bool) -> Finish:
+    """Why an answer ended, in a provider's own word; one that is not known, or none, says nothing."""
+    said = str(getattr(reason, "name", reason)).lower()
+    return _FINISH.get(said) or ("tool_calls" if called else "stop")
 
 
 def object_in(arguments: str) -> dict[str, object] | None:

@@ -16,12 +16,11 @@ from langchain_core.messages import (
 )
 
 from synthon.bridges.langchain.sending import SEALS, Block
-from synthon.bridges.requests import at_most
+from synthon.bridges.requests import at_most, finish_from
 from synthon.core.errors import Unsupported
 from synthon.core.identity import dumps
 from synthon.core.values import (
     Completion,
-    Finish,
     Image,
     Message,
     Reasoning,
@@ -36,14 +35,6 @@ from synthon.core.values import (
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 _KINDS: dict[type[BaseMessage], Role] = {AIMessage: "assistant", HumanMessage: "user", SystemMessage: "system"}
-_FINISH: dict[str, Finish] = {
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "content_filter": "content_filter",
-    "refusal": "content_filter",
-}
 
 
 def from_messages(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
@@ -128,14 +119,13 @@ def completion_from(said: BaseMessage, request: Request, name: str) -> Completio
     message = said if isinstance(said, AIMessage) else AIMessage(said.content)
     text, calls = str(message.text), calls_from(message)
     told = message.response_metadata
-    reason = told.get("finish_reason") or told.get("stop_reason") or ("tool_calls" if calls else "stop")
     used = at_most(request, text) if message.usage_metadata is None else _usage_from(message.usage_metadata)
     return Completion(
         text=text,
         usage=used,
         tool_calls=calls,
         reasoning=reasoning_from(message),
-        finish=_FINISH.get(str(reason).lower(), "stop"),
+        finish=finish_from(told.get("finish_reason") or told.get("stop_reason"), called=bool(calls)),
         model=told.get("model_name") or told.get("model") or name,
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -15,6 +17,7 @@ from langchain_core.vectorstores import VectorStoreRetriever
 from synthon.bridges.failures import as_ours
 from synthon.bridges.identities import Identity, as_text, identity_of
 from synthon.bridges.langchain.quiet import quiet
+from synthon.bridges.metadata import beside, rest_of
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import to_json
 from synthon.core.portal import sync
@@ -23,7 +26,13 @@ from synthon.core.recording import recorded
 from synthon.core.settings import current
 from synthon.core.values import Passage
 
-_OURS = {"source", "start_index", "end_index", "score", "title"}
+_OURS: dict[str, tuple[type, ...]] = {
+    "source": (str, PurePath, UUID, int, float),
+    "start_index": (int,),
+    "end_index": (int,),
+    "score": (int, float),
+    "title": (str,),
+}
 
 
 @dataclass(frozen=True)
@@ -58,39 +67,36 @@ class ChainRetriever:
 
 
 def passage_from(document: Document) -> Passage:
-    """A document as a passage; its place, score and title are read from where LangChain's parts put them."""
+    """A document as a passage; its place, score and title are read from where LangChain's parts put them.
+
+    What does not fit a field, as a title that is a number, stays in the metadata.
+    """
     told = document.metadata
-    start = _whole(told.get("start_index"))
-    end = _whole(told.get("end_index")) or (start + len(document.page_content) if "start_index" in told else 0)
-    rest = {str(name): _plain(value) for name, value in told.items() if name not in _OURS and value is not None}
-    score, title = told.get("score"), told.get("title")
+    read = {name: value for name, value in told.items() if _fits(name, value)}
+    start = read.get("start_index", 0)
     return Passage(
         document.page_content,
-        str(told.get("source") or document.id or ""),
+        str(read.get("source", "")) or document.id or "",
         start,
-        end,
-        float(score) if isinstance(score, int | float) else 0.0,
-        title if isinstance(title, str) else "",
-        rest,
+        read.get("end_index") or (start + len(document.page_content) if "start_index" in read else 0),
+        float(read.get("score", 0.0)),
+        read.get("title", ""),
+        rest_of(told, read),
     )
 
 
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _plain(value: object) -> str | int | float | bool:
-    return value if isinstance(value, str | int | float | bool) else to_json(value)
+def _fits(name: str, value: object) -> bool:
+    return isinstance(value, _OURS.get(name, ())) and not isinstance(value, bool)
 
 
 def document_from(passage: Passage) -> Document:
     """A passage as a document."""
-    told: dict[str, Any] = {**passage.metadata, "source": passage.document, "score": passage.score}
+    fields: dict[str, Any] = {"source": passage.document, "score": passage.score}
     if passage.end:
-        told |= {"start_index": passage.start, "end_index": passage.end}
+        fields |= {"start_index": passage.start, "end_index": passage.end}
     if passage.title:
-        told["title"] = passage.title
-    return Document(passage.text, metadata=told)
+        fields["title"] = passage.title
+    return Document(passage.text, metadata=beside(passage.metadata, fields))
 
 
 class SynthonRetriever(BaseRetriever):
@@ -145,7 +151,8 @@ def to_retriever(
 ) -> BaseRetriever:
     """A retriever of ours, such as an `Index`, as one for LangChain; `k` may be a knob.
 
-    A document's `metadata` holds the passage's own, and `source`, `start_index`, `end_index`, `score` and `title`.
+    A document's `metadata` holds the passage's own, and `source`, `start_index`, `end_index`, `score` and `title`; what
+    the passage's own call so stands as `own_source`, `own_title` and so on.
     """
     named = name or type(retriever).__name__
     return SynthonRetriever(retriever=retriever, k=k, where=where, name=named)

@@ -16,7 +16,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from synthon.bridges.requests import at_most, stops
+from synthon.bridges.requests import at_most, finish_from, stops
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import dumps
 from synthon.core.values import (
@@ -61,6 +61,8 @@ def from_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
 def _message(message: ChatMessage) -> Message:
     role = _ROLES[message.role]
     parts = parts_from(message.blocks)
+    if not any(isinstance(part, ToolCall) for part in parts):
+        parts += _calls(message)
     if role == "tool":
         told = message.additional_kwargs
         content = tuple(part for part in parts if isinstance(part, Text | Image))
@@ -68,6 +70,23 @@ def _message(message: ChatMessage) -> Message:
     if len(parts) < 2 and all(isinstance(part, Text) for part in parts):  # noqa: PLR2004 - one part or none
         return Message(role, "".join(part.text for part in parts if isinstance(part, Text)))
     return Message(role, parts)
+
+
+def _calls(message: ChatMessage) -> tuple[ToolCall, ...]:
+    """The calls that stand beside a message's blocks, in OpenAI's form; one without an id is numbered.
+
+    Raises:
+        Unsupported: a call in another form.
+    """
+    found = []
+    for at, call in enumerate(message.additional_kwargs.get("tool_calls") or ()):
+        function = _field(call, "function")
+        name, arguments = _field(function, "name"), _field(function, "arguments")
+        if not isinstance(name, str) or not isinstance(arguments, str):
+            msg = f"A tool call in a message's additional_kwargs is not in OpenAI's form: {call!r:.200}. Use a block."
+            raise Unsupported(msg)
+        found.append(ToolCall(_field(call, "id") or f"call_{at}", name, arguments))
+    return tuple(found)
 
 
 def parts_from(blocks: Sequence[ContentBlock]) -> tuple[Part, ...]:
@@ -116,9 +135,17 @@ def completion_from(response: ChatResponse, calls: tuple[ToolCall, ...], request
         usage=_usage(response) or at_most(request, text),
         tool_calls=shown,
         reasoning=tuple(part for part in parts if isinstance(part, Reasoning)),
-        finish="tool_calls" if shown else "stop",
+        finish=finish_from(_reason(response.raw), called=bool(shown)),
         model=name,
     )
+
+
+def _reason(raw: object) -> object:
+    """Why the answer ended, where providers say so: in itself, or in its first choice or candidate."""
+    choices = _field(raw, "choices") or _field(raw, "candidates")
+    first = choices[0] if isinstance(choices, list | tuple) and choices else None
+    names = ("finish_reason", "stop_reason", "done_reason")
+    return next((found for told in (raw, first) for name in names if (found := _field(told, name))), None)
 
 
 def _usage(response: ChatResponse) -> Usage | None:

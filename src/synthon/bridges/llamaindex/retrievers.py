@@ -20,6 +20,7 @@ from llama_index.core.schema import (
 
 from synthon.bridges.failures import as_ours
 from synthon.bridges.identities import Identity, as_text, identity_of
+from synthon.bridges.metadata import beside, rest_of
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import digest, to_json
 from synthon.core.portal import sync
@@ -71,7 +72,7 @@ def passage_from(found: NodeWithScore) -> Passage:
     start = getattr(node, "start_char_idx", None)
     end = getattr(node, "end_char_idx", None)
     title = node.metadata.get("title")
-    rest = {name: _plain(value) for name, value in node.metadata.items() if name != "title" and value is not None}
+    read = {"title"} if isinstance(title, str) else set[str]()
     return Passage(
         text,
         node.ref_doc_id or node.node_id,
@@ -79,18 +80,14 @@ def passage_from(found: NodeWithScore) -> Passage:
         end or 0,
         found.score or 0.0,
         title if isinstance(title, str) else "",
-        rest,
+        rest_of(node.metadata, read),
     )
-
-
-def _plain(value: object) -> str | int | float | bool:
-    return value if isinstance(value, str | int | float | bool) else to_json(value)
 
 
 def node_from(passage: Passage) -> NodeWithScore:
     """A passage as a node; its id is its place, else a digest of its text."""
     place = f"{passage.document}:{passage.start}-{passage.end}" if passage.end else digest(passage.text)[:32]
-    told = {**passage.metadata, **({"title": passage.title} if passage.title else {})}
+    told = beside(passage.metadata, {"title": passage.title} if passage.title else {})
     node = TextNode(
         id_=place,
         text=passage.text,
