@@ -7,12 +7,15 @@ import enum
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel, Field, SecretStr
 
 import synthon as sy
@@ -90,6 +93,43 @@ def test_identities_are_the_same_in_another_process() -> None:
         for seed in ("1", "2")
     }
     assert len(found) == 1
+
+
+def test_a_token_that_decides_an_answer_is_no_key() -> None:
+    assert known(1, stop_token="a") != known(1, stop_token="b")  # noqa: S106 - no password
+    for name in ("token", "access_token", "auth_token", "bearer_token", "api_token", "huggingfacehub_api_token"):
+        assert known(1, **{name: "a"}) == known(1, **{name: "b"})
+
+
+def now() -> str:
+    return str(time.monotonic())
+
+
+def called(x: int) -> int:
+    return double(x)
+
+
+def defaulted(x: int, by: int = len(VALUES)) -> int:
+    return x * by
+
+
+def timed(x: int) -> str:
+    return f"{x} {time.__name__}"
+
+
+class Calling(BaseModel):
+    call: Any = called
+
+
+def test_functions_whose_answers_their_code_does_not_tell_have_no_identity() -> None:
+    assert known(timed) != known(double)
+    assert known(Calling()) != known(Calling(call=double))  # a default is its class's
+    for function in (now, called, defaulted):
+        with pytest.raises(sy.UserError, match=r"its part.value is <function"):
+            known(function)
+    prompt = ChatPromptTemplate.from_template("{now}: {q}").partial(now=now)
+    with pytest.raises(sy.UserError, match=r"cannot be told: its .*partial_variables.now"):
+        langchain.runnable(prompt | FakeListChatModel(responses=["x"]))
 
 
 def test_code_and_live_things_have_no_identity_unless_one_is_given() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dis
 import enum
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import TypeAlias
 
 from pydantic import BaseModel, SecretBytes, SecretStr
@@ -19,7 +20,9 @@ from synthon.core.identity import digest, dumps
 
 Identity: TypeAlias = str | Callable[[], str]
 _SECRET = re.compile(
-    r"(^|_|-)(api_?keys?|secrets?|passwords?|token|credentials?|headers|authorization)$", re.IGNORECASE
+    r"(^|_|-)(api_?keys?|secrets?|passwords?|credentials?|headers|authorization|(access|auth|bearer|api)[_-]?token)$"
+    r"|^token$",
+    re.IGNORECASE,
 )
 _BESIDE = {"callbacks", "callback_manager", "cache", "rate_limiter", "verbose"}  # they watch, and decide nothing
 
@@ -54,13 +57,21 @@ def _told(value: object, place: str, name: str) -> object:
     if isinstance(value, Mapping):
         return _fields({str(key): item for key, item in value.items()}, place, name)
     if isinstance(value, BaseModel):
-        shown = {key for key, own in type(value).model_fields.items() if not own.exclude}
+        shown = {
+            key for key, own in type(value).model_fields.items() if not own.exclude and not _is_default(value, key)
+        }
         held = {key: getattr(value, key) for key in sorted(shown - _BESIDE)} | (value.model_extra or {})
         return [type(value).__qualname__, _fields(held, place, name)]
     if is_dataclass(value) and not isinstance(value, type):
         held = {own.name: getattr(value, own.name) for own in fields(value)}
         return [type(value).__qualname__, _fields(held, place, name)]
     return _simple(value, place, name)
+
+
+def _is_default(value: BaseModel, key: str) -> bool:
+    """Whether a field holds the function that its class gives it, which is the class's as its methods are."""
+    held = getattr(value, key)
+    return isinstance(held, FunctionType) and held is type(value).model_fields[key].default
 
 
 def _simple(value: object, place: str, name: str) -> object:
@@ -74,7 +85,7 @@ def _simple(value: object, place: str, name: str) -> object:
         return value.hex()
     if isinstance(value, type):
         return [f"{value.__module__}.{value.__qualname__}", _shape(value)]
-    if isinstance(value, FunctionType) and value.__qualname__.isidentifier():
+    if isinstance(value, FunctionType) and _is_told_by_its_code(value):
         return [f"{value.__module__}.{value.__qualname__}", _code(value.__code__)]
     msg = (
         f"What decides the answers of {name!r} cannot be told: its {place} is {value!r:.200}. "
@@ -95,8 +106,28 @@ def _shape(kind: type) -> object:
     return kind.model_json_schema(schema_generator=_Shapes) if issubclass(kind, BaseModel) else None
 
 
+def _is_told_by_its_code(function: FunctionType) -> bool:
+    """Whether a function's answers are decided by its arguments and its code, and by modules that it uses."""
+    names = set(_names(function.__code__))
+    held = [value for name, value in function.__globals__.items() if name in names]
+    return (
+        function.__qualname__.isidentifier()
+        and function.__code__.co_argcount > 0  # without an argument it is there for what changes, such as the time
+        and not (function.__closure__ or function.__defaults__ or function.__kwdefaults__)
+        and all(isinstance(value, ModuleType) for value in held)
+    )
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The global names that a function and those within it look up."""
+    yield from (each.argval for each in dis.get_instructions(code) if each.opname in {"LOAD_GLOBAL", "LOAD_NAME"})
+    for item in code.co_consts:
+        if isinstance(item, CodeType):
+            yield from _names(item)
+
+
 def _code(code: CodeType) -> list[object]:
-    """What a function does; not what the functions it calls do."""
+    """What a function does; not what the modules it uses do."""
     constants = [
         _code(item)
         if isinstance(item, CodeType)
