@@ -57,11 +57,9 @@ def _told(value: object, place: str, name: str) -> object:
     if isinstance(value, Mapping):
         return _fields({str(key): item for key, item in value.items()}, place, name)
     if isinstance(value, BaseModel):
-        shown = {
-            key for key, own in type(value).model_fields.items() if not own.exclude and not _is_default(value, key)
-        }
-        held = {key: getattr(value, key) for key in sorted(shown - _BESIDE)} | (value.model_extra or {})
-        return [type(value).__qualname__, _fields(held, place, name)]
+        shown = {key for key, own in type(value).model_fields.items() if not own.exclude} - _BESIDE
+        held = {key: getattr(value, key) for key in sorted(shown) if not _is_default(value, key)}
+        return [type(value).__qualname__, _fields(held | (value.model_extra or {}), place, name)]
     if is_dataclass(value) and not isinstance(value, type):
         held = {own.name: getattr(value, own.name) for own in fields(value)}
         return [type(value).__qualname__, _fields(held, place, name)]
