@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from pathlib import Path
 from typing import Any, Literal
@@ -91,7 +92,7 @@ def test_constraints_are_saved_and_loaded_as_they_are(constraint: Any, tmp_path:
         assert pickle.loads(pickle.dumps(changed)).settings == changed.settings  # noqa: S301 - our own bytes
 
 
-def test_a_name_that_several_options_have_is_refused_when_loaded(tmp_path: Path) -> None:
+def test_options_of_one_name_are_told_apart_where_their_place_was_saved(tmp_path: Path) -> None:
     rerankers = [CrossEncoder(Path("m"), Path("t"), name="m", max_tokens=limit) for limit in (128, 512)]
 
     @sy.program
@@ -99,6 +100,9 @@ def test_a_name_that_several_options_have_is_refused_when_loaded(tmp_path: Path)
         return question
 
     ask.using(rerank=rerankers[1]).save(tmp_path / "p.json")
+    assert list(ask.using(tmp_path / "p.json").settings.values()) == [rerankers[1]]
+    shape = json.loads((tmp_path / "p.json").read_text())
+    (tmp_path / "p.json").write_text(json.dumps(shape | {"settings": {"ask.rerank": {"name": "m"}}}))
     with pytest.raises(sy.UserError, match="more than once"):
         ask.using(tmp_path / "p.json")
 

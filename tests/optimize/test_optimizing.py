@@ -28,14 +28,15 @@ async def searched(
     )  # fmt: skip
 
 
-_found: dict[int, tuple[System, Optimization[[str], str]]] = {}
+_found: dict[int, tuple[System, Optimization[[str], str], list[sy.Request]]] = {}
 
 
-async def found(calls: int = 200) -> tuple[System, Optimization[[str], str]]:
-    """A search that several tests look at; none changes it."""
+async def found(calls: int = 200) -> tuple[System, Optimization[[str], str], list[sy.Request]]:
+    """A search that several tests look at, and what it asked the small model; none changes it."""
     if calls not in _found:
         system = System()
-        _found[calls] = system, await searched(system, calls)
+        run = await searched(system, calls)
+        _found[calls] = system, run, list(system.small.asked)
     return _found[calls]
 
 
@@ -45,7 +46,7 @@ def artifact(run: Optimization[[str], str], path: Path) -> bytes:
 
 
 async def test_the_best_program_scores_higher_than_the_one_it_was_made_from_on_rows_nobody_saw() -> None:
-    _, run = await found(400)
+    _, run, _ = await found(400)
     best = run.best()
     judged = await asyncio.to_thread(best.certify, TEST)
     assert judged.certificate is not None
@@ -83,8 +84,8 @@ async def test_a_warm_journal_changes_nothing_and_asks_nobody(tmp_path: Path) ->
 
 
 async def test_what_stands_before_a_changed_step_is_not_asked_again_and_still_priced() -> None:
-    system, run = await found()
-    tidied = [request for request in system.small.asked if "Repeat" in request.messages[0].text]
+    _, run, asked = await found()
+    tidied = [request for request in asked if "Repeat" in request.messages[0].text]
     assert len(tidied) == len({request.messages for request in tidied})
     for one in run.front:
         assert one.cost.n == one.quality.n
@@ -93,7 +94,7 @@ async def test_what_stands_before_a_changed_step_is_not_asked_again_and_still_pr
 
 
 async def test_a_program_is_saved_as_json_and_loaded_into_its_own(tmp_path: Path) -> None:
-    system, run = await found()
+    system, run, _ = await found()
     best = run.best()
     best.save(tmp_path / "answer.json")
     loaded = system.program.using(tmp_path / "answer.json")
@@ -105,7 +106,7 @@ async def test_a_program_is_saved_as_json_and_loaded_into_its_own(tmp_path: Path
 
 
 async def test_limits_keep_dear_programs_out() -> None:
-    _, free = await found(400)
+    _, free, _ = await found(400)
     dearest = max(one.cost.value for one in free.front)
     cheap = await searched(System(), 400, within=Limits(usd=dearest / 10))
     assert cheap.best().cost.value <= dearest / 10
