@@ -126,7 +126,7 @@ def refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
         if model := unseen(metric):
             msg = (
                 f"The judge {name!r} asks the model {model!r}, which keeps no journal, so no budget sees its calls. "
-                "Give its step sy.Journaled(model), or leave budget= out."
+                "Give its step sy.Journaled(model)."
             )
             raise UserError(msg)
 
