@@ -55,6 +55,7 @@ from benchmarks.statistics import interval, paired, share
 from synthon.core.errors import MissingExtra
 from synthon.engine.converting import convert
 from synthon.evals import evaluate
+from synthon.evals.statistics import holm
 from synthon.models.embedders import embedder as packaged
 from synthon.optimize import optimize
 from synthon.optimize.optimizing import METHODS
@@ -346,19 +347,10 @@ def arms_of(name: str, parts: Sequence[dict[str, Arm]]) -> Measure:
     return Measure(len(pooled(parts)), None, len(parts), applies, unit="arms")
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """p-values corrected for their number (Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure)."""
-    found, least = {}, 0.0
-    for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        least = max(least, min(1.0, (len(p_values) - place) * p_values[name]))
-        found[name] = least
-    return found
-
-
 def compared(found: Mapping[str, Found], *, is_whole: bool) -> dict[str, Measure]:
     """Over the tasks: where ours is surely ahead of the best DSPy arm, and where behind."""
     gains = {name: each.gain for name, each in found.items() if each.gain is not None}
-    corrected = holm({name: gain[2] for name, gain in gains.items()})
+    corrected = dict(zip(gains, holm([p for _, _, p in gains.values()]), strict=True))
     ahead = sum(gains[name][0] > 0 and corrected[name] < 0.05 for name in gains)
     behind = sum(gains[name][1] < 0 and corrected[name] < 0.05 for name in gains)
     measures = {f"{name}.gain.p": Measure(p, None, op="<=") for name, p in corrected.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import pytest
+
 import synthon as sy
 from synthon.evals import Case, Cases
 from synthon.optimize.learning import Teacher
@@ -22,7 +24,10 @@ async def test_a_step_that_is_the_program_has_its_rows_as_examples_without_a_cal
     assert system.calls == 0
 
 
-async def test_the_step_that_answers_has_every_row_as_an_example_for_the_price_of_what_comes_before() -> None:
+@pytest.mark.parametrize(("calls", "run"), [(1000, 8), (40, 2)])
+async def test_the_step_that_answers_has_every_row_as_an_example_for_the_price_of_what_comes_before(
+    calls: int, run: int
+) -> None:
     asked: list[str] = []
 
     @sy.step(model=Answering("small", 1.0).model(1), temperature=0.0)
@@ -44,8 +49,8 @@ async def test_the_step_that_answers_has_every_row_as_an_example_for_the_price_o
         return await decide(text.upper(), text)
 
     train = rows(40)
-    examples = await teacher(whole).examples(whole.parts(), train)
-    assert len(asked) == 8  # to see which step answers; the others stop at its door
+    examples = await teacher(whole, calls).examples(whole.parts(), train)
+    assert len(asked) == run  # to see which step answers; the others stop at its door
     assert [demo.output for demo in examples["decide"]] == [case.expected for case in train]
     assert examples["decide"][3].inputs == {
         "letters": str(train[3].inputs["text"]).upper(), "text": train[3].inputs["text"]

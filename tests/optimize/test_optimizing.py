@@ -16,6 +16,7 @@ from synthon.evals import Case, Cases
 from synthon.optimize import Limits, Optimization
 from tests.optimize.programs import System, right, rows
 
+pytestmark = pytest.mark.xdist_group("optimizing")  # its searches are made once
 TRAIN, VALIDATION, TEST = rows(40), rows(60, 1000), rows(200, 2000)
 
 

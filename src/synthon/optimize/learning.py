@@ -113,16 +113,16 @@ class Teacher:
         if step is not None and _takes_rows(step, seen, train):
             found[step.name] = _labelled(step, train)
         elif step is not None and f"{step.name}.model" in parts.settings:
-            found[step.name] = await self._at_the_door(step, train[: self._rows()]) or found.get(step.name, [])
+            found[step.name] = await self._at_the_door(step, train, told) or found.get(step.name, [])
         return {name: demos for name, demos in found.items() if demos}
 
-    def _rows(self) -> int | None:
-        """Training rows of which a part of the budget pays for what comes before the answer; None: all."""
+    def _rows(self, calls: int) -> int | None:
+        """Training rows for which a part of the budget pays so many calls each; None: all."""
         budget = self.budget
-        if budget is None:
+        if budget is None or not calls:
             return None
         limits = (None if budget.calls is None else budget.calls - budget.spent.calls, affords(budget))
-        return min((each // _DOOR // max(1, self.most_calls) for each in limits if each is not None), default=None)
+        return min((each // _DOOR // calls for each in limits if each is not None), default=None)
 
     async def accepted(self, rows: Sequence[Case[Any]]) -> tuple[dict[str, list[Demo]], int]:
         """What each step said in the rows that the metric accepts, and how many rows those are."""
@@ -148,12 +148,18 @@ class Teacher:
                     found[span.name].append(Demo(json.loads(span.inputs), json.loads(span.output)))
         return found
 
-    async def _at_the_door(self, step: Step[..., Any], train: Sequence[Case[Any]]) -> list[Demo]:
-        """Examples of the answering step for every row that reaches it; what comes before it is paid, it is not."""
+    async def _at_the_door(self, step: Step[..., Any], train: Sequence[Case[Any]], told: int) -> list[Demo]:
+        """Examples of the answering step for every row that reaches it; what comes before it is paid, it is not.
+
+        The first rows were run before, so they tell for nothing what the others would cost.
+        """
         program: Any = self.program
-        seen, _ = await self._run(train, program.using({f"{step.name}.model": Door(), f"{step.name}.strategy": None}))
+        shut = program.using({f"{step.name}.model": Door(), f"{step.name}.strategy": None})
+        seen, whole = await self._run(train[:told], shut)
+        rows = train[: self._rows(max(row.calls for row in whole.rows))]
+        seen += (await self._run(rows[told:], shut))[0] if rows[told:] else []
         demos = []
-        for spans, case in zip(seen, train, strict=True):
+        for spans, case in zip(seen, train, strict=False):
             asked = [span for span in spans if span.name == step.name]
             demos += [Demo(json.loads(asked[-1].inputs), answer) for answer in _answer(step, case) if asked]
         return demos
