@@ -56,6 +56,22 @@ def test_questions_on_one_document_are_compared_without_it() -> None:
     assert overlap(about(document, *one[:9]), about(document, *one[:9])).exact == [(at, at) for at in range(9)]
 
 
+def test_questions_on_several_documents_are_compared_without_them() -> None:
+    words = [f"w{number}" for number in range(500)]
+    draw = random.Random(0)
+
+    def said(n: int) -> str:
+        return " ".join(draw.choices(words, k=n))
+
+    documents = [said(300) for _ in range(8)]
+    one, other = (sy.Cases(case for each in documents for case in about(each, said(10), said(10))) for _ in range(2))
+    assert not overlap(one, other)
+    copied = sy.Case({"document": documents[2], "question": f"{one[3].inputs['question']} x"}, None)
+    assert [pair[:2] for pair in overlap(one, [*other, copied]).near] == [(3, 16)]
+    alone = sy.Cases(sy.Case({"document": f"{each} x", "question": "why"}, None) for each in documents)
+    assert [pair[:2] for pair in overlap(alone, about(documents[4], "why")).near] == [(4, 0)]
+
+
 def test_where_too_many_pairs_are_alike_those_of_few_rows_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("synthon.evals.overlap"), "_MOST", 2_000)
     many = [f"{LONG} {number}" for number in range(16)]

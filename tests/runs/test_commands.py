@@ -50,6 +50,19 @@ def test_an_act_in_doubt_is_listed_settled_and_the_run_goes_on(
     assert "in doubt" not in said(capsys, "list", "--all", journal=journal)
 
 
+def test_a_run_that_was_interrupted_is_listed_with_all_others(
+    journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @sy.program
+    async def long() -> str:
+        raise KeyboardInterrupt
+
+    with sy.SQLiteJournal(journal) as opened, pytest.raises(KeyboardInterrupt):
+        asyncio.run(sy.run(long, run_id="stopped", journal=opened))
+    assert "stopped" not in said(capsys, "list", journal=journal)
+    assert "cancelled" in said(capsys, "list", "--all", journal=journal)
+
+
 def test_an_act_that_was_not_done_is_done_by_the_resumed_run(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = Path("paid").read_text()
     Path("paid").unlink()

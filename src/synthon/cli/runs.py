@@ -24,7 +24,9 @@ def commands(rooms: Subparsers) -> None:
     text = "runs that wait for a person or were stopped: answer, resume, cancel, settle"
     among = rooms.add_parser("runs", help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
     listing = add(among, "list", _list, "list the runs that wait, with what for")
-    listing.add_argument("--all", action="store_true", help="those that failed or still run too")
+    listing.add_argument(
+        "--all", action="store_true", help="those too that failed, were cancelled (Ctrl-C) or still run"
+    )
     say = add(among, "answer", _answer, "answer the question that a run asked")
     go_on = add(among, "resume", _resume, "go on with a run; what its journal holds is not done again")
     stop = add(among, "cancel", _cancel, "let a run wait no longer")
@@ -55,7 +57,7 @@ def _list(arguments: argparse.Namespace) -> None:
     from synthon.journal import doubts, runs  # noqa: PLC0415 - see _open
     from synthon.runs import questions  # noqa: PLC0415 - same
 
-    wanted = {"suspended", "running", "failed"} if arguments.all else {"suspended"}
+    wanted = {"suspended", "running", "failed", "cancelled"} if arguments.all else {"suspended"}
     rows = []
     with _open(arguments) as journal:
         for run in runs(journal.path, _MOST):

@@ -23,6 +23,7 @@ _BANDS, _ROWS = 42, 3  # finds a pair of similarity 0.7 with probability 1 - 2e-
 _LETTERS = 5
 _FEW_LETTERS = 20  # in `2 + 3` the sign is what tells it from `2 - 3`
 _MARKS = re.compile(r"[.,;:!?\u3002\uff01\uff1f]+(?=\s|$)")
+_SHARED = 3  # rows with one value
 _MANY_ROWS = 20  # of fewer, half may well be copies
 _MOST = 20_000_000  # shingles that are looked up; a few seconds
 _PAIR = 100  # what a pair costs beside its shingles, in the same unit
@@ -56,12 +57,13 @@ def overlap(one: Iterable[Case[Any]], other: Iterable[Case[Any]], *, near: float
         one: a set of cases, and
         other: another.
         near: the least similarity: shared runs of five letters as a share of all (Jaccard). Pairs are found by MinHash
-            (Broder 1997) and then counted exactly. What over half of 20 or more rows have, such as a document that all
-            ask about, counts only for rows that have nothing else.
+            (Broder 1997) and then counted exactly. A value that three or more rows share, such as a document they ask
+            about, counts only for rows that have nothing else; so do words that over half of 20 or more rows have.
     """
-    firsts, seconds = ([_text(case.inputs) for case in cases] for cases in (one, other))
+    sets = [[case.inputs for case in cases] for cases in (one, other)]
+    firsts, seconds = ([_text(inputs) for inputs in some] for some in sets)
     exact = _equal(firsts, seconds)
-    every = _telling([_shingles(text) for text in (*firsts, *seconds)])
+    every = _telling([_shingles(text) for text in _own([*sets[0], *sets[1]])])
     left, right = every[: len(firsts)], every[len(firsts) :]
     found, seen, work = [], set(exact), 0
     for pair in _candidates(left, right):
@@ -81,9 +83,22 @@ def overlap(one: Iterable[Case[Any]], other: Iterable[Case[Any]], *, near: float
 
 def _text(inputs: Mapping[str, object]) -> str:
     """Inputs as they are compared: the texts of the arguments in the order of their names."""
-    values = [inputs[name] for name in sorted(inputs)]
-    joined = "\n".join(value if isinstance(value, str) else to_json(value) for value in values)
-    return " ".join(joined.split()).casefold()
+    return " ".join(text for text in _values(inputs).values() if text)
+
+
+def _values(inputs: Mapping[str, object]) -> dict[str, str]:
+    written = ((name, inputs[name]) for name in sorted(inputs))
+    texts = ((name, value if isinstance(value, str) else to_json(value)) for name, value in written)
+    return {name: " ".join(text.split()).casefold() for name, text in texts}
+
+
+def _own(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The rows' texts without the values that several different rows share, but for rows with nothing else."""
+    told = [_values(inputs) for inputs in rows]
+    different = {" ".join(values.values()): values for values in told}.values()
+    counts = Counter(value for values in different for value in values.items())
+    kept = [[text for name, text in values.items() if counts[name, text] < _SHARED] for values in told]
+    return [" ".join(text for text in some or values.values() if text) for some, values in zip(kept, told, strict=True)]
 
 
 def _equal(firsts: Sequence[str], seconds: Sequence[str]) -> list[tuple[int, int]]:
