@@ -49,7 +49,7 @@ from benchmarks.counting_proxy import CountingProxy
 from benchmarks.embeddings import Cached
 from benchmarks.optimizer_scores import SCORES
 from benchmarks.optimizer_tasks import TASKS, TOKENS, WITHOUT_LABELS, Row, Task, cases
-from benchmarks.report import Measure, parse, report, skip
+from benchmarks.report import Measure, aligned, figure, parse, report, skip
 from benchmarks.servers import server
 from benchmarks.statistics import interval, paired, share
 from synthon.core.errors import MissingExtra
@@ -359,6 +359,23 @@ def compared(found: Mapping[str, Found], *, is_whole: bool) -> dict[str, Measure
     return measures
 
 
+def overview(found: Mapping[str, Found], measures: Mapping[str, Measure]) -> str:
+    """Scores, arms by tasks, and under them ours against the best DSPy arm."""
+    rows = [["score", *found]]
+    for arm in ORDER:
+        scores = [each.measures.get(f"{name}.{arm}.score") for name, each in found.items()]
+        if any(scores):
+            rows.append([arm, *("" if score is None else figure(score.value) for score in scores)])
+    for label, key in (("ahead by", "gain"), ("p, corrected", "gain.p"), ("prompt tokens", "gain.prompt_tokens")):
+        told = [measures.get(f"{name}.{key}") for name in found]
+        rows.append([label, *("" if each is None else f"{figure(each.value)}{_within(each)}" for each in told)])
+    return aligned(rows)
+
+
+def _within(measure: Measure) -> str:
+    return "" if measure.interval is None else f" ({' .. '.join(map(figure, measure.interval))})"
+
+
 def versions(parts: Sequence[dict[str, Arm]]) -> dict[str, str]:
     """Of DSPy, with the adapter that the pilot chose, and of scikit-learn, as the arms tell them."""
     found = {}
@@ -438,7 +455,10 @@ def main() -> None:
         if found[name].without_model_wins:
             print(f"{name}: an arm without any language model has the highest score")
     everyone = [arms for finished in done.values() for arms in finished]
-    report(NAME, arguments.seed, measures, as_json=arguments.json, peers=versions(everyone), readme=arguments.readme)
+    report(
+        NAME, arguments.seed, measures, as_json=arguments.json, peers=versions(everyone), readme=arguments.readme,
+        overview=overview(found, measures),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -76,11 +76,15 @@ def report(
     as_json: bool,
     peers: Mapping[str, str] | None = None,
     readme: bool = False,
+    overview: str = "",
 ) -> None:
-    """Print the table and, with `as_json`, the JSON object as the last line; `peers` are their resolved versions."""
+    """Print the table and, with `as_json`, the JSON object as the last line.
+
+    `peers` are their resolved versions; `overview` is a shorter table of the same for people, put before a long one.
+    """
     print(table(measures))
     if readme:
-        _write_readme(name, seed, table(measures), peers or {})
+        _write_readme(name, seed, table(measures), peers or {}, overview)
     if as_json:
         summary: dict[str, object] = {
             "benchmark": name, "seed": seed, "measures": {key: _plain(measure) for key, measure in measures.items()},
@@ -93,13 +97,13 @@ def report(
 _LONG = 60  # rows; a longer table is folded
 
 
-def _write_readme(name: str, seed: int, text: str, peers: Mapping[str, str]) -> None:
+def _write_readme(name: str, seed: int, text: str, peers: Mapping[str, str], overview: str) -> None:
     """Put the table between the benchmark's markers."""
     beside = f", beside {', '.join(f'{peer} {version}' for peer, version in peers.items())}" if peers else ""
     command = f"`python -m benchmarks.{name}`, seed {seed}{beside}:"
     if text.count("\n") > _LONG:
         text = f"<details><summary>{text.count(chr(10)) - 1} measures</summary>\n\n{text}\n\n</details>"
-    block = f"{command}\n\n{text}"
+    block = "\n\n".join(each for each in (command, overview, text) if each)
     path = Path(__file__).parent.parent / "README.md"
     start, end = f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
     before, _, rest = path.read_text(encoding="utf-8").partition(start)
@@ -117,11 +121,16 @@ def table(measures: Mapping[str, Measure]) -> str:
     """The measures as a Markdown table, aligned for a terminal."""
     rows = [("measure", "value", "95 % interval", "n", "target", "")]
     for name, measure in measures.items():
-        interval = "" if measure.interval is None else " .. ".join(map(_figure, measure.interval))
-        target = "" if measure.target is None else f"{measure.op} {_figure(measure.target)}"
+        interval = "" if measure.interval is None else " .. ".join(map(figure, measure.interval))
+        target = "" if measure.target is None else f"{measure.op} {figure(measure.target)}"
         verdict = "" if measure.target is None else ("ok" if measure.ok else "MISSED")
-        value = f"{_figure(measure.value)} {measure.unit}".rstrip()
+        value = f"{figure(measure.value)} {measure.unit}".rstrip()
         rows.append((name, value, interval, str(measure.n), target, verdict))
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its head first, aligned for a terminal."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -129,7 +138,8 @@ def table(measures: Mapping[str, Measure]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """A number in four digits."""
     if not math.isfinite(value) or value == int(value):
         return f"{value:,.0f}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
@@ -147,4 +157,4 @@ def _plain(measure: Measure) -> dict[str, object]:
     }
 
 
-__all__ = ["Arguments", "Measure", "parse", "report", "skip", "table"]
+__all__ = ["Arguments", "Measure", "aligned", "figure", "parse", "report", "skip", "table"]

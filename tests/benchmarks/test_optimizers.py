@@ -13,7 +13,7 @@ from aiohttp import web
 
 from benchmarks.counting_proxy import REFUSED, CountingProxy, logged
 from benchmarks.optimizer_scores import answer, label, slots
-from benchmarks.optimizers import Found, arms_of, chosen, compared, groups_of, measured
+from benchmarks.optimizers import Found, arms_of, chosen, compared, groups_of, measured, overview
 
 
 class Upstream:
@@ -126,6 +126,21 @@ def test_a_task_counts_as_ahead_or_behind_only_where_it_stays_so_among_all_tasks
     told = compared(found, is_whole=False)
     assert (told["tasks.ahead"].value, told["tasks.behind"].value) == (1, 1)
     assert (told["tasks.ahead"].target, told["tasks.behind"].ok) == (None, False)
+
+
+def test_the_overview_has_arms_by_tasks_and_ours_against_the_best_of_dspys() -> None:
+    found = {
+        "a": measured("a", [{"dspy_gepa": arm(0, 1), "ours_auto": arm(1, 1)}]),
+        "b": measured("b", [{"dspy_gepa": arm(0, 0), "tfidf_knn": arm(1, 0)}]),
+    }
+    every = {name: each for one in found.values() for name, each in one.measures.items()}
+    told = overview(found, every | compared(found, is_whole=False))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
+    assert rows[0] == ["score", "a", "b"]
+    assert [row[0] for row in rows[2:5]] == ["tfidf_knn", "ours_auto", "dspy_gepa"]
+    assert rows[4][1:] == ["0.5", "0"]
+    assert rows[5][1].startswith("0.5 (0 .. ")
+    assert rows[2][1:] == ["", "0.5"]
 
 
 def test_small_parts_are_kept_apart_from_whole_ones() -> None:
