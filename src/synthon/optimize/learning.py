@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _TOLD = 8  # rows that are run to see which step answers
 _SHARE = 20  # of a budget of calls, one part in so many is spent on each of them
 _AGREE = 0.9
+_FREE = 1_000  # rows that are run where nothing is paid before the answer; what they retrieve still takes time
 _DOOR = 4  # of what is left of a budget, one part in so many pays for runs up to the answering step
 
 
@@ -119,7 +120,9 @@ class Teacher:
     def _rows(self, calls: int) -> int | None:
         """Training rows for which a part of the budget pays so many calls each; None: all."""
         budget = self.budget
-        if budget is None or not calls:
+        if not calls:
+            return _FREE
+        if budget is None:
             return None
         limits = (None if budget.calls is None else budget.calls - budget.spent.calls, affords(budget))
         return min((each // _DOOR // calls for each in limits if each is not None), default=None)
