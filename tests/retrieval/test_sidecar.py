@@ -35,6 +35,23 @@ async def test_the_graph_answers_like_the_exact_scan(tmp_path: Path) -> None:
                 assert ours[0].score == pytest.approx(theirs[0].score, abs=1e-4)
 
 
+async def test_a_few_changes_wait_for_the_next_search(tmp_path: Path) -> None:
+    file = tmp_path / "i.db.usearch"
+    with large(tmp_path / "i.db") as index:
+        await index.add(DOCUMENTS)
+        made = file.stat().st_mtime_ns
+        for n in range(3):
+            await index.add([Document(f"a walrus likes clams {n}", f"walrus {n}")])
+        await index.remove("007")
+        assert file.stat().st_mtime_ns == made
+        found = await index.search("a walrus likes clams 2", k=3, mode="dense")
+        assert {each.document for each in found} == {"walrus 0", "walrus 1", "walrus 2"}
+        assert file.stat().st_mtime_ns > made
+        made = file.stat().st_mtime_ns
+        await index.add([Document(f"a heron likes fish {n}", f"heron {n}") for n in range(9)])
+        assert file.stat().st_mtime_ns > made
+
+
 @pytest.mark.parametrize("harm", ["gone", "damaged", "of another index", "no manifest"])
 async def test_a_file_that_does_not_fit_is_made_anew(tmp_path: Path, harm: str) -> None:
     file, manifest = tmp_path / "i.db.usearch", tmp_path / "i.db.usearch.json"

@@ -86,8 +86,8 @@ def neighbours(store: Store, keys: NDArray[np.int64], dimension: int) -> Neighbo
     Raises:
         MissingExtra: usearch is not installed.
     """
-    folder, version = store.path.parent, store.version()
-    file, manifest_file = (folder / f"{store.path.name}{suffix}" for suffix in (".usearch", ".usearch.json"))
+    version = store.version()
+    file, manifest_file = (_beside(store, suffix) for suffix in (".usearch", ".usearch.json"))
     manifest = _manifest(manifest_file)
     graph = _graph(dimension)
     sound = manifest.get("index") == store.meta("id") and manifest.get("sha256") == _sha256(file)
@@ -108,6 +108,15 @@ def neighbours(store: Store, keys: NDArray[np.int64], dimension: int) -> Neighbo
     partial.write_text(text)
     partial.replace(manifest_file)
     return Neighbours(graph, mean)
+
+
+def is_kept(store: Store) -> bool:
+    """Whether there is a file beside the index that a few changes can be added to."""
+    return _beside(store, ".usearch").exists()
+
+
+def _beside(store: Store, suffix: str) -> Path:
+    return store.path.with_name(f"{store.path.name}{suffix}")
 
 
 def _bring_up(graph: Graph, store: Store, keys: NDArray[np.int64], dimension: int) -> None:
@@ -158,4 +167,4 @@ def _graph(dimension: int) -> Graph:
     return Index(ndim=dimension, metric="cos", dtype="f16", expansion_search=_EXPANSION)
 
 
-__all__ = ["EXACT_CHUNKS", "Neighbours", "neighbours", "vectors"]
+__all__ = ["EXACT_CHUNKS", "Neighbours", "is_kept", "neighbours", "vectors"]

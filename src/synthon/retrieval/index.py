@@ -18,7 +18,7 @@ from synthon.core.running import Defaults
 from synthon.core.values import Passage
 from synthon.models.embedders import embedder as packaged_embedder
 from synthon.retrieval.adding import Report, find, list_folder, prepare
-from synthon.retrieval.dense import EXACT_CHUNKS, vectors
+from synthon.retrieval.dense import EXACT_CHUNKS, is_kept, vectors
 from synthon.retrieval.documents import Document
 from synthon.retrieval.files import MAX_BYTES
 from synthon.retrieval.filters import condition
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 #: Chunks written in one transaction; also how much work a kill can lose.
 _BATCH_CHUNKS = 512
 _EMBEDDED_AT_ONCE = 64
+_SMALL = 100  # a change of less than one part in so many
 _CHUNK_CHARACTERS = range(100, 100_001)
 
 
@@ -182,7 +183,7 @@ class Index:
                 if not following:
                     break
                 batch = following
-        await asyncio.to_thread(self._settle)
+        await asyncio.to_thread(self._settle, report.chunks)
         return report.final()
 
     async def remove(self, *ids: str) -> list[str]:
@@ -194,7 +195,7 @@ class Index:
             raise UserError(msg)
         there = sorted(await asyncio.to_thread(self._store.known, ids))
         await asyncio.to_thread(self._store.write, [], {}, there)
-        await asyncio.to_thread(self._settle)
+        await asyncio.to_thread(self._settle, len(there))
         return there
 
     async def _vectors(self, batch: Sequence[Entry], embedder: Embedder | None, report: Report) -> dict[bytes, bytes]:
@@ -228,9 +229,10 @@ class Index:
         failed = self._store.known(sorted({each.id for each in report.failed}))
         return [*missing, *(id_ for id_, known in failed.items() if known.origin == origins.get(id_))]
 
-    def _settle(self) -> None:
+    def _settle(self, changed: int) -> None:
+        """Tidy up after a change; a small one is left for the next search to catch up with, among others like it."""
         self._store.sweep()
-        if len(self) > self._exact_chunks:
+        if len(self) > self._exact_chunks and (changed * _SMALL > len(self) or not is_kept(self._store)):
             with self._store.state():
                 self._current().warm()
 
