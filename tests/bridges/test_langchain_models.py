@@ -156,6 +156,14 @@ async def test_tools_go_out_and_calls_come_back_with_their_ids(*, streams: bool)
         assert [delta.tool_call for delta in pieces.deltas if delta.tool_call] == list(completion.tool_calls)
 
 
+async def test_the_one_call_of_openais_older_form_is_a_call() -> None:
+    old = {"function_call": {"name": "weather", "arguments": '{"city":"Bern"}'}}
+    model = lc.model(heard(lambda messages: AIMessage("", additional_kwargs=old, usage_metadata=USED))[0])
+    completion = await model.complete(sy.Request((sy.Message("user", "q"),), tools=(WEATHER,)))
+    assert [(call.name, call.arguments) for call in completion.tool_calls] == [("weather", '{"city":"Bern"}')]
+    assert completion.tool_calls[0].id
+
+
 async def test_capabilities_are_what_the_class_can_and_the_rest_is_refused() -> None:
     plain, tools, shaped = FakeListChatModel(responses=["x"]), heard(str)[0], Shaped(answer=str)
     shown = Heard(answer=str, profile={"image_inputs": True, "tool_calling": False})

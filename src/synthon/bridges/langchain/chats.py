@@ -17,7 +17,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 
 from synthon.bridges.langchain.reading import from_messages, specs_from
 from synthon.bridges.langchain.sending import told, tool_calls_to
-from synthon.bridges.langchain.shapes import beside_raw, reader
+from synthon.bridges.langchain.shapes import beside_raw, held, reader
 from synthon.bridges.requests import stops
 from synthon.bridges.streams import pieces, read
 from synthon.core.constraints import Schema
@@ -65,7 +65,7 @@ class SynthonChatModel(BaseChatModel):
 
     async def _answered(self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> ChatResult:
         request = _request(messages, stop, words)
-        completion = await self.model.complete(request)
+        completion = held(await self.model.complete(request), request)
         said = AIMessage(completion.text, **tool_calls_to(completion.tool_calls), **told(completion))
         return ChatResult(generations=[ChatGeneration(message=said)])
 
@@ -78,7 +78,7 @@ class SynthonChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         request = _request(messages, stop, kwargs)
         for piece in read(lambda: pieces(self.model, request)):
-            yield _chunk(piece)
+            yield _chunk(piece, request)
 
     async def _astream(
         self,
@@ -90,7 +90,7 @@ class SynthonChatModel(BaseChatModel):
         request = _request(messages, stop, kwargs)
         async with aclosing(pieces(self.model, request)) as found:
             async for piece in found:
-                yield _chunk(piece)
+                yield _chunk(piece, request)
 
     def bind_tools(
         self, tools: Tools, *, tool_choice: Choice = None, **kwargs: Any
@@ -161,12 +161,12 @@ def _request(messages: list[BaseMessage], stop: list[str] | None, words: dict[st
     )
 
 
-def _chunk(piece: Delta | Completion) -> ChatGenerationChunk:
+def _chunk(piece: Delta | Completion, request: Request) -> ChatGenerationChunk:
     """A piece of text or reasoning; of the whole answer what no piece has said."""
     if isinstance(piece, Delta):
         beside = {"reasoning_content": piece.reasoning} if piece.reasoning else {}
         return ChatGenerationChunk(message=AIMessageChunk(content=piece.text, additional_kwargs=beside))
-    rest = told(piece)
+    rest = told(held(piece, request))
     rest["additional_kwargs"].pop("reasoning_content", None)
     calls = [
         tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=at)

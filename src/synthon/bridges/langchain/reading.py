@@ -93,11 +93,17 @@ def _part(block: Block) -> Text | Image:
 
 
 def calls_from(message: AIMessage) -> tuple[ToolCall, ...]:
-    """A message's tool calls, those whose arguments are no JSON object too; one without an id is numbered."""
+    """A message's tool calls, those whose arguments are no JSON object too; one without an id is numbered.
+
+    The single call of OpenAI's older form, which LangChain keeps as the provider sent it, is one of them.
+    """
     valid = [(call["id"], call["name"], dumps(call["args"])) for call in message.tool_calls]
     invalid = [(call["id"], call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
+    old = message.additional_kwargs.get("function_call")
+    older = [(None, old.get("name") or "", old.get("arguments") or "")] if isinstance(old, dict) else []
     return tuple(
-        ToolCall(id_ or f"call_{at}", name, arguments) for at, (id_, name, arguments) in enumerate(valid + invalid)
+        ToolCall(id_ or f"call_{at}", name, arguments)
+        for at, (id_, name, arguments) in enumerate(valid + invalid or older)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.exceptions import OutputParserException
@@ -13,6 +14,8 @@ from pydantic import BaseModel
 
 from synthon.bridges.langchain.sending import UNMET
 from synthon.core.errors import OutputError
+from synthon.core.values import Completion, Request
+from synthon.decoding import unmet
 
 
 class _Json(JsonOutputParser):
@@ -41,6 +44,13 @@ def reader(schema: dict[str, Any] | type) -> Runnable[AIMessage, Any]:
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         return _Typed(pydantic_object=schema)
     return _Json()
+
+
+def held(completion: Completion, request: Request) -> Completion:
+    """The completion with what it leaves unmet of the request's shape, which a model without a journal does not say."""
+    if request.constraint is None or completion.unmet or not completion.text:
+        return completion
+    return replace(completion, unmet=unmet(request.constraint, completion.text))
 
 
 def beside_raw(parser: Runnable[AIMessage, Any]) -> Runnable[AIMessage, dict[str, Any]]:
