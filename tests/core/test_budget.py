@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 
@@ -437,8 +438,16 @@ async def test_a_call_that_joined_another_keeps_its_own_deadline() -> None:
     assert model.calls == 1
 
 
-async def test_a_durable_budget_that_comes_back_to_its_run_counts_its_calls_once() -> None:
-    model, journal = Counting(fails=[None, None, sy.ProviderError("down")]), sy.MemoryJournal()
+@pytest.mark.parametrize("kind", ["in memory", "on disk", "opened anew"])
+async def test_a_durable_budget_that_comes_back_to_its_run_counts_its_calls_once(tmp_path: Path, kind: str) -> None:
+    model = Counting(fails=[None, None, sy.ProviderError("down")])
+    kept: list[sy.Journal] = []
+
+    def journal() -> sy.Journal:
+        if not kept or kind == "opened anew":
+            kept.append(sy.MemoryJournal() if kind == "in memory" else sy.SQLiteJournal(tmp_path / "j.db"))
+        return kept[-1]
+
     budget = sy.Budget(calls=9, durable=True)
 
     async def three() -> None:
@@ -446,12 +455,15 @@ async def test_a_durable_budget_that_comes_back_to_its_run_counts_its_calls_once
             await sy.Journaled(model).complete(ask(text))
 
     with pytest.raises(sy.ProviderError, match="down"):
-        await sy.run(three, run_id="r", journal=journal, budget=budget)
+        await sy.run(three, run_id="r", journal=journal(), budget=budget)
     assert budget.spent.calls == 3
-    await sy.run(three, run_id="r", journal=journal, budget=budget)
+    await sy.run(three, run_id="r", journal=journal(), budget=budget)
     assert budget.spent.calls == model.calls == 4
-    await sy.run(three, run_id="r", journal=journal, budget=(other := sy.Budget(calls=9, durable=True)))
+    await sy.run(three, run_id="r", journal=journal(), budget=(other := sy.Budget(calls=9, durable=True)))
     assert (other.spent.calls, model.calls) == (4, 4)
+    for each in kept:
+        if isinstance(each, sy.SQLiteJournal):
+            each.close()
 
 
 async def test_threads_share_one_budget() -> None:

@@ -233,7 +233,8 @@ def restore(budget: Budget, journal: Journal, run: str) -> None:
     What was answered is `paid`: its row, served again, does not count twice. A budget that comes back to the run it
     was in has counted all that already.
     """
-    counted = budget.home == (journal, run)
+    place = getattr(journal, "path", journal), run  # a journal opened anew is the same one
+    counted = budget.home is not None and (getattr(budget.home[0], "path", budget.home[0]), budget.home[1]) == place
     budget.home = journal, run
     kept = journal.reservations(run)
     latest = {each.key: each for each in kept}
@@ -242,10 +243,9 @@ def restore(budget: Budget, journal: Journal, run: str) -> None:
             row = journal.read(each.key) if latest[each.key] is each else None
             if row is not None:
                 budget.paid.add(each.key)
-            if row is not None and not counted:
-                budget.count(used(load_completion(row).usage), "earlier, answered", 0.0)
-            elif not counted:
-                budget.count(Amount(each.calls, each.tokens, each.usd), "earlier, unanswered", 0.0)
+            if not counted:
+                spent = Amount(each.calls, each.tokens, each.usd) if row is None else used(load_completion(row).usage)
+                budget.count(spent, "earlier, unanswered" if row is None else "earlier, answered", 0.0)
 
 
 def worst_case(budgets: Sequence[Budget], request: Request, price: Price | None, attempts: int, name: str) -> Amount:
