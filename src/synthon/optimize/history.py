@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ class History:
     evaluations: int = field(default=0, init=False)
     _tables: dict[Point, Floats] = field(default_factory=dict, init=False, repr=False)
     _paid: dict[tuple[Point, int], int] = field(default_factory=dict, init=False, repr=False)
+    _spent: int = field(default=0, init=False, repr=False)
     _most: dict[Point, int] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -112,7 +114,7 @@ class History:
     @property
     def spent(self) -> int:
         """Model calls so far; points that differ offline only share theirs."""
-        return sum(self._paid.values()) if self.meter is None else self.meter()
+        return self._spent if self.meter is None else self.meter()
 
     @property
     def left(self) -> int | None:
@@ -128,14 +130,16 @@ class History:
         for case, each in measured.items():
             rows[case] = each
             table[case] = each.score, each.cost, each.latency_s, each.calls
-            self._paid[stem, case] = max(each.calls, self._paid.get((stem, case), 0))
+            before = self._paid.get((stem, case), 0)
+            self._paid[stem, case] = most = max(each.calls, before)
+            self._spent += most - before
             self._most[stem] = max(each.calls, self._most.get(stem, 0))
         self.evaluations += len(measured)
 
     def unseen(self, point: Point, n: int | None = None) -> tuple[int, ...]:
         """The next `n` cases (None: all) that a point has not been measured on."""
         seen = self.rows.get(point, {})
-        return tuple(case for case in self.order if case not in seen)[:n]
+        return tuple(itertools.islice((case for case in self.order if case not in seen), n))
 
     def is_free(self, point: Point) -> bool:
         """Whether a point was measured and needed no call."""
