@@ -7,7 +7,8 @@ separable or with interactions. `share` is the hypervolume (score, cost) of what
 that of the true front; `share_with_time` the same of score, cost and seconds; `evaluations` the share of all points on
 all cases that racing measured; `exhaustive` what measuring all of them and taking the best means would have found: less
 than 1, since it also picks by luck. `ahead_of_*` counts the seeds in which racing's front is worth more than that of
-random search and of TPE (Optuna, whole cases) after as many evaluations.
+random search and of TPE (Optuna, whole cases) after as many evaluations; `level_with_tpe` those in which both are
+worth the same, as where both found all of the best front.
 
 `frugalml`: cascades of two of four recorded services with a threshold, eleven tasks. `llmrouter`: one of nine recorded
 models for each of three groups of tasks. The truth is the mean of a thousand rows, drawn by seed; the search may see
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 SEEDS, RECORDED, NULLS = 50, 22, 400
 BUDGET = 0.2  # of all evaluations
+_SAME = 1e-9  # sums that are rounded otherwise
 
 
 class Found(NamedTuple):
@@ -95,8 +97,10 @@ def measured(name: str, found: Sequence[Found]) -> dict[str, Measure]:
         return Measure(fmean(values), interval(values), n, target, "<=" if most else ">=", "share")
 
     def ahead(of: Sequence[float]) -> Measure:
-        wins = sum(each.racing > other for each, other in zip(found, of, strict=True))
+        wins = sum(each.racing > other + _SAME for each, other in zip(found, of, strict=True))
         return Measure(wins / n, share(wins, n), n, 0.9, unit="share")
+
+    level = sum(abs(each.racing - each.tpe) <= _SAME for each in found)
 
     whole = [each.exhaustive for each in found]
     times = [each.with_time for each in found]
@@ -109,6 +113,7 @@ def measured(name: str, found: Sequence[Found]) -> dict[str, Measure]:
         **({f"{name}.exhaustive": mean(whole)} if min(whole) < 1 - 1e-9 else {}),
         f"{name}.ahead_of_random": ahead([each.random for each in found]),
         f"{name}.ahead_of_tpe": ahead([each.tpe for each in found]),
+        f"{name}.level_with_tpe": Measure(level / n, share(level, n), n, unit="share"),
     }
 
 

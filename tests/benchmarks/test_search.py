@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.landscapes import area, planted
-from benchmarks.search import by_means, is_called_better, is_found, searched
+from benchmarks.search import Found, by_means, is_called_better, is_found, measured, searched
 from synthon.optimize import random_search
 
 
@@ -43,3 +43,10 @@ def test_a_search_spends_what_it_was_given() -> None:
 def test_the_certificate_is_asked_about_chance_and_about_six_points() -> None:
     assert sum(map(is_called_better, range(6))) <= 2
     assert sum(map(is_found, range(6))) >= 3
+
+
+def test_two_searches_that_found_the_same_are_level_however_their_sums_were_rounded() -> None:
+    pairs = [(1.0, 1.0 + 2e-16), (1.0 + 2e-16, 1.0), (1.0, 0.9), (0.9, 1.0)]
+    found = measured("x", [Found(ours, 0.0, 0.2, 0.5, tpe, 1.0) for ours, tpe in pairs])
+    assert (found["x.ahead_of_tpe"].value, found["x.level_with_tpe"].value) == (0.25, 0.5)
+    assert found["x.ahead_of_random"].value == 1
