@@ -12,7 +12,8 @@ import synthon as sy
 from synthon.core.recording import recorded
 
 PAUSE_S = 0.25
-CLOSE_S = 0.7 * PAUSE_S  # a pause too many or too few is told, a busy machine is not
+CLOSE_S = 0.7 * PAUSE_S  # a pause too many or too few is told, a busy machine is not,
+TRIES = 3  # unless it is that busy each time
 
 
 class Slow:
@@ -130,15 +131,18 @@ async def test_a_hit_costs_and_takes_what_its_call_did(
     program: Callable[..., Awaitable[str]], pauses: int, calls: int, tmp_path: Path
 ) -> None:
     case = sy.Case({"text": str(getattr(program, "name", "plain"))}, None)
-    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
-        cold = (await sy.evaluate(program, [case], anything, journal=journal)).rows[0]
-        asked = slow.asked
-        warm = (await sy.evaluate(program, [case], anything, journal=journal)).rows[0]
-    assert slow.asked == asked
-    assert cold.calls == warm.calls == calls
-    assert cold.cost_usd == warm.cost_usd == pytest.approx(float(calls))
-    assert cold.latency_s == pytest.approx(pauses * PAUSE_S, abs=CLOSE_S)
-    assert warm.latency_s == pytest.approx(pauses * PAUSE_S, abs=CLOSE_S)
+    told: list[tuple[float, float]] = []
+    close = pytest.approx((pauses * PAUSE_S,) * 2, abs=CLOSE_S)
+    while (not told or told[-1] != close) and len(told) < TRIES:
+        with sy.SQLiteJournal(tmp_path / f"{len(told)}.db") as journal:
+            cold = (await sy.evaluate(program, [case], anything, journal=journal)).rows[0]
+            asked = slow.asked
+            warm = (await sy.evaluate(program, [case], anything, journal=journal)).rows[0]
+        assert slow.asked == asked
+        assert cold.calls == warm.calls == calls
+        assert cold.cost_usd == warm.cost_usd == pytest.approx(float(calls))
+        told.append((cold.latency_s, warm.latency_s))
+    assert told[-1] == close, told
 
 
 async def test_a_half_warm_case_is_timed_as_a_whole(tmp_path: Path) -> None:
