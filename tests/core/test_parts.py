@@ -268,6 +268,37 @@ async def routed(text: str) -> str:
     ...
 
 
+async def test_a_local_name_is_no_step_whatever_a_module_calls_so() -> None:
+    @sy.program
+    async def assigned(text: str) -> str:
+        second = text.strip()
+        return await first(second)
+
+    @sy.program
+    async def given(third: str) -> str:
+        return await first(third)
+
+    @sy.program
+    async def nested(text: str) -> str:
+        second = text.strip()
+        return "".join([await first(f"{word} {second}") for word in text.split()])
+
+    for program in (assigned, given, nested):
+        assert [step.name for step in program.parts().steps] == ["first"]
+
+
+async def test_copies_of_a_step_are_one_part_since_they_share_their_settings() -> None:
+    cold, warm = first.using(temperature=0.0), first.using(temperature=1.0)
+
+    @sy.program
+    async def twice(text: str) -> str:
+        return await cold(text) + await warm(text)
+
+    parts = twice.parts()
+    assert [step.name for step in parts.steps] == ["first"]
+    assert [name for name in parts.settings if "temperature" in name] == ["first.temperature"]
+
+
 async def test_knobs_within_models_demos_and_signatures_have_names() -> None:
     @sy.program
     async def outer(text: str, *, k: int = sy.knob(2, 4), weight: float = sy.between(0.1, 0.9, log=True)) -> str:

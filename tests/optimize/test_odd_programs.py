@@ -13,7 +13,7 @@ import synthon as sy
 from synthon.cli import main
 from synthon.core.saved import save
 from synthon.evals import Case, Cases
-from synthon.optimize import export, optimize, plan
+from synthon.optimize import Optimization, export, optimize, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,3 +190,52 @@ async def test_examples_read_the_same_once_saved(tmp_path: Path) -> None:
     assert [message.text.replace("t2", "t1") for message in messages if message.role == "user"] == [
         "text: t1\n\nlanguage: de\n\nday: 2026-01-02"
     ] * 2
+
+
+ASKED = [
+    Case({"text": f"{word}{end}"}, kind)
+    for word in ("you go", "he is", "we won", "it is")
+    for end, kind in (("?", "question"), (".", "statement"))
+]
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        {"demos": sy.one_of((), sy.knn(2, 4))},
+        {"demos": sy.one_of(sy.knn(0, 2), ())},
+        {"demos": sy.one_of((), (sy.Demo({"text": "a?"}, "question"),))},
+        {"calibrate": sy.knob(False, True)},
+    ],
+    ids=["nearest among", "nearest first", "lists", "calibrate"],
+)
+async def test_a_knob_over_whole_examples_or_calibration_is_searched(slots: dict[str, object], tmp_path: Path) -> None:
+    shown: list[int] = []
+
+    def answer(request: sy.Request) -> sy.Completion:
+        shown.append(len(request.messages))
+        text = request.continuations[0] if request.continuations else "question"
+        scores = tuple(sy.Score(-1.0 - place, 1) for place, _ in enumerate(request.continuations))
+        return sy.Completion(text, usage=sy.Usage(input_tokens=10, output_tokens=1), scores=scores)
+
+    can = frozenset[sy.Capability]({"chat", "score"} if "calibrate" in slots else {"chat", "schema"})
+    asked = sy.Journaled(sy.FunctionModel(answer, name="m", capabilities=can), price=PRICED)
+
+    @sy.step(model=asked, **slots)  # type: ignore[call-overload, untyped-decorator] # what a test names
+    async def kind(text: str) -> Literal["question", "statement"]:
+        """Say which."""
+        ...
+
+    run: Optimization[[str], str] = await optimize(
+        kind, ASKED, ASKED[:4], metric=exact, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
+        embedder="wordllama-256", method="random",
+    )  # fmt: skip
+    (name,) = slots
+    dimension = next(each for each in run.tuning.space.dimensions if each.name == f"kind.{name}")
+    assert len(dimension.values) == 2
+    assert len(run.history.rows) > 2
+    if name == "demos":
+        assert max(shown) > min(shown)  # examples were found and shown
+    for point in run.history.rows:
+        run.tuning.applied(kind, point).save(tmp_path / "kind.json")
+        assert kind.using(tmp_path / "kind.json").settings

@@ -6,6 +6,7 @@ import dis
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -109,7 +110,8 @@ class _Finder:
             self.visit(value, name)
 
     def _step(self, step: Any) -> None:
-        self.parts.steps.append(step)
+        if all(each.fn is not step.fn for each in self.parts.steps):  # copies share their settings
+            self.parts.steps.append(step)
         own = {
             "instruction": inspect.cleandoc(step.fn.__doc__ or ""),
             **{name: getattr(step, name) for name in _OWN},
@@ -138,8 +140,10 @@ class _Finder:
         code = getattr(plain, "__code__", None)
         if not isinstance(plain, FunctionType) or code is None or self._foreign(code.co_filename):
             return
-        cells = dict(zip(code.co_freevars, plain.__closure__ or (), strict=True))
-        known = {name: cell.cell_contents for name, cell in cells.items() if _filled(cell)}
+        known: dict[str, object] = {}
+        for name, cell in zip(code.co_freevars, plain.__closure__ or (), strict=True):
+            with suppress(ValueError):  # an empty one
+                known[name] = cell.cell_contents
         if owner is not None and code.co_argcount:
             known[code.co_varnames[0]] = owner
         for value in (*(plain.__defaults__ or ()), *(plain.__kwdefaults__ or {}).values()):
@@ -152,6 +156,7 @@ class _Finder:
 
     def _code(self, code: CodeType, names: Mapping[str, object], known: Mapping[str, object]) -> None:
         owner: object = None
+        local = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
         for instruction, name in _named(code):
             if isinstance(name, CodeType):
                 self._code(name, names, known)
@@ -159,7 +164,7 @@ class _Finder:
                 owner = _static(owner, name)
                 self.visit(owner, name)
             elif "LOAD" in instruction:
-                owner = known.get(name, names.get(name))
+                owner = known.get(name, None if name in local else names.get(name))
                 self.visit(owner, name)
 
 
@@ -215,14 +220,6 @@ def _static(owner: object, name: str) -> object:
     if isinstance(value, FunctionType) and not isinstance(owner, ModuleType | type):
         return MethodType(value, owner)
     return value
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
 
 
 def _place(value: object) -> tuple[str, int, str]:

@@ -107,7 +107,7 @@ def tuning_of(
         if not _of_demos(parts, name):
             values = _values(knob)
             kind = _kind(name, values)
-            options = [(_label(value), {name: value}) for value in values]
+            options = [(_label(value), {name: value}) for value in _selecting(tuning, name, values, examples)]
             ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
             tuning.add(name, options, kind, ordered=ordered)
     for step in parts.steps:
@@ -128,7 +128,8 @@ def _add_step(
         tuning.add(f"{name}.demos", shown, "demos", ordered=True)
     elif isinstance(own, list | tuple) and not own and examples and f"{name}.demos" in settings:
         tuning.add(f"{name}.demos", _demonstrations(name, examples, selector, drawn), "demos")
-    if step.output.choice is not None and f"{name}.calibrate" in settings and _scores(step, models):
+    is_free = isinstance(settings.get(f"{name}.calibrate"), Slot)
+    if step.output.choice is not None and is_free and _scores(step, models):
         options = [(value, {f"{name}.calibrate": value}) for value in (step.calibrate, not step.calibrate)]
         tuning.add(f"{name}.calibrate", options, "decoding")
     if models and f"{name}.model" in settings and not isinstance(settings[f"{name}.model"], Knob):
@@ -200,8 +201,8 @@ def _kind(name: str, values: Sequence[object]) -> Kind:
         return "strategy"
     if last in {"calibrate", "layout", "temperature", "top_p", "max_tokens", "stop"}:
         return "decoding"
-    if last in {"instruction", "demos"}:
-        return cast("Kind", last)
+    if last in {"instruction", "demos"} or ".demos." in name:
+        return "instruction" if last == "instruction" else "demos"
     if all(hasattr(value, "complete") for value in values):
         return "model"
     return "retrieval" if last in {"k", "mode", "where", "rerank"} else "other"
@@ -210,7 +211,20 @@ def _kind(name: str, values: Sequence[object]) -> Kind:
 def _of_demos(parts: Parts, name: str) -> bool:
     """Whether a knob is the number of a step's nearest examples, which is searched with their selector."""
     step = next((step for step in parts.steps if name == f"{step.name}.demos.k"), None)
-    return step is not None and step.demos.selector is None
+    return step is not None and isinstance(step.demos, Nearest) and step.demos.selector is None
+
+
+def _selecting(
+    tuning: Tuning, name: str, values: Sequence[object], examples: Mapping[str, Sequence[Demo]]
+) -> list[object]:
+    """A knob's values, where it is of a step's demonstrations with what selects the nearest of its examples."""
+    given = next((examples[step] for step in examples if name == f"{step}.demos"), None)
+    if not given:
+        return list(values)
+    selector = nearest(given, embedder=tuning.embedder)
+    return [
+        Nearest(each.k, selector) if isinstance(each, Nearest) and each.selector is None else each for each in values
+    ]
 
 
 def _scores(step: Step[..., Any], models: Sequence[Model]) -> bool:
@@ -225,6 +239,8 @@ def _label(value: object) -> object:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Nearest):
+        return f"nearest {getattr(value.k, 'values', value.k)}"
     return str(getattr(value, "name", None) or repr(value))
 
 
