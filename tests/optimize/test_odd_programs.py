@@ -239,3 +239,23 @@ async def test_a_knob_over_whole_examples_or_calibration_is_searched(slots: dict
     for point in run.history.rows:
         run.tuning.applied(kind, point).save(tmp_path / "kind.json")
         assert kind.using(tmp_path / "kind.json").settings
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"),
+    [
+        (10, {"none", "fixed 4", "fixed 8", "nearest 2", "nearest 4", "nearest 8"}),
+        (3000, {"none", "nearest 2"}),
+        (9000, set()),
+    ],
+)
+async def test_examples_too_long_for_a_prompt_are_not_tried_unasked(length: int, shown: set[str]) -> None:
+    @sy.step(model=model("m", lambda _: "x", PRICED), max_tokens=5)
+    async def read(text: str) -> str:
+        """Read."""
+        ...
+
+    rows = [Case({"text": str(number) * length}, "x") for number in range(1, 10)]
+    found = await plan(read, rows, rows, models=[model("n", lambda _: "x", PRICED)])
+    values = {each.name: set(each.values) for each in found.tuning.space.dimensions}
+    assert values.get("read.demos", set()) - {"none"} == shown - {"none"}

@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from synthon.core.identity import to_json
@@ -30,6 +31,7 @@ Settings = Mapping[str, object]
 _GRID = 7  # values that a range is searched at
 _FIXED = (4, 8)  # demonstrations of a fixed set
 _NEAREST = (2, 4, 8)  # demonstrations chosen for each question
+_SHOWN = 10_000  # characters of demonstrations in a prompt, some 2,500 tokens; what is longer is not tried unasked
 _VOTES = (1, 5, 15)  # neighbours that answer without a model
 _OFFLINE = {"accept", "threshold"}
 
@@ -165,11 +167,13 @@ def asks_no_model(strategy: object) -> bool:
 def _demonstrations(
     name: str, examples: Sequence[Demo], selector: Selector | None, drawn: random.Random
 ) -> list[tuple[object, Settings]]:
-    """None, fixed sets with every kind of answer in turn, and the nearest to each question."""
+    """None, fixed sets with every kind of answer in turn, and the nearest to each question, as many as may be shown."""
     slot = f"{name}.demos"
+    length = median(len(to_json(demo.inputs)) + len(to_json(demo.output)) for demo in examples)
+    most = min(len(examples), int(_SHOWN / max(1, length)))
     options: list[tuple[object, Settings]] = [("none", {slot: ()})]
-    options += [(f"fixed {n}", {slot: _balanced(examples, n, drawn)}) for n in _FIXED if n <= len(examples)]
-    options += [(f"nearest {k}", {slot: Nearest(k, selector)}) for k in _NEAREST if k <= len(examples)]
+    options += [(f"fixed {n}", {slot: _balanced(examples, n, drawn)}) for n in _FIXED if n <= most]
+    options += [(f"nearest {k}", {slot: Nearest(k, selector)}) for k in _NEAREST if k <= most]
     return options
 
 
