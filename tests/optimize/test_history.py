@@ -134,3 +134,21 @@ def test_a_cascade_is_judged_by_what_it_cost_not_by_what_those_like_it_did() -> 
     judged = history.judged()[:, 1]
     assert np.corrcoef(judged, spent)[0, 1] > 0.9999
     assert (np.diff(judged[np.argsort(spent)]) > -1e-9).all()
+
+
+def test_luck_on_hard_cases_does_not_beat_being_right_on_all_for_less() -> None:
+    history = History(MODELS, 40)
+    measured(history, SMALL, [0] * 4 + [1, 0] * 18)
+    measured(history, MIDDLE, [1] * 40, cost=0.001)
+    measured(history, LARGE, [1] * 4, cost=5.0)
+    assert history.front()[0] == LARGE  # the surrogate hopes so
+    assert history.best() == MIDDLE
+    measured(history, MIDDLE, [1] * 40, cost=9.0)
+    assert history.best() == LARGE
+
+
+def test_of_equal_points_the_front_holds_the_one_that_is_taken() -> None:
+    history = History(MODELS, 4)
+    for point in (LARGE, SMALL, MIDDLE):
+        measured(history, point, [1, 0, 1, 0])
+    assert history.front() == [history.best()] == [LARGE]

@@ -219,18 +219,35 @@ class History:
 
         They are compared as `judged`; the highest score is first.
         """
-        judged = self._within(self.limits)
-        losses = np.array([[-score, cost, seconds] for score, cost, seconds in judged.values()]).reshape(-1, 3)
-        kept = [point for point, is_best in zip(judged, nondominated(losses), strict=True) if is_best]
-        return sorted(kept, key=lambda point: (-judged[point][0], point))
+        judged = self._unbeaten(self.limits)
+        return sorted(judged, key=lambda point: (-judged[point][0], point))
 
     def best(self, limits: Limits | None = None) -> Point | None:
         """The point to take: the highest score, as `judged`, that keeps the limits; of equal ones the cheapest.
 
-        None where no measured point keeps them.
+        A point that saw some of the cases is left for one of the front that saw all, costs less and did no worse on
+        those: nothing measured speaks for it. None where no measured point keeps the limits.
         """
-        judged = self._within(limits or self.limits)
-        return min(judged, key=lambda point: (-judged[point][0], judged[point][1], point), default=None)
+        judged = self._unbeaten(limits or self.limits)
+        rank = lambda point: (-judged[point][0], *judged[point][1:])  # noqa: E731 - it is used twice
+        first = min(judged, key=rank, default=None)
+        if first is None or len(self.rows[first]) == self.cases:
+            return first
+        seen = list(self.rows[first])
+        score = self._tables[first][seen, 0].mean()
+        as_good = [
+            point
+            for point in judged
+            if len(self.rows[point]) == self.cases and self._tables[point][seen, 0].mean() >= score
+        ]
+        return min((point for point in as_good if judged[point][1] < judged[first][1]), key=rank, default=first)
+
+    def _unbeaten(self, limits: Limits) -> dict[Point, list[float]]:
+        """What is judged of the points within the limits that no other beats; of equal ones the first measured."""
+        judged = self._within(limits)
+        losses = np.array([[-score, cost, seconds] for score, cost, seconds in judged.values()]).reshape(-1, 3)
+        kept = zip(judged.items(), nondominated(losses), strict=True)
+        return {point: values for (point, values), is_best in kept if is_best}
 
     def _within(self, limits: Limits) -> dict[Point, list[float]]:
         """What is judged of the measured points that showed to keep the limits."""
