@@ -259,3 +259,30 @@ async def test_examples_too_long_for_a_prompt_are_not_tried_unasked(length: int,
     found = await plan(read, rows, rows, models=[model("n", lambda _: "x", PRICED)])
     values = {each.name: set(each.values) for each in found.tuning.space.dimensions}
     assert values.get("read.demos", set()) - {"none"} == shown - {"none"}
+
+
+class Desk:
+    """Has a step that is seen only while it runs."""
+
+    def __init__(self) -> None:
+        self._steps = {"at": namesake("Hidden.", "x")}
+
+    @property
+    def hidden(self) -> sy.Step[[str], str]:
+        return self._steps["at"]
+
+
+async def test_a_step_that_runs_and_was_not_found_is_refused_unless_it_is_declared() -> None:
+    desk = Desk()
+
+    async def look(text: str, *, k: int = sy.knob(1, 2)) -> str:
+        return f"{await desk.hidden(text)}{k}"
+
+    rows = [Case({"text": f"t{number}"}, "x1") for number in range(8)]
+    searched = [
+        optimize(program, [], rows, metric=exact, budget=sy.Budget(calls=50), journal=sy.MemoryJournal())
+        for program in (sy.program(look), sy.program(uses=[desk.hidden])(look))
+    ]
+    with pytest.raises(sy.UserError, match=r"'look' ran the steps \['ask'\].*uses="):
+        await searched[0]
+    assert (await searched[1]).best().quality.value == 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -261,6 +262,26 @@ def fitting(step: Step[..., Any], expected: object) -> list[object]:
         return []
 
 
+def refuse_unfound(parts: Parts, seen: Iterable[Sequence[Span]]) -> None:
+    """A step that runs must be one that was found, or a search would leave it out and not say so.
+
+    Steps of Synthon's own systems are searched by their own values.
+
+    Raises:
+        UserError: a step of these runs is none of the parts.
+    """
+    ran = dict.fromkeys(span.name for spans in seen for span in spans)
+    if unknown := [name for name in ran if name not in {step.name for step in parts.steps} | _own_steps()]:
+        msg = f"{parts.root!r} ran the steps {unknown}, which its code does not show, so they cannot be searched."
+        raise UserError(f"{msg} Name them where it is made: @sy.program(uses=[...]).")
+
+
+def _own_steps() -> set[str]:
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("synthon.")]
+    values = [value for module in modules for value in list(vars(module).values())]
+    return {value.name for value in values if getattr(type(value), "part", "") == "step"}
+
+
 def refuse_namesakes(parts: Parts) -> None:
     """Steps are told apart by name, in settings, examples and traces.
 
@@ -274,4 +295,4 @@ def refuse_namesakes(parts: Parts) -> None:
             raise UserError(f"{msg} Give their functions names of their own.")
 
 
-__all__ = ["Teacher", "fitting", "labelled", "refuse_namesakes"]
+__all__ = ["Teacher", "Witness", "fitting", "labelled", "refuse_namesakes", "refuse_unfound"]

@@ -21,7 +21,7 @@ from synthon.evals.grading import called
 from synthon.models.journaled import is_journaled
 from synthon.optimize.certifying import opened, shared
 from synthon.optimize.history import Ask, History, Limits, Measure
-from synthon.optimize.learning import Teacher
+from synthon.optimize.learning import Teacher, Witness, refuse_unfound
 from synthon.optimize.outcome import Optimization
 from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
@@ -215,10 +215,14 @@ class _Search(Generic[P, T]):
 
     async def _evaluated(self, point: Point, cases: Sequence[Case[Any]], workers: int) -> Evaluation:
         candidate = self.tuning.applied(self.program, point)
-        return await evaluate(
-            candidate, cases, self.metric, metrics=self.metrics, workers=workers, journal=self.journal,
+        journal = self.journal if self.evidence else Witness(self.journal)
+        found = await evaluate(
+            candidate, cases, self.metric, metrics=self.metrics, workers=workers, journal=journal,
             watch=lambda _: None,
         )  # fmt: skip
+        if isinstance(journal, Witness):
+            refuse_unfound(self.tuning.parts, journal.steps.values())
+        return found
 
     async def _measured(self, asks: Sequence[Ask], watch: Watch) -> list[dict[int, Measure]]:
         """A batch: all of it, or `BudgetExceeded`."""
