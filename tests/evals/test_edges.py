@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import synthon as sy
 from synthon.evals import Case, Cases
-from synthon.evals.statistics import Estimate, detectable_gain, mean
+from synthon.evals.statistics import Estimate, detectable_gain, dollars, mean, paired
 from synthon.optimize.front import Front
 
 
@@ -58,6 +58,25 @@ async def test_a_case_that_costs_nothing_is_no_share_of_cases() -> None:
     assert found.mean.low < 1.0  # four right ones are no proof of always
 
 
+async def test_one_case_says_what_its_numbers_can_be_and_never_nan() -> None:
+    one = Cases(CASES[:1])
+    found = await sy.evaluate(find, one, lambda case, output: 0.4, journal=sy.MemoryJournal(), watch=lambda _: None)
+    assert found.table().splitlines()[1:3] == [
+        "  <lambda>         0.400 [0.000, 1.000]",
+        "  cost_usd         0.000000 [0.000000, inf]",
+    ]
+    assert "+0.000 [-1.000, +1.000]" in str(found.compare(found))
+    assert "nan" not in found.table() + str(found.compare(found))
+    assert found.json()["calls"] == [0.0, 0.0, None]
+    assert paired([3.0], [9.0]) == Estimate(-6.0, -math.inf, math.inf, 1)  # of another scale
+
+
+def test_small_costs_are_told_apart() -> None:
+    assert dollars(Estimate(0.0123456, 0.01, 0.02, 9)) == "0.012346 [0.010000, 0.020000]"
+    assert dollars(Estimate(3.14159e-7, 0.0, 4e-7, 9)) == "0.000000314 [0.000000000, 0.000000400]"
+    assert dollars(Estimate(0.0, 0.0, 0.0, 9)).startswith("0.000000 ")
+
+
 def test_what_few_cases_can_show() -> None:
     assert detectable_gain([1.0] * 5) == math.inf
     assert 0.3 < detectable_gain([0.0] * 6) < 1.0  # that none differ says little
@@ -82,7 +101,9 @@ async def test_a_picture_is_drawn_of_scores_that_rounding_moves_and_of_labels_wi
     found.plot(tmp_path / "x.svg", by="price")
     moved = Estimate(0.7, 0.7 + 1e-16, 0.7 - 2e-16, 7)
     assert moved.low > moved.value > moved.high
-    point: Any = SimpleNamespace(quality=moved, cost=moved, p95_s=1.0, unit="usd")
-    Front([point]).plot(tmp_path / "y.svg")
+    unbounded = Estimate(0.7, 0.0, math.inf, 1)
+    point: Any = SimpleNamespace(quality=moved, cost=moved, latency_s=lambda share: moved, unit="usd")
+    alone: Any = SimpleNamespace(quality=moved, cost=unbounded, latency_s=lambda share: unbounded, unit="usd")
+    Front([point, alone]).plot(tmp_path / "y.svg")
     assert (tmp_path / "x.svg").is_file()
     assert (tmp_path / "y.svg").is_file()

@@ -237,11 +237,13 @@ def test_the_table_and_the_json_hold_every_number() -> None:
     assert found.table().splitlines() == [
         "p: 2 cases, 0 failed",
         "  exact            0.500 [0.095, 0.905]",
-        "  cost_usd         0.500000",
-        "  latency_s        p50 1.500 [-inf, inf], p95 1.950 [1.000, inf]",
-        "  calls            2.00, 0 tokens in",
+        "  cost_usd         0.500000 [0.500000, 0.500000]",
+        "  latency_s        p50 1.500 [0.000, inf], p95 1.950 [1.000, inf]",
+        "  calls            2.00 [2.00, 2.00]",
+        "  tokens_in        0 [0, 0]",
     ]
     shown = found.json()
+    assert (shown["calls"], shown["tokens_in"]) == ([2.0, 2.0, 2.0], [0.0, 0.0, 0.0])
     assert shown["scores"] == {"exact": [0.5, pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4)]}
     assert [each["case"] for each in cast("list[dict[str, object]]", shown["failures"])] == [found.cases[1].id]
     assert found.compare(found).json()["difference"] == [0.0, 0.0, 0.0]

@@ -111,8 +111,10 @@ def test_students_quantile_is_as_tabulated() -> None:
 def test_means_of_nothing_and_of_one_say_that_they_know_nothing() -> None:
     assert math.isnan(statistics.mean([]).value)
     one = statistics.mean([0.4])
-    assert (one.value, one.n) == (0.4, 1)
-    assert math.isnan(one.low)
+    assert one == Estimate(0.4, 0.0, 1.0, 1)
+    assert statistics.mean([4.0]) == Estimate(4.0, -math.inf, math.inf, 1)  # of an unknown scale
+    assert statistics.mean([4.0], scores=False) == Estimate(4.0, 0.0, math.inf, 1)
+    assert math.isnan(statistics.paired([], []).low)
     same = statistics.mean([0.5] * 9)
     assert (same.value, same.low, same.high, same.n) == (0.5, 0.5, 0.5, 9)
 
@@ -131,6 +133,7 @@ def test_bounds_that_few_values_do_not_show_are_infinite() -> None:
     assert math.isfinite(statistics.quantile(range(72), 0.95).high)
     assert statistics.quantile(range(71), 0.95).high == math.inf
     assert statistics.quantile([1.0], 0.5) == Estimate(1.0, -math.inf, math.inf, 1)
+    assert statistics.quantile([1.0], 0.5, least=0.0) == Estimate(1.0, 0.0, math.inf, 1)
     assert math.isnan(statistics.quantile([], 0.5).value)
 
 

@@ -93,6 +93,24 @@ def numbered(n: int) -> list[sy.Case[str]]:
     return [sy.Case({"text": str(at)}, "yes" if at < 8 else "no") for at in range(n)]
 
 
+async def test_every_number_of_a_certificate_has_its_interval() -> None:
+    system = System()
+    large = system.program.using({"label.model": system.large.model(30)})
+    exact = sy.metrics.exact_match
+    found = await certify(large, rows(30), against=system.program, metric=exact, journal=sy.MemoryJournal())
+    ours, theirs = found.costs["usd a call"]
+    assert ours is not None
+    assert theirs is not None
+    assert theirs.value < ours.value == pytest.approx((ours.low + ours.high) / 2, rel=0.1)
+    shown = str(found).splitlines()
+    assert [line.count("[") for line in shown if "baseline" in line] == [2, 2, 2, 2]
+    unpriced = await certify(says_no, numbered(4), against=large, metric=exact, journal=sy.MemoryJournal())
+    assert unpriced.costs["tokens in a call"][0] is not None
+    one = await certify(says_yes_to_few, numbered(1), against=says_no, metric=exact, journal=sy.MemoryJournal())
+    assert str(one).startswith("no real gain: +1.000 [-1.000, +1.000] on 1 held-out cases")
+    assert "nan" not in str(one)
+
+
 async def test_rows_that_come_again_are_no_further_proof() -> None:
     six, exact = numbered(10)[4:], sy.metrics.exact_match  # four of them differ
     renamed = [sy.Case(case.inputs, case.expected, {"copy": 1}, id=f"copy of {case.id}") for case in six]

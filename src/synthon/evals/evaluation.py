@@ -13,7 +13,7 @@ import numpy as np
 from synthon.core.errors import UserError
 from synthon.evals.cases import Case, Cases
 from synthon.evals.plotting import plot
-from synthon.evals.statistics import Estimate, detectable_gain, mean, paired, permutation_p, quantile
+from synthon.evals.statistics import Estimate, detectable_gain, dollars, mean, paired, permutation_p, quantile
 
 _SURE = 0.05
 
@@ -59,9 +59,8 @@ class Comparison:
         verdict = "a difference" if self.p < _SURE else "no difference that these cases show"
         found = f"detectable: {self.detectable:.3f}" if isfinite(self.detectable) else "so few can show none"
         return (
-            f"{self.one} - {self.other}: {self.difference.value:+.3f} [{self.difference.low:+.3f}, "
-            f"{self.difference.high:+.3f}], p = {self.p:.3g}, {self.discordant} of {self.difference.n} cases differ; "
-            f"{verdict} ({found})"
+            f"{self.one} - {self.other}: {self.difference:+.3f}, p = {self.p:.3g}, "
+            f"{self.discordant} of {self.difference.n} cases differ; {verdict} ({found})"
         )
 
     def json(self) -> dict[str, object]:
@@ -118,17 +117,17 @@ class Evaluation:
 
     @property
     def p50_s(self) -> float:
-        """The median latency, in seconds."""
+        """The median latency, in seconds; `latency_s(0.5)` has its interval."""
         return self.latency_s(0.5).value
 
     @property
     def p95_s(self) -> float:
-        """The latency that 95 of 100 cases do not pass, in seconds."""
+        """The latency that 95 of 100 cases do not pass, in seconds; `latency_s(0.95)` has its interval."""
         return self.latency_s(0.95).value
 
     def latency_s(self, share: float) -> Estimate:
-        """A quantile of the latencies, in seconds; few cases do not show its upper bound, which is infinite then."""
-        return quantile([row.latency_s for row in self.rows], share)
+        """A quantile of the latencies, in seconds; few cases do not show its bounds, which are 0 and infinite then."""
+        return quantile([row.latency_s for row in self.rows], share, least=0.0)
 
     def slices(self, key: str) -> dict[str, Estimate]:
         """The mean score for each value of a metadata key, by value.
@@ -186,8 +185,8 @@ class Evaluation:
             "cost_usd": None if cost is None else listed(cost),
             "p50_s": listed(self.latency_s(0.5)),
             "p95_s": listed(self.latency_s(0.95)),
-            "calls": self.calls.value,
-            "tokens_in": self.tokens_in.value,
+            "calls": listed(self.calls),
+            "tokens_in": listed(self.tokens_in),
             "failures": [
                 {"case": case.id, "score": row.score, "error": row.error, "feedback": row.feedback, "run": row.run}
                 for case, row in self.failures()
@@ -195,16 +194,16 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """All numbers, one line each."""
+        """All numbers with their 95 % intervals, one line each."""
         lines = [f"{self.name}: {len(self.rows)} cases, {sum(bool(row.error) for row in self.rows)} failed"]
         lines += [f"  {name:<16} {estimate}" for name, estimate in self.scores.items()]
         cost = self.cost_usd
         lines += [
             f"  {'cost_usd':<16} "
-            + ("unknown: a call has no price, or a model no journal" if cost is None else f"{cost.value:.6f}")
+            + ("unknown: a call has no price, or a model no journal" if cost is None else dollars(cost))
         ]
         lines += [f"  {'latency_s':<16} p50 {self.latency_s(0.5)}, p95 {self.latency_s(0.95)}"]
-        lines += [f"  {'calls':<16} {self.calls.value:.2f}, {self.tokens_in.value:.0f} tokens in"]
+        lines += [f"  {'calls':<16} {self.calls:.2f}", f"  {'tokens_in':<16} {self.tokens_in:.0f}"]
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -73,10 +73,14 @@ def _scores(axes: Axes, name: str, row: dict[str, Estimate], heights: Sequence[f
 
 
 def arms(estimates: Sequence[Estimate]) -> list[list[float]]:
-    """How far each interval reaches below and above its mean; where rounding says less than 0, it is 0."""
+    """How far each interval reaches below and above its mean; where rounding says less than 0, it is 0.
+
+    One without end reaches ten times as far as the largest number, so that it leaves the picture of these.
+    """
+    most = 10 * max((abs(each.value) for each in estimates), default=0.0) or 1.0
     return [
-        [max(0.0, each.value - each.low) for each in estimates],
-        [max(0.0, each.high - each.value) for each in estimates],
+        [min(most, max(0.0, each.value - each.low)) for each in estimates],
+        [min(most, max(0.0, each.high - each.value)) for each in estimates],
     ]
 
 

@@ -26,7 +26,10 @@ _BLOCK = 4_000_000  # numbers of a block of resamples: 32 MB
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its interval, from `n` cases; a bound that is not known is nan or infinite."""
+    """A number with its interval, from `n` cases; a bound that is not known is infinite, and nan where `n` is 0.
+
+    It is formatted like a number: `f"{estimate:.6f}"`.
+    """
 
     value: float
     low: float
@@ -34,7 +37,11 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return format(self, ".3f")
+
+    def __format__(self, spec: str) -> str:
+        value, low, high = (format(each, spec or ".3f") for each in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 def wilson(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -55,12 +62,12 @@ def bootstrap(
 
     The widening is Student's (Hesterberg 2015, arXiv:1411.5279). Of 100 bounds on skewed scores 92 to 98 cover the mean
     from n = 10 on, where plain percentiles cover 85 to 95; of differences that are nearly all 0, from n = 20 on. Values
-    that are all the same give bounds of that value, fewer than two give nan.
+    that are all the same give bounds of that value, fewer than two infinite ones.
     """
     numbers = np.asarray(values, float)
     n = numbers.size
     if n < 2:  # noqa: PLR2004 - one value says nothing of how values differ
-        return math.nan, math.nan
+        return -math.inf, math.inf
     means, middle = _means(numbers, resamples, seed), numbers.mean()
     away = numbers - middle
     away /= np.abs(away).max() or 1.0  # the cubes of tiny numbers are 0
@@ -99,6 +106,8 @@ def _means(numbers: Floats, resamples: int, seed: int) -> Floats:
 def mean(values: ArrayLike, *, scores: bool = True, confidence: float = 0.95, seed: int = 0) -> Estimate:
     """The mean and its interval: Wilson's for scores that are all 0 or 1, else from the bootstrap.
 
+    One value says only what it can be: a score in 0..1, dollars, calls and tokens from 0 on.
+
     Args:
         values: one a case.
         scores: False for dollars, calls and tokens, of which a 0 or 1 is no share.
@@ -113,13 +122,28 @@ def mean(values: ArrayLike, *, scores: bool = True, confidence: float = 0.95, se
         low, high = wilson(float(numbers.sum()), n, confidence=confidence)
     else:
         low, high = bootstrap(numbers, confidence=confidence, seed=seed)
+        low, high = _within(0.0, 1.0 if scores else math.inf, numbers, low, high)
     return Estimate(float(numbers.mean()), low, high, n)
 
 
-def quantile(values: ArrayLike, share: float, *, confidence: float = 0.95) -> Estimate:
+def _within(least: float, most: float, numbers: Floats, low: float, high: float) -> tuple[float, float]:
+    """Bounds that no value can pass, unless some does: then it is on another scale."""
+    if least <= numbers.min() and numbers.max() <= most:
+        return max(low, least), min(high, most)
+    return low, high
+
+
+def dollars(cost: Estimate) -> str:
+    """Dollars with their interval, in six places or as many more as it takes to tell small ones apart."""
+    small = 0 < cost.value < 1e-4  # noqa: PLR2004 - of which six places show fewer than three digits
+    return f"{cost:.{2 - math.floor(math.log10(cost.value)) if small else 6}f}"
+
+
+def quantile(values: ArrayLike, share: float, *, confidence: float = 0.95, least: float = -math.inf) -> Estimate:
     """A quantile with bounds that are values of the sample, whatever it is drawn from (Thompson 1936).
 
-    A bound that so few values do not show is infinite: of the 95 % quantile, the upper one below 72 values.
+    A bound that so few values do not show is infinite: of the 95 % quantile, the upper one below 72 values. The lower
+    one is `least` then, which no value can be below.
     """
     numbers = np.sort(np.asarray(values, float))
     n = numbers.size
@@ -132,20 +156,25 @@ def quantile(values: ArrayLike, share: float, *, confidence: float = 0.95) -> Es
     tail = (1 - confidence) / 2
     low, high = int(np.searchsorted(below, tail, "right")), int(np.searchsorted(below, 1 - tail))
     value = float(np.quantile(numbers, share))
-    return Estimate(
-        value, float(numbers[low - 1]) if low else -math.inf, float(numbers[high]) if high < n else math.inf, n
-    )
+    return Estimate(value, float(numbers[low - 1]) if low else least, float(numbers[high]) if high < n else math.inf, n)
 
 
 def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
     """The mean of `one - other` over the same cases, with its interval from resampled cases.
 
+    Of one case it is -1..1 where the scores are in 0..1, else infinite.
+
     Raises:
         UserError: the two are not of the same cases.
     """
     differences = _differences(one, other)
+    both = np.concatenate([np.asarray(one, float), np.asarray(other, float)])
+    reach = 1.0 if ((both >= 0) & (both <= 1)).all() else math.inf
+    if not differences.size:
+        return Estimate(math.nan, math.nan, math.nan, 0)
     low, high = bootstrap(differences, confidence=confidence, seed=seed)
-    return Estimate(float(differences.mean()) if differences.size else math.nan, low, high, differences.size)
+    low, high = max(low, -reach), min(high, reach)
+    return Estimate(float(differences.mean()), low, high, differences.size)
 
 
 def permutation_p(one: ArrayLike, other: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Verdict = Literal["better", "no real gain", "worse"]
+Costs: TypeAlias = tuple[Estimate | None, Estimate | None]
+"""A measure of the program and of the baseline; None where it is not known."""
 LEVEL = 0.05
 
 
@@ -35,6 +37,7 @@ class Certificate:
         promised: what validation had shown of the program, and `expected` the same without the luck of having been
             picked, where it was picked by a search.
         warnings: rows that train, validation and test share, and the like.
+        costs: other measures by name, of the program and of the baseline.
     """
 
     verdict: Verdict
@@ -47,13 +50,12 @@ class Certificate:
     promised: float | None = None
     expected: float | None = None
     warnings: Sequence[str] = ()
-    costs: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    costs: Mapping[str, Costs] = field(default_factory=dict)
 
     def __str__(self) -> str:
         looks = f" over {self.looks} looks" if self.looks > 1 else ""
-        gain = f"{self.gain.value:+.3f} [{self.gain.low:+.3f}, {self.gain.high:+.3f}]"
         shown = [
-            f"{self.verdict}: {gain} on {self.gain.n} held-out cases, p = {self.p:.2g}{looks}",
+            f"{self.verdict}: {self.gain:+.3f} on {self.gain.n} held-out cases, p = {self.p:.2g}{looks}",
             f"  program {self.quality}, baseline {self.baseline}",
             f"  a true gain below {self.detectable:.3f} is likely to be missed with so many cases"
             if math.isfinite(self.detectable)
@@ -67,7 +69,7 @@ class Certificate:
         return "\n".join(shown + [f"  warning: {warning}" for warning in self.warnings])
 
 
-def _amount(value: float | None) -> str:
+def _amount(value: Estimate | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
@@ -80,7 +82,7 @@ def certificate(
     promised: float | None = None,
     expected: float | None = None,
     warnings: Sequence[str] = (),
-    costs: Mapping[str, tuple[float | None, float | None]] | None = None,
+    costs: Mapping[str, Costs] | None = None,
 ) -> Certificate:
     """Judge scores of a program against a baseline's on the same cases, in the same order.
 
@@ -135,4 +137,4 @@ def without_luck(scores: ArrayLike, *, seed: int = 0, resamples: int = 1000) -> 
     return float(np.mean(shown))
 
 
-__all__ = ["LEVEL", "Certificate", "certificate", "without_luck"]
+__all__ = ["LEVEL", "Certificate", "Costs", "certificate", "without_luck"]

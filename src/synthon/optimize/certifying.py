@@ -13,7 +13,7 @@ from synthon.core.identity import digest, dumps, to_json
 from synthon.core.running import Defaults
 from synthon.evals import evaluate, overlap
 from synthon.journal import DatasetRow, MemoryJournal, SQLiteJournal
-from synthon.optimize.certificate import Certificate, certificate
+from synthon.optimize.certificate import Certificate, Costs, certificate
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
@@ -112,12 +112,11 @@ async def _looks(journal: Journal, test: Sequence[Case[Any]], scores: Sequence[S
     return before.index(look) + 1
 
 
-def _costs(one: Evaluation, other: Evaluation) -> dict[str, tuple[float | None, float | None]]:
-    dollars = [None if each.cost_usd is None else each.cost_usd.value for each in (one, other)]
+def _costs(one: Evaluation, other: Evaluation) -> dict[str, Costs]:
     return {
-        "usd a call": (dollars[0], dollars[1]),
-        "tokens in a call": (one.tokens_in.value, other.tokens_in.value),
-        "p95 seconds": (one.p95_s, other.p95_s),
+        "usd a call": (one.cost_usd, other.cost_usd),
+        "tokens in a call": (one.tokens_in, other.tokens_in),
+        "p95 seconds": (one.latency_s(0.95), other.latency_s(0.95)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
 from synthon.evals.plotting import arms, checked, figure
+from synthon.evals.statistics import dollars
 
 if TYPE_CHECKING:
     from synthon.optimize.outcome import Optimized
@@ -38,23 +40,18 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         return iter(self._programs)
 
     def __str__(self) -> str:
-        """One line a program."""
+        """One line a program; every number with its 95 % interval."""
         if not self._programs:
             return "no program"
         unit = self._programs[0].unit
-        rows = [("quality", "95 % interval", f"{unit} a call", "p50 s", "p95 s", "rows", "settings")]
+        rows = [("quality [95 %]", f"{unit} a call [95 %]", "p50 s [95 %]", "p95 s [95 %]", "rows", "settings")]
         for each in self:
-            low, high = each.quality.low, each.quality.high
-            cost = f"{each.cost.value:.6f}" if unit == "usd" else f"{each.cost.value:.0f}"
-            rows.append(
-                (
-                    f"{each.quality.value:.3f}", f"{low:.3f} .. {high:.3f}", cost, f"{each.p50_s:.3f}",
-                    f"{each.p95_s:.3f}", str(each.quality.n), each.changes,
-                )
-            )  # fmt: skip
-        widths = [max(len(row[column]) for row in rows) for column in range(6)]
+            cost = dollars(each.cost) if unit == "usd" else f"{each.cost:.0f}"
+            times = str(each.latency_s(0.5)), str(each.latency_s(0.95))
+            rows.append((str(each.quality), cost, *times, str(each.quality.n), each.changes))
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
         return "\n".join(
-            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[6]]) for row in rows
+            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
         )
 
     def dial(self) -> Dial[P, T]:
@@ -62,7 +59,7 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         return Dial(self)
 
     def plot(self, path: str | Path) -> None:
-        """Draw quality, with its intervals, over cost: .png, .svg or .pdf by the path's end.
+        """Draw quality over cost, with all intervals: .png, .svg or .pdf by the path's end.
 
         Raises:
             UserError: another ending.
@@ -72,10 +69,14 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         drawn = figure(7, 4.5)
         axes = drawn.subplots()
         costs, qualities = [each.cost.value for each in self], [each.quality.value for each in self]
-        axes.errorbar(costs, qualities, yerr=arms([each.quality for each in self]), fmt="o", capsize=3)
+        across, along = arms([each.quality for each in self]), arms([each.cost for each in self])
+        axes.errorbar(costs, qualities, across, along, fmt="o", capsize=3)
+        if any(math.isinf(each.cost.high) for each in self):
+            axes.set_xlim(0.0, 2 * max(costs) or 1.0)
         for number, each in enumerate(self, 1):
-            axes.annotate(f" {number}: p95 {each.p95_s:.2f} s", (each.cost.value, each.quality.value), fontsize=8)
-        axes.set(xlabel=f"{self[0].unit} a call", ylabel="mean score, 95 % interval")
+            seconds = f" {number}: p50 {each.latency_s(0.5):.2f} s\n p95 {each.latency_s(0.95):.2f} s"
+            axes.annotate(seconds, (each.cost.value, each.quality.value), fontsize=7)
+        axes.set(xlabel=f"{self[0].unit} a call, 95 % interval", ylabel="mean score, 95 % interval")
         drawn.savefig(Path(path), dpi=150)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
 from synthon.core.saved import dumped, encoded, save
-from synthon.evals.statistics import Estimate, mean
+from synthon.evals.statistics import Estimate, dollars, mean, quantile
 from synthon.optimize.certificate import Certificate, without_luck
 from synthon.optimize.certifying import certify
 from synthon.optimize.front import Front
@@ -43,7 +43,7 @@ class Optimized(Generic[P, T]):
         changes: its settings in a few words.
         quality: mean score with its interval. The one of a chosen program is the luckiest of many: see `certify`.
         cost: of a call, in `unit`: `usd`, or `tokens` where no price is known.
-        p50_s: median latency in seconds, and `p95_s` the 95th percentile.
+        seconds: how long each row took; `p50_s`, `p95_s` and `latency_s` are of these.
         scores: the mean of each metric, the first one first.
         failures: rows that failed, of `quality.n`, and what the first of them said.
         expected: the mean score without the luck of having been picked; None where nothing was picked from.
@@ -55,13 +55,31 @@ class Optimized(Generic[P, T]):
     quality: Estimate
     cost: Estimate
     unit: str
-    p50_s: float
-    p95_s: float
+    seconds: Sequence[float] = field(repr=False)
     scores: Mapping[str, Estimate] = field(default_factory=dict)
     failures: tuple[int, str] = (0, "")
     expected: float | None = None
     certificate: Certificate | None = None
     origin: Optimization[P, T] | None = field(default=None, repr=False)
+
+    @property
+    def p50_s(self) -> float:
+        """The median latency, in seconds; `latency_s(0.5)` has its interval."""
+        return self.latency_s(0.5).value
+
+    @property
+    def p95_s(self) -> float:
+        """The latency that 95 of 100 rows do not pass, in seconds; `latency_s(0.95)` has its interval."""
+        return self.latency_s(0.95).value
+
+    def latency_s(self, share: float) -> Estimate:
+        """A quantile of the latencies, in seconds; few rows do not show its bounds, which are 0 and infinite then."""
+        return quantile(self.seconds, share, least=0.0)
+
+    @property
+    def price(self) -> str:
+        """The cost of a call in words, with its interval."""
+        return f"${dollars(self.cost)}" if self.unit == "usd" else f"{self.cost:.0f} tokens"
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the program."""
@@ -124,13 +142,10 @@ class Optimized(Generic[P, T]):
         return f"{failed} of {self.quality.n} rows failed, the first by {why:.200}"
 
     def __str__(self) -> str:
-        shown = f"{self.quality} {_cost(self)} p95 {self.p95_s:.3f} s  {self.changes}"
+        seconds = f"p50 {self.latency_s(0.5)} s, p95 {self.latency_s(0.95)} s"
+        shown = f"{self.quality}, {self.price}, {seconds}  {self.changes}"
         shown += f"\n  {self.failed}" if self.failures[0] else ""
         return shown if self.certificate is None else f"{shown}\n{self.certificate}"
-
-
-def _cost(one: Optimized[Any, Any]) -> str:
-    return f"${one.cost.value:.6f}" if one.unit == "usd" else f"{one.cost.value:.0f} tokens"
 
 
 def _settings(program: Program[P, T] | Step[P, T]) -> dict[str, object]:
@@ -214,15 +229,14 @@ class Optimization(Generic[P, T]):
     def _optimized(self, point: Point) -> Optimized[P, T]:
         rows = [self.evidence[point][case] for case in sorted(self.evidence[point])]
         costs = [row.cost_usd or 0.0 if self.unit == "usd" else row.tokens_in + row.tokens_out for row in rows]
-        times, failed = [row.latency_s for row in rows], [row.error for row in rows if row.error]
+        failed = [row.error for row in rows if row.error]
         return Optimized(
             self.tuning.applied(self.program, point),
             self.tuning.words(point),
             mean([row.score for row in rows]),
             mean(np.array(costs, float), scores=False),
             self.unit,
-            float(np.quantile(times, 0.5)),
-            float(np.quantile(times, 0.95)),
+            [row.latency_s for row in rows],
             {name: mean([row.scores[name] for row in rows]) for name in rows[0].scores},
             (len(failed), failed[0] if failed else ""),
             origin=self,
