@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,8 +10,11 @@ import numpy as np
 import synthon as sy
 from synthon.evals import Case
 from synthon.evals.statistics import mean, quantile
+from synthon.optimize import Optimized
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from synthon.optimize import Optimization
 
 exact = sy.metrics.exact_match
@@ -58,3 +62,82 @@ async def test_costs_in_tokens_have_intervals_too() -> None:
     assert best.cost == mean([row.tokens_in + row.tokens_out for row in run.evidence[(0,)].values()], scores=False)
     assert f"{best.cost:.0f} tokens" in str(best)
     assert f"{best.cost:.0f}" in str(run.front)
+
+
+class Letters:
+    """An embedder that no file can hold."""
+
+    identity = "letters"
+    dim = 26
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        counts = [[text.count(chr(97 + place)) for place in range(26)] for text in texts]
+        return np.array(counts, np.float32)
+
+
+def shown(*outputs: str) -> list[sy.Demo]:
+    return [sy.Demo({"text": f"row {at}"}, output) for at, output in enumerate(outputs)]
+
+
+def optimized(program: sy.Step[[str], str], **settings: object) -> Optimized[[str], str]:
+    one = mean([1.0])
+    return Optimized(program.using(**settings), "", one, one, "usd", [0.1])
+
+
+async def test_a_program_that_was_left_as_it_is_differs_in_nothing() -> None:
+    @sy.step(model=model(), demos=sy.knn(0, 2))
+    async def kind(text: str) -> str:
+        """Say what it is."""
+        ...
+
+    run = await sy.optimize(
+        kind, ROWS, ROWS, metric=exact, budget=sy.Budget(calls=60), journal=sy.MemoryJournal(),
+        embedder="wordllama-256", watch=lambda _: None,
+    )  # fmt: skip
+    best = run.best()
+    assert best.changes == "as it is"
+    assert best.diff(kind) == "nothing"
+    two = next(point for point in run.tuning.space.points() if point != run.tuning.space.default)
+    told = optimized(run.tuning.applied(kind, two)).diff(best).splitlines()  # type: ignore[arg-type] # a step as well
+    assert told[:2] == ["kind.demos:", "  -none"]
+    assert re.fullmatch(
+        r"  \+Nearest\(k=2, selector=Examples\(examples=16 examples [0-9a-f]{16}, the first "
+        r'\{"text":"t\?0\?"\} -> "ask", embedder=wordllama-256\)\)',
+        told[2],
+    )
+    assert len(told) == 3
+
+
+def test_examples_are_counted_and_those_that_differ_are_told_apart() -> None:
+    @sy.step(model=model())
+    async def kind(text: str) -> str:
+        """Say what it is."""
+        ...
+
+    few, many, other = shown("a", "b"), shown(*"abcdefghijklmnop"), shown(*"abcdefghijklmnox")
+    assert optimized(kind, demos=[]).diff(kind) == "nothing"
+    told = optimized(kind, demos=few).diff(kind).splitlines()
+    assert told[1:2] + told[3:] == ["  -none", '  + {"text":"row 0"} -> "a"', '  + {"text":"row 1"} -> "b"']
+    assert len(optimized(kind, demos=many).diff(kind).splitlines()) == 3
+    assert len(optimized(kind, demos=many).diff(optimized(kind, demos=other)).splitlines()) == 3
+    wide = optimized(kind, demos=[sy.Demo({"text": "x" * 999}, "a")]).diff(kind)
+    assert max(map(len, wide.splitlines())) < 120
+    ways: list[object] = [sy.neighbour_vote(3, sy.nearest(many, embedder=own)) for own in (None, Letters())]
+    ways += [sy.linear_probe(many), sy.linear_probe(other), sy.linear_probe(many, embedder=Letters())]
+    diffs = {optimized(kind, strategy=way).diff(kind) for way in ways}
+    assert len(diffs) == len(ways)
+    assert all(len(diff.splitlines()) == 3 for diff in diffs)
+    assert "embedder=letters" in optimized(kind, strategy=ways[1]).diff(kind)
+
+
+def test_options_of_a_knob_that_read_the_same_are_told_apart() -> None:
+    @sy.step(model=sy.one_of(model(), model(sy.Price(1, 1))), stop=("x",))
+    async def kind(text: str) -> str:
+        """Say what it is."""
+        ...
+
+    dear = kind.parts().knobs["kind.model"].values[1]
+    told = optimized(kind, model=dear, stop=("y",), constraint=sy.regex("[a-z]+")).diff(kind)
+    assert "kind.model:\n  -m (option 1)\n  +m (option 2)" in told
+    assert '  - "x"' in told
+    assert '"pattern": "[a-z]+"' in told

@@ -74,8 +74,8 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         if any(math.isinf(each.cost.high) for each in self):
             axes.set_xlim(0.0, 2 * max(costs) or 1.0)
         for number, each in enumerate(self, 1):
-            seconds = f" {number}: p50 {each.latency_s(0.5):.2f} s\n p95 {each.latency_s(0.95):.2f} s"
-            axes.annotate(seconds, (each.cost.value, each.quality.value), fontsize=7)
+            seconds = f" {number}: p50 {each.latency_s(0.5)} s\n p95 {each.latency_s(0.95)} s"
+            axes.annotate(seconds, (each.cost.value, each.quality.value), fontsize=7, va="top")
         axes.set(xlabel=f"{self[0].unit} a call, 95 % interval", ylabel="mean score, 95 % interval")
         drawn.savefig(Path(path), dpi=150)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +11,11 @@ import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
-from synthon.core.saved import dumped, encoded, save
+from synthon.core.saved import save
 from synthon.evals.statistics import Estimate, dollars, mean, quantile
 from synthon.optimize.certificate import Certificate, without_luck
 from synthon.optimize.certifying import certify
+from synthon.optimize.diffing import differences
 from synthon.optimize.front import Front
 
 if TYPE_CHECKING:
@@ -124,16 +123,11 @@ class Optimized(Generic[P, T]):
         return replace(self, certificate=sync(lambda: job))
 
     def diff(self, baseline: Program[P, T] | Step[P, T] | Optimized[P, T]) -> str:
-        """What is set otherwise than in another program, one setting after the other, as text."""
-        other = baseline.program if isinstance(baseline, Optimized) else baseline
-        ours, theirs = _all(self.program), _all(other)
-        told = []
-        for name in [*ours, *(name for name in theirs if name not in ours)]:
-            before, after = _text(theirs.get(name)), _text(ours.get(name))
-            if before != after:
-                lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
-                told.append("\n".join([f"{name}:", *(f"  {line}" for line in list(lines)[2:] if line[:2] != "@@")]))
-        return "\n".join(told) or "nothing"
+        """What is set otherwise than in another program, one setting after the other, as text.
+
+        Long lists of examples are told by their number, a digest and the first.
+        """
+        return differences(self.program, baseline.program if isinstance(baseline, Optimized) else baseline)
 
     @property
     def failed(self) -> str:
@@ -146,20 +140,6 @@ class Optimized(Generic[P, T]):
         shown = f"{self.quality}, {self.price}, {seconds}  {self.changes}"
         shown += f"\n  {self.failed}" if self.failures[0] else ""
         return shown if self.certificate is None else f"{shown}\n{self.certificate}"
-
-
-def _settings(program: Program[P, T] | Step[P, T]) -> dict[str, object]:
-    return dumped(program.parts(), program.settings)
-
-
-def _all(program: Program[P, T] | Step[P, T]) -> dict[str, object]:
-    """Every setting as it is: the program's own where it sets it."""
-    parts = program.parts()
-    return {name: encoded(value) for name, value in parts.values.items()} | _settings(program)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
 
 
 @dataclass(frozen=True, eq=False)
