@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 import synthon as sy
 from synthon.evals import Case
 from synthon.evals.statistics import mean, quantile
-from synthon.optimize import Optimized
+from synthon.optimize import Front, Optimized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,3 +142,15 @@ def test_options_of_a_knob_that_read_the_same_are_told_apart() -> None:
     assert "kind.model:\n  -m (option 1)\n  +m (option 2)" in told
     assert '  - "x"' in told
     assert '"pattern": "[a-z]+"' in told
+
+
+def test_a_dial_refuses_a_program_whose_own_parameter_it_would_take() -> None:
+    @sy.step(model=model())
+    async def photo(text: str, quality: float, *, latency_s: float = 1.0) -> str:
+        """Say what it is."""
+        ...
+
+    one = mean([1.0])
+    front = Front([Optimized(photo, "", one, one, "usd", [0.1])])
+    with pytest.raises(sy.UserError, match=r"'photo' has a parameter 'latency_s', 'quality', .* Rename it, or call"):
+        front.dial()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_WISHES = ("cost_usd", "latency_s", "quality")
 
 
 class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
@@ -55,7 +57,18 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         )
 
     def dial(self) -> Dial[P, T]:
-        """A program with a dial: each call says what it may cost, how long it may take or how good it must be."""
+        """A program with a dial: each call says what it may cost, how long it may take or how good it must be.
+
+        Raises:
+            UserError: the program has a parameter that is called like one of these wishes.
+        """
+        for program in (each.program for each in self._programs[:1]):
+            if taken := [name for name in _WISHES if name in inspect.signature(program.fn).parameters]:
+                msg = (
+                    f"The program {program.name!r} has a parameter {', '.join(map(repr, taken))}, which a dial takes "
+                    "for a wish. Rename it, or call a point of the front as it is: `await front[0](...)`."
+                )
+                raise UserError(msg)
         return Dial(self)
 
     def plot(self, path: str | Path) -> None:
@@ -128,7 +141,7 @@ class Dial(Generic[P, T]):
 
     async def __call__(self, *args: Any, **kwargs: Any) -> T:
         """Run the point for `cost_usd=`, `latency_s=` and `quality=`; everything else goes to the program."""
-        wishes = {name: kwargs.pop(name, None) for name in ("cost_usd", "latency_s", "quality")}
+        wishes = {name: kwargs.pop(name, None) for name in _WISHES}
         return await self.at(**wishes).program(*args, **kwargs)
 
     def sync(self, *args: Any, **kwargs: Any) -> T:
