@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+import numpy as np
 import pytest
 
 import synthon as sy
@@ -128,7 +129,29 @@ async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> 
         await sy.evaluate(program, CASES, exact, policy="off")
     with pytest.raises(sy.UserError, match=r"gives words, and opinion\(text: .* cannot be called with that"):
         await sy.evaluate(program, [sy.Case({"words": "x"}, "yes")], exact)
+    rows: Any = [*CASES[:2], {"inputs": {"text": "x"}, "expected": "yes"}]
+    with pytest.raises(sy.UserError, match=r"Case 2 is \{'inputs': .*, a dict\. Pass a list of sy\.Case\("):
+        await sy.evaluate(program, rows, exact)
+    odd: Any
+    for odd in ("cases.jsonl", None, CASES[0]):
+        with pytest.raises(sy.UserError, match=rf"Cases were given as .*, a {type(odd).__name__}\. Pass a list"):
+            await sy.evaluate(program, odd, exact)
     assert not seen
+
+
+async def test_inputs_are_arguments_by_name() -> None:
+    for odd in ("a text", {1: "a text"}, None):
+        with pytest.raises(sy.UserError, match=r"The inputs of a case are .* Pass the program's arguments by name"):
+            sy.Case(odd, "yes")  # type: ignore[arg-type] # that is the point
+
+
+@pytest.mark.parametrize("score", [np.True_, np.float32(1), np.int64(1), (np.bool_(1), ""), True, 1])
+async def test_scores_of_numpy_are_scores(score: Any) -> None:
+    found = await sy.evaluate(
+        opinion.using(model=model()[0]), CASES[:2], lambda case, output: score, journal=sy.MemoryJournal()
+    )
+    assert [row.score for row in found.rows] == [1.0, 1.0]
+    assert type(found.rows[0].score) is float
 
 
 @pytest.mark.parametrize("policy", ["cache", "fresh"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -154,3 +154,19 @@ def test_a_dial_refuses_a_program_whose_own_parameter_it_would_take() -> None:
     front = Front([Optimized(photo, "", one, one, "usd", [0.1])])
     with pytest.raises(sy.UserError, match=r"'photo' has a parameter 'latency_s', 'quality', .* Rename it, or call"):
         front.dial()
+
+
+async def test_rows_that_are_no_cases_are_refused() -> None:
+    @sy.step(model=model(), temperature=sy.knob(0.0, 0.5))
+    async def kind(text: str) -> str:
+        """Say what it is."""
+        ...
+
+    rows: Any = [*ROWS[:1], {"inputs": {"text": "x"}, "expected": "ask"}]
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.UserError, match=r"Case 1 is .*, a dict\. Pass a list of sy\.Case"):
+        await sy.certify(kind, rows, against=kind, metric=exact, journal=journal)
+    with pytest.raises(sy.UserError, match=r"Case 1 is .*, a dict\. Pass a list of sy\.Case"):
+        await sy.certify(kind, ROWS, against=kind, metric=exact, journal=journal, known={"training": rows})
+    with pytest.raises(sy.UserError, match=r"is .*, a dict\. Pass a list of sy\.Case"):
+        await sy.optimize(kind, [], rows, metric=exact, budget=sy.Budget(calls=9), journal=journal)

@@ -28,6 +28,9 @@ class Case(Generic[T_co]):
     """One example: the program's arguments by name, the right answer, and what slices are made by.
 
     `id` is made of inputs and expected unless it is given, so the same case has the same id everywhere.
+
+    Raises:
+        UserError: the inputs are no mapping from names.
     """
 
     inputs: Mapping[str, object]
@@ -36,16 +39,31 @@ class Case(Generic[T_co]):
     id: str = ""
 
     def __post_init__(self) -> None:
+        given: object = self.inputs
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            msg = f"The inputs of a case are {given!r:.200}, a {type(given).__name__}. "
+            raise UserError(f'{msg}Pass the program\'s arguments by name: {{"text": "..."}}.')
         if not self.id:
             text = to_json({"inputs": self.inputs, "expected": self.expected}, again=True)
             object.__setattr__(self, "id", digest(text)[:16])
 
 
 class Cases(Sequence[Case[T_co]]):
-    """Cases in order."""
+    """Cases in order.
+
+    Raises:
+        UserError: one of them is no `Case`; tells which.
+    """
 
     def __init__(self, cases: Iterable[Case[T_co]]) -> None:
+        remedy = "Pass a list of sy.Case({...}, expected), or sy.cases(path) for those in a file."
+        given: object = cases
+        if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
+            raise UserError(f"Cases were given as {given!r:.200}, a {type(given).__name__}. {remedy}")
         self._cases = tuple(cases)
+        for place, case in enumerate(cast("tuple[object, ...]", self._cases)):
+            if not isinstance(case, Case):
+                raise UserError(f"Case {place} is {case!r:.200}, a {type(case).__name__}. {remedy}")
 
     def __len__(self) -> int:
         return len(self._cases)

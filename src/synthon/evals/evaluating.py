@@ -60,8 +60,8 @@ async def evaluate(
     Raises:
         BudgetExceeded: the budget stopped a case or a judge, so there is no fair score; what was answered is kept.
         Suspended: a case waits for a person; answer, and evaluate again under the same `run_id`.
-        UserError: no case, one that does not fit the program, a judge whose calls the budget would not see, a wrong
-            set-up, or a metric that fails.
+        UserError: no case, something that is none, one that does not fit the program, a judge whose calls the budget
+            would not see, a wrong set-up, or a metric that fails.
     """
     rows = Cases(cases)
     if not rows or policy in {"off", "read_only"}:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
 from synthon.core.errors import BudgetExceeded, JournalError, UserError
 from synthon.core.many import Failed, run_many
 from synthon.core.progress import Progress
@@ -81,6 +83,8 @@ def _at_once(name: str, metric: AnyMetric, case: Case[Any], output: object) -> t
 
 def _score(given: object) -> tuple[float, str]:
     score, feedback = given if isinstance(given, tuple) and len(given) == 2 else (given, "")  # noqa: PLR2004 - a score and words
+    if isinstance(score, np.bool_):
+        score = bool(score)
     if not isinstance(score, numbers.Real | bool) or not math.isfinite(score) or not isinstance(feedback, str):
         raise TypeError(f"it gave {given!r:.200}, which is no finite score nor (score, feedback)")
     number = float(score)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, dumps, to_json
 from synthon.core.running import Defaults
-from synthon.evals import evaluate, overlap
+from synthon.evals import Cases, evaluate, overlap
 from synthon.journal import DatasetRow, MemoryJournal, SQLiteJournal
 from synthon.optimize.certificate import Certificate, Costs, certificate
 
@@ -63,11 +63,11 @@ async def certify(
         expected: same.
 
     Raises:
-        UserError: no rows.
+        UserError: no rows, or something that is none.
     """
     if not test:
         raise UserError("certify was given no test rows. Pass rows that neither training nor validation had.")
-    rows = _distinct(test)
+    rows = _distinct(Cases(test))
     with opened(journal) as kept:
         found = [
             await evaluate(each, rows, metric, journal=kept, budget=budget, workers=workers)
@@ -85,7 +85,7 @@ async def certify(
 
 def shared(cases: Sequence[Case[Any]], known: Mapping[str, Sequence[Case[Any]]]) -> list[str]:
     """What some rows share with others that were used before, one line for each use; empty where nothing."""
-    found = [(name, overlap(cases, rows)) for name, rows in known.items() if rows]
+    found = [(name, overlap(cases, Cases(rows))) for name, rows in known.items() if rows]
     return [f"{name}: {rows}" for name, rows in found if rows]
 
 
