@@ -269,7 +269,11 @@ def test_the_table_and_the_json_hold_every_number() -> None:
     assert (shown["calls"], shown["tokens_in"]) == ([2.0, 2.0, 2.0], [0.0, 0.0, 0.0])
     assert shown["scores"] == {"exact": [0.5, pytest.approx(0.0945, abs=1e-4), pytest.approx(0.9055, abs=1e-4)]}
     assert [each["case"] for each in cast("list[dict[str, object]]", shown["failures"])] == [found.cases[1].id]
-    assert found.compare(found).json()["difference"] == [0.0, 0.0, 0.0]
+    assert found.compare(found).json()["difference"] == [
+        0.0,
+        pytest.approx(-0.658, abs=1e-3),
+        pytest.approx(0.658, abs=1e-3),
+    ]
 
 
 def test_a_plot_is_written_in_the_format_that_its_name_says(tmp_path: Path) -> None:

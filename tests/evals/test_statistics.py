@@ -116,7 +116,22 @@ def test_means_of_nothing_and_of_one_say_that_they_know_nothing() -> None:
     assert statistics.mean([4.0], scores=False) == Estimate(4.0, 0.0, math.inf, 1)
     assert math.isnan(statistics.paired([], []).low)
     same = statistics.mean([0.5] * 9)
-    assert (same.value, same.low, same.high, same.n) == (0.5, 0.5, 0.5, 9)
+    others = statistics.wilson(0, 9)[1]  # the most that may be otherwise
+    assert (same.value, same.n) == (0.5, 9)
+    assert (same.low, same.high) == pytest.approx((0.5 - others / 2, 0.5 + others / 2))
+    assert statistics.mean([0.5] * 9, scores=False).high == 0.5
+
+
+def test_scores_and_differences_that_are_all_the_same_leave_room_for_others() -> None:
+    almost, right = statistics.mean([1 - 1e-12] * 20), statistics.mean([1.0] * 20)
+    assert (almost.low, almost.high) == pytest.approx((right.low, right.high))  # as Wilson's of all right ones
+    few, many = statistics.paired([0.5] * 5, [0.5] * 5), statistics.paired([0.5] * 500, [0.5] * 500)
+    assert few.low == -few.high < -0.4
+    assert many.low == -many.high > -0.01
+    better = statistics.paired([1.0] * 6, [0.0] * 6)
+    assert 0 < better.low < better.high == 1.0
+    assert 0.1 < statistics.detectable_gain([0.1] * 30) < 0.3  # of no spread, which is not a gain of 0
+    assert statistics.detectable_gain([0.3 - 0.2, 0.4 - 0.3] * 15) > 0.1
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.5, 15), (0.95, 100)])
@@ -135,6 +150,8 @@ def test_bounds_that_few_values_do_not_show_are_infinite() -> None:
     assert statistics.quantile([1.0], 0.5) == Estimate(1.0, -math.inf, math.inf, 1)
     assert statistics.quantile([1.0], 0.5, least=0.0) == Estimate(1.0, 0.0, math.inf, 1)
     assert math.isnan(statistics.quantile([], 0.5).value)
+    with pytest.raises(sy.UserError, match=r"A quantile was asked for at 1\.0\. Pass a share between 0 and 1"):
+        statistics.quantile([1.0], 1.0)
 
 
 def test_a_paired_difference_is_surer_than_two_means() -> None:

@@ -21,6 +21,7 @@ RESAMPLES = 10_000
 _EXACT = 16  # differing pairs of which all 65,536 sign patterns are tried
 _NORMAL = NormalDist()
 _FEW = 8  # different values
+_SAME = 1e-9  # differences that rounding makes
 _BLOCK = 4_000_000  # numbers of a block of resamples: 32 MB
 
 
@@ -106,7 +107,8 @@ def _means(numbers: Floats, resamples: int, seed: int) -> Floats:
 def mean(values: ArrayLike, *, scores: bool = True, confidence: float = 0.95, seed: int = 0) -> Estimate:
     """The mean and its interval: Wilson's for scores that are all 0 or 1, else from the bootstrap.
 
-    One value says only what it can be: a score in 0..1, dollars, calls and tokens from 0 on.
+    One value says only what it can be: a score in 0..1, dollars, calls and tokens from 0 on. Scores in 0..1 that are
+    all the same say how many others there can be at most (Wilson's bound), and these may be anything.
 
     Args:
         values: one a case.
@@ -121,16 +123,20 @@ def mean(values: ArrayLike, *, scores: bool = True, confidence: float = 0.95, se
     if scores and np.isin(numbers, (0.0, 1.0)).all():
         low, high = wilson(float(numbers.sum()), n, confidence=confidence)
     else:
-        low, high = bootstrap(numbers, confidence=confidence, seed=seed)
-        low, high = _within(0.0, 1.0 if scores else math.inf, numbers, low, high)
+        is_known = bool(numbers.min() >= 0 and (numbers.max() <= 1 or not scores))
+        limits = (0.0, 1.0 if scores else math.inf) if is_known else (-math.inf, math.inf)
+        low, high = _bounds(numbers, limits, confidence, seed)
     return Estimate(float(numbers.mean()), low, high, n)
 
 
-def _within(least: float, most: float, numbers: Floats, low: float, high: float) -> tuple[float, float]:
-    """Bounds that no value can pass, unless some does: then it is on another scale."""
-    if least <= numbers.min() and numbers.max() <= most:
-        return max(low, least), min(high, most)
-    return low, high
+def _bounds(numbers: Floats, limits: tuple[float, float], confidence: float, seed: int) -> tuple[float, float]:
+    """Bounds of the mean of values that lie between limits; the bootstrap's where values differ."""
+    (least, most), n = limits, numbers.size
+    if n > 1 and math.isfinite(most) and float(np.ptp(numbers)) < _SAME:
+        value, others = float(numbers.mean()), wilson(0, n, confidence=confidence)[1]
+        return value - others * (value - least), value + others * (most - value)
+    low, high = bootstrap(numbers, confidence=confidence, seed=seed)
+    return max(low, least), min(high, most)
 
 
 def dollars(cost: Estimate) -> str:
@@ -144,7 +150,12 @@ def quantile(values: ArrayLike, share: float, *, confidence: float = 0.95, least
 
     A bound that so few values do not show is infinite: of the 95 % quantile, the upper one below 72 values. The lower
     one is `least` then, which no value can be below.
+
+    Raises:
+        UserError: the share is not between 0 and 1.
     """
+    if not 0 < share < 1:
+        raise UserError(f"A quantile was asked for at {share!r}. Pass a share between 0 and 1, such as 0.95.")
     numbers = np.sort(np.asarray(values, float))
     n = numbers.size
     if n == 0:
@@ -162,7 +173,8 @@ def quantile(values: ArrayLike, share: float, *, confidence: float = 0.95, least
 def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
     """The mean of `one - other` over the same cases, with its interval from resampled cases.
 
-    Of one case it is -1..1 where the scores are in 0..1, else infinite.
+    Of one case it is -1..1 where the scores are in 0..1, else infinite. Of differences that are all the same it is as
+    wide as `mean` says of scores.
 
     Raises:
         UserError: the two are not of the same cases.
@@ -172,8 +184,7 @@ def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: 
     reach = 1.0 if ((both >= 0) & (both <= 1)).all() else math.inf
     if not differences.size:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    low, high = bootstrap(differences, confidence=confidence, seed=seed)
-    low, high = max(low, -reach), min(high, reach)
+    low, high = _bounds(differences, (-reach, reach), confidence, seed)
     return Estimate(float(differences.mean()), low, high, differences.size)
 
 
@@ -315,7 +326,7 @@ def detectable_gain(differences: ArrayLike, *, level: float = 0.05) -> float:
     """The smallest true mean difference that such cases show in 80 of 100 times; infinite where they can show none.
 
     How often scores of 0 and 1 differ is taken at the upper bound of its 95 % interval: that none did on few cases does
-    not say that they never do.
+    not say that they never do. So is how often other differences are another one, where all are the same.
 
     Args:
         differences: of scores, one a case.
@@ -328,4 +339,6 @@ def detectable_gain(differences: ArrayLike, *, level: float = 0.05) -> float:
     if np.isin(values, (-1.0, 0.0, 1.0)).all():
         share = wilson(float((values != 0).sum()), n)[1]
         return minimum_detectable_effect(n, discordant=share, confidence=1 - level)
+    if float(np.ptp(values)) < _SAME:
+        return minimum_detectable_effect(n, discordant=wilson(0, n)[1], confidence=1 - level)
     return minimum_detectable_effect(n, sd=float(values.std(ddof=1)), confidence=1 - level)

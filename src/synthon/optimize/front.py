@@ -50,7 +50,7 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         for each in self:
             cost = dollars(each.cost) if unit == "usd" else f"{each.cost:.0f}"
             times = str(each.latency_s(0.5)), str(each.latency_s(0.95))
-            rows.append((str(each.quality), cost, *times, str(each.quality.n), each.changes))
+            rows.append((str(each.quality), cost, *times, str(each.quality.n), " ".join(each.changes.split())))
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         return "\n".join(
             "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
