@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
+from importlib import import_module
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +109,27 @@ def test_code_and_calls_match_by_meaning(expected: object, output: object, right
     assert score(metrics.ast_match, expected, output) == right
 
 
+@pytest.mark.parametrize(
+    ("expected", "output", "right"),
+    [
+        (np.array([1, 2]), np.array([1, 2]), 1),
+        ([1, 2], np.array([1, 2]), 1),
+        (np.array([1, 2]), [1, 3], 0),
+        (np.array([1, 2]), "1 2", 0),
+    ],
+)
+def test_arrays_are_the_same_where_their_numbers_are(expected: object, output: object, right: float) -> None:
+    assert score(metrics.exact_match, expected, output) == right
+
+
+def test_rouge_counts_words_in_any_script_and_english_ones_as_its_library_does() -> None:
+    assert score(metrics.rouge, "\u65e5\u672c", "\u65e5\u672c") == 1.0
+    assert score(metrics.rouge, "Grüße aus Köln", "Grüße aus Bonn") == pytest.approx(2 / 3)
+    library = import_module("rouge_score.rouge_scorer").RougeScorer(["rougeL"], use_stemmer=True)
+    for one, other in (("The cats' runs, well_done: 3.5%", "a cat ran well, done 3 5"), ("state-of-the-art", "state")):
+        assert score(metrics.rouge, one, other) == pytest.approx(library.score(one, other)["rougeL"].fmeasure)
+
+
 def test_feedback_names_missing_and_wrong_calls() -> None:
     assert told(metrics.ast_match, "f(1); g(2)", "f(1); h(3)")[1] == "Missing calls: g(2); wrong calls: h(3)."
     assert "no Python" in told(metrics.ast_match, "f(1)", "f(1")[1]
@@ -139,6 +162,9 @@ def test_an_expected_value_that_is_no_code_is_an_error_of_the_cases() -> None:
         (1200, [1, 200], 0),
         (1200, {"sizes": [1, 200]}, 0),
         (1200, {"size": "1,200 m"}, 1),
+        (5, 10**400, 0),
+        (10**400, 10**400, 1),
+        (10**400, -(10**400), 0),
     ],
 )
 def test_the_last_number_counts(expected: object, output: object, right: float) -> None:

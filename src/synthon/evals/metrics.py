@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
+import numpy as np
+
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
 from synthon.core.settings import MODEL, ambient, current, entered
@@ -24,6 +26,7 @@ from synthon.evals.grading import AnyMetric, Grade, called
 from synthon.evals.trees import TreeError, shape_of
 from synthon.models.journaled import is_journaled
 
+_RUN = re.compile(r"[^\W_]+")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NUMBER = re.compile(
@@ -46,9 +49,18 @@ def f1(case: Case[Any], output: object) -> Grade:
 
 
 def rouge(case: Case[Any], output: object, *, kind: Literal["rouge1", "rouge2", "rougeL"] = "rougeL") -> Grade:
-    """The F-measure of ROUGE, with stemming (Lin 2004); needs `synthon[evals]`."""
-    scorer = extra("rouge_score.rouge_scorer", "ROUGE").RougeScorer([kind], use_stemmer=True)
+    """The F-measure of ROUGE, with stemming of English words (Lin 2004); needs `synthon[evals]`."""
+    scorer = extra("rouge_score.rouge_scorer", "ROUGE").RougeScorer([kind], tokenizer=_RougeWords())
     return float(max(scorer.score(each, _text(output))[kind].fmeasure for each in _texts(case)))
+
+
+class _RougeWords:
+    """The words of rouge-score, and those it drops: with letters beyond a to z."""
+
+    def tokenize(self, text: str) -> list[str]:
+        plain = extra("rouge_score.tokenizers", "ROUGE").DefaultTokenizer(use_stemmer=True)
+        runs = _RUN.findall(text.lower())
+        return [word for run in runs for word in (plain.tokenize(run) if run.isascii() else [run])]
 
 
 def bleu(case: Case[Any], output: object) -> Grade:
@@ -90,7 +102,10 @@ class _Numeric:
         wanted = " or ".join(f"{number:g}" for number in expected)
         if given is None:
             return 0.0, f"Expected the number {wanted}, got {output!r:.200}, which holds none."
-        close = any(abs(given - each) <= self.tolerance * (abs(each) if self.relative else 1.0) for each in expected)
+        close = any(
+            given == each or abs(given - each) <= self.tolerance * (abs(each) if self.relative else 1.0)
+            for each in expected
+        )
         return (1.0, "") if close else (0.0, f"Expected {wanted}, got {given:g}.")
 
 
@@ -216,13 +231,15 @@ def unseen(metric: AnyMetric) -> str:
 def _answers(expected: object, output: object) -> list[object]:
     """The values that are right; a list where a text was asked for holds several."""
     if isinstance(expected, list | tuple | set | frozenset) and not isinstance(output, type(expected)):
-        return list(expected)
+        return [*expected, expected] if isinstance(output, np.ndarray) else list(expected)
     return [expected]
 
 
 def _same(expected: object, output: object) -> bool:
     if isinstance(expected, str) and isinstance(output, str):
         return " ".join(expected.split()).casefold() == " ".join(output.split()).casefold()
+    if isinstance(expected, np.ndarray) or isinstance(output, np.ndarray):
+        return bool(np.array_equal(expected, output))  # type: ignore[arg-type] # compares anything
     return expected == output
 
 
@@ -252,8 +269,13 @@ def _first(pair: tuple[float, str]) -> float:
 
 def _number(value: object) -> float | None:
     """A number as it is, or the last one in a text; one with commas between thousands is one, and a list is none."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:  # as its digits read
+            return math.inf if value > 0 else -math.inf
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, list | tuple | set | frozenset):
         return None
     # spaced, for compact JSON has no more than a comma between two numbers
