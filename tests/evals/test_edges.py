@@ -99,6 +99,7 @@ async def test_a_picture_is_drawn_of_scores_that_rounding_moves_and_of_labels_wi
         find, cases, lambda case, output: 0.7, journal=sy.MemoryJournal(), watch=lambda _: None, name="$\\bad{$"
     )
     found.plot(tmp_path / "x.svg", by="price")
+    sy.Evaluation("_own", found.cases, found.rows).plot(tmp_path / "z.svg")  # a legend without it would warn
     moved = Estimate(0.7, 0.7 + 1e-16, 0.7 - 2e-16, 7)
     assert moved.low > moved.value > moved.high
     unbounded = Estimate(0.7, 0.0, math.inf, 1)

@@ -129,6 +129,11 @@ async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> 
         await sy.evaluate(program, CASES, exact, policy="off")
     with pytest.raises(sy.UserError, match=r"gives words, and opinion\(text: .* cannot be called with that"):
         await sy.evaluate(program, [sy.Case({"words": "x"}, "yes")], exact)
+    listed: Any = [sy.metrics.f1]
+    with pytest.raises(sy.UserError, match=r"metrics= was given \[.*, a list\. Pass a dict of them by name"):
+        await sy.evaluate(program, CASES, exact, metrics=listed)
+    with pytest.raises(sy.UserError, match=r"'opinion' is a str, no program\. Pass a step"):
+        await sy.evaluate(cast("Any", "opinion"), CASES, exact)
     rows: Any = [*CASES[:2], {"inputs": {"text": "x"}, "expected": "yes"}]
     with pytest.raises(sy.UserError, match=r"Case 2 is \{'inputs': .*, a dict\. Pass a list of sy\.Case\("):
         await sy.evaluate(program, rows, exact)
@@ -140,6 +145,8 @@ async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> 
 
 
 async def test_inputs_are_arguments_by_name() -> None:
+    with pytest.raises(sy.UserError, match="The metadata of a case are None, a NoneType"):
+        sy.Case({"text": "x"}, "yes", None)  # type: ignore[arg-type] # that is the point
     for odd in ("a text", {1: "a text"}, None):
         with pytest.raises(sy.UserError, match=r"The inputs of a case are .* Pass the program's arguments by name"):
             sy.Case(odd, "yes")  # type: ignore[arg-type] # that is the point

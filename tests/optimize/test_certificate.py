@@ -39,6 +39,11 @@ def test_the_smallest_gain_that_is_likely_found_is_said() -> None:
     assert 0.2 < ten.detectable < 1
 
 
+def test_no_scores_are_no_certificate() -> None:
+    with pytest.raises(sy.UserError, match="asked of no scores"):
+        certificate([], [])
+
+
 def test_each_further_look_at_the_same_rows_is_judged_more_strictly() -> None:
     once, often = (certificate(*outcomes(600, 0.05, 0.2, 4), looks=looks) for looks in (1, 3))
     assert once.verdict == "better"
@@ -77,6 +82,8 @@ async def test_looks_are_counted_in_the_journal_and_shared_rows_are_told() -> No
         (warning,) = found.warnings
         assert warning.startswith("training: 20 pairs of cases with the same inputs")
     assert looks == [1, 2, 2]
+    again = await certify(other[1], (row for row in test), against=system.program, metric=right, journal=journal)  # type: ignore[arg-type] # rows once
+    assert (again.looks, again.gain.n) == (2, 50)
     with pytest.raises(sy.UserError, match="no test rows"):
         await certify(other[0], [], against=system.program, metric=right)
 

@@ -30,7 +30,7 @@ class Case(Generic[T_co]):
     `id` is made of inputs and expected unless it is given, so the same case has the same id everywhere.
 
     Raises:
-        UserError: the inputs are no mapping from names.
+        UserError: the inputs are no mapping from names, or the metadata none.
     """
 
     inputs: Mapping[str, object]
@@ -43,6 +43,11 @@ class Case(Generic[T_co]):
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             msg = f"The inputs of a case are {given!r:.200}, a {type(given).__name__}. "
             raise UserError(f'{msg}Pass the program\'s arguments by name: {{"text": "..."}}.')
+        about: object = self.metadata
+        if not isinstance(about, Mapping):
+            raise UserError(
+                f"The metadata of a case are {about!r:.200}, a {type(about).__name__}. Pass a dict, or none."
+            )
         if not self.id:
             text = to_json({"inputs": self.inputs, "expected": self.expected}, again=True)
             object.__setattr__(self, "id", digest(text)[:16])

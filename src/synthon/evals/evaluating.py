@@ -67,13 +67,13 @@ async def evaluate(
     if not rows or policy in {"off", "read_only"}:
         problem = "no case" if not rows else f"policy={policy!r}, which keeps no spans to count cost and time from"
         raise UserError(f"evaluate({name_of(program)}) was given {problem}. Pass cases, and 'cache' or 'fresh'.")
+    every = _named(metric, metrics or {})
     _refuse_unfit(program, rows)
     above = current_run()
     if journal is None:
         journal = (None if above is None else above.journal) or Defaults.journal() or MemoryJournal()
     batch = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
-    every = _named(metric, metrics or {})
     if budget is not None:
         refuse_unseen(every)
     name = name or name_of(program)
@@ -108,8 +108,11 @@ def _named(metric: AnyMetric, metrics: Mapping[str, AnyMetric]) -> dict[str, Any
     """All metrics by name, the one that scores first.
 
     Raises:
-        UserError: another metric has its name.
+        UserError: another metric has its name, or they have none.
     """
+    given: object = metrics
+    if not isinstance(given, Mapping):
+        raise UserError(f"metrics= was given {given!r:.200}, a {type(given).__name__}. Pass a dict of them by name.")
     name = called(metric)
     if metrics.get(name, metric) is not metric:
         raise UserError(f"Two metrics are called {name!r}. Give the one in metrics= another name.")
@@ -131,8 +134,11 @@ def refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
             raise UserError(msg)
 
 
-def _refuse_unfit(program: Callable[..., object], rows: Cases[object]) -> None:
+def _refuse_unfit(program: object, rows: Cases[object]) -> None:
     """A case that does not fit the program's parameters would fail, and not for what the program is worth."""
+    if not callable(program):
+        kind = type(program).__name__
+        raise UserError(f"{program!r:.200} is a {kind}, no program. Pass a step, a program or an async function.")
     try:
         shape = inspect.signature(getattr(program, "fn", program))
     except ValueError:  # of something without one

@@ -85,5 +85,8 @@ def arms(estimates: Sequence[Estimate]) -> list[list[float]]:
 
 
 def _plain(label: str) -> str:
-    """A label that is drawn as it is written: matplotlib reads what is between two dollars as a formula."""
-    return label.replace("$", r"\$")
+    """A label that is drawn as it is written.
+
+    Matplotlib reads what is between two dollars as a formula, and leaves what begins with _ out of a legend.
+    """
+    return " " * label.startswith("_") + label.replace("$", r"\$")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from synthon.core.errors import UserError
 from synthon.evals.statistics import Estimate, detectable_gain, mean, paired, permutation_p
 
 if TYPE_CHECKING:
@@ -99,9 +100,11 @@ def certificate(
         costs: other measures, of the program and of the baseline, by name.
 
     Raises:
-        UserError: the scores are not of the same cases.
+        UserError: there are no scores, or they are not of the same cases.
     """
     one, other = np.asarray(ours, float), np.asarray(theirs, float)
+    if not one.size:
+        raise UserError("A certificate was asked of no scores. Pass one a case, of both programs.")
     weight = looks * (looks + 1)
     gain = paired(one, other, confidence=1 - LEVEL / weight, seed=seed)
     p = min(1.0, weight * permutation_p(one, other, seed=seed))

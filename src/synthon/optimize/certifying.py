@@ -65,9 +65,10 @@ async def certify(
     Raises:
         UserError: no rows, or something that is none.
     """
+    test = Cases(test)
     if not test:
         raise UserError("certify was given no test rows. Pass rows that neither training nor validation had.")
-    rows = _distinct(Cases(test))
+    rows = _distinct(test)
     with opened(journal) as kept:
         found = [
             await evaluate(each, rows, metric, journal=kept, budget=budget, workers=workers)
