@@ -114,9 +114,13 @@ def imported(source: str) -> Callable[..., Awaitable[object]]:
 def _file(path: Path) -> object:
     """A script as a module of its own, so that its `if __name__ == "__main__"` does not run.
 
-    What lies beside it can be imported, as where Python runs it: its folder stays on `sys.path`.
+    What lies beside it can be imported, as where Python runs it: its folder stays on `sys.path`. It is run once
+    while it holds the same, so that the program and the metric of one file share its classes.
     """
     place = path.absolute()  # also its name, so that what runs from it says where it is
+    held, known = place.read_bytes(), sys.modules.get(str(place))
+    if known is not None and getattr(known, "__held__", None) == held:
+        return known
     spec = importlib.util.spec_from_file_location(str(place), place)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
@@ -126,6 +130,7 @@ def _file(path: Path) -> object:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     spec.loader.exec_module(module)
+    module.__dict__["__held__"] = held
     return module
 
 
