@@ -87,6 +87,90 @@ def test_a_budget_of_the_command_is_kept(folder: Path, capsys: pytest.CaptureFix
     assert "limit calls=1 stops a call" in said(capsys, "--metric", "numeric", "--calls", "1", code=1)
 
 
+TYPED = '''
+import json
+from pydantic import BaseModel
+import synthon as sy
+
+
+class Answer(BaseModel):
+    text: str
+
+
+def say(request):
+    return sy.Completion(json.dumps({"text": "about your card"}), sy.Usage(input_tokens=9))
+
+
+@sy.step(model=sy.Journaled(sy.FunctionModel(say), price=sy.Price(1, 1)), temperature=sy.knob(0.0, 0.3))
+async def reply(message: str) -> Answer:
+    """Answer."""
+    ...
+
+
+def told(case, output):
+    wanted = case.expected.text if isinstance(case.expected, Answer) else case.expected
+    return float(wanted in output.text), "tell it"
+
+
+async def judged(case, output):
+    return float(case.expected is None and case.metadata == {"lang": "en"})
+'''
+REPLY = ("eval", "typed.py:reply", "--journal", "j.db", "--json", "--cases")
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that gives objects, and rows that expect words, objects, or nothing."""
+    (tmp_path / "typed.py").write_text(TYPED)
+    words = ["card", "refund", {"text": "card"}, '{"text": "about"}']
+    lines = [json.dumps({"message": f"{n}", "expected": word, "lang": "en"}) for n, word in enumerate(words)]
+    (tmp_path / "words.jsonl").write_text("\n".join(lines))
+    lines = [json.dumps({"message": f"{n}", "lang": "en"}) for n in range(4)]
+    (tmp_path / "bare.jsonl").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("more", [(), ("--inputs", "message")])
+def test_a_metric_of_ones_own_compares_what_is_no_answer_and_needs_none(
+    typed: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    assert main([*REPLY, "words.jsonl", "--metric", "typed.py:told", *more]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"]["told"][0] == 0.75  # only the refund is not told
+    assert main([*REPLY, "bare.jsonl", "--metric", "typed.py:judged", *more]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"]["judged"][0] == 1.0
+    assert main([*REPLY, "words.jsonl", "--metric", "typed.py:told", "--expected", "gone", *more]) == 1
+    assert "has a column 'gone'" in capsys.readouterr().err
+
+
+def test_ready_metrics_need_answers_of_the_programs_type(typed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*REPLY, "words.jsonl", "--metric", "typed.py:told", "--metric", "f1"]) == 1
+    assert "Row 1 of 'words.jsonl', column 'expected': it is 'card'" in capsys.readouterr().err
+    assert main([*REPLY, "bare.jsonl", "--metric", "f1"]) == 1
+    assert "column 'expected': it is not there" in capsys.readouterr().err
+
+
+def test_a_search_takes_such_rows_and_its_plan_checks_the_metric(
+    typed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = [
+        "optimize",
+        "typed.py:reply",
+        "--journal",
+        "j.db",
+        "--train",
+        "words.jsonl",
+        "--validation",
+        "words.jsonl",
+    ]
+    assert main([*search, "--metric", "typed.py:told", "--calls", "30", "--test", "words.jsonl"]) == 0
+    assert "best: " in capsys.readouterr().out
+    assert main([*search, "--metric", "typed.py:told", "--usd", "1", "--plan"]) == 0
+    assert "refused: a budget of dollars or tokens needs max_tokens=, which reply may ask" in capsys.readouterr().out
+    assert main([*search, "--metric", "nope", "--plan"]) == 1
+    assert "There is no metric 'nope'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "problem"),
     [

@@ -13,8 +13,11 @@ from synthon.cli.shell import add, journal_of, plain
 from synthon.core.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from synthon.cli.shell import Subparsers
     from synthon.core.budget import Budget
+    from synthon.evals.grading import AnyMetric
 
 
 def commands(rooms: Subparsers) -> None:
@@ -39,7 +42,7 @@ def commands(rooms: Subparsers) -> None:
     parser.add_argument("--proposer", metavar="FILE.py:NAME", help="a model that may write instructions")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--workers", type=int, default=8, metavar="N", help="cases at once (8)")
-    parser.add_argument("--plan", action="store_true", help="only print the space, the most calls and the price")
+    parser.add_argument("--plan", action="store_true", help="only print the space, calls and price")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the best program's settings as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the front, as .png, .svg or .pdf")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="default: the user's journal")
@@ -51,17 +54,19 @@ def _optimize(arguments: argparse.Namespace) -> None:
 
     sys.path.insert(0, "")  # a module of the folder one stands in, as `python -m` finds it
     program: Any = imported(arguments.program)
-    train, validation = (cases_of(program, path, arguments) for path in (arguments.train, arguments.validation))
+    metric = metric_of(arguments.metric)
+    paths = [path for path in (arguments.train, arguments.validation, arguments.test) if path]
+    train, validation, *test = (cases_of(program, path, arguments, [arguments.metric]) for path in paths)
     proposer: Any = imported(arguments.proposer) if arguments.proposer else None
     limits = {"calls": arguments.calls, "usd": arguments.usd, "minutes": arguments.minutes}
     budget = _budget(limits)
     if arguments.plan:
-        planned = plan(program, train, validation, budget=budget, proposer=proposer, seed=arguments.seed)
+        planned = plan(program, train, validation, metric=metric, budget=budget, proposer=proposer, seed=arguments.seed)
         print(plain(str(asyncio.run(planned))))
         return
     if budget is None:
         raise UserError("A search needs a limit. Pass --calls, --usd or --minutes; --plan says what it could need.")
-    _search(arguments, program, (train, validation), proposer, budget)
+    _search(arguments, program, (train, validation, *test), metric, proposer, budget)
 
 
 def _budget(limits: dict[str, Any]) -> Budget | None:
@@ -70,12 +75,14 @@ def _budget(limits: dict[str, Any]) -> Budget | None:
     return Budget(**limits) if any(limit is not None for limit in limits.values()) else None
 
 
-def _search(arguments: argparse.Namespace, program: Any, rows: tuple[Any, Any], proposer: Any, budget: Budget) -> None:
+def _search(
+    arguments: argparse.Namespace, program: Any, rows: Sequence[Any], metric: AnyMetric, proposer: Any, budget: Budget
+) -> None:
     from synthon.evals.plotting import checked  # noqa: PLC0415 - see _optimize
     from synthon.journal import SQLiteJournal  # noqa: PLC0415 - same
     from synthon.optimize import Limits, optimize  # noqa: PLC0415 - same
 
-    test = cases_of(program, arguments.test, arguments) if arguments.test else None
+    train, validation, *test = rows
     if arguments.plot:
         checked(arguments.plot)
     for path in (arguments.save, arguments.plot):
@@ -83,7 +90,7 @@ def _search(arguments: argparse.Namespace, program: Any, rows: tuple[Any, Any], 
             raise UserError(f"{str(path)!r} is in no folder. Make it first, or name another file.")
     with SQLiteJournal(journal_of(arguments)) as journal:
         search: Any = optimize(
-            program, *rows, metric=metric_of(arguments.metric), budget=budget, journal=journal, seed=arguments.seed,
+            program, train, validation, metric=metric, budget=budget, journal=journal, seed=arguments.seed,
             within=Limits(arguments.max_usd, arguments.max_p95), method=arguments.method, proposer=proposer,
             workers=arguments.workers,
         )  # fmt: skip
@@ -94,6 +101,6 @@ def _search(arguments: argparse.Namespace, program: Any, rows: tuple[Any, Any], 
             best.save(arguments.save)
         if arguments.plot:
             found.front.plot(arguments.plot)
-        if test is not None:
-            best = best.certify(test)
+        if test:
+            best = best.certify(test[0])
         print(f"\nbest: {plain(str(best))}")
