@@ -271,4 +271,14 @@ class _Search(Generic[P, T]):
             self.told = "" if best is None else f": best {history.mean(best).score:.3f}"
         said = f"{self.told} of {len(history.rows)} programs"
         spent = self.budget.spent.calls
-        watch(Progress(spent, self.budget.calls, 0, self.budget.billed_usd, f"{self.program.name}{said}"))
+        watch(Progress(spent, self._total(), 0, self.budget.billed_usd, f"{self.program.name}{said}"))
+
+    def _total(self) -> int | None:
+        """All calls that the limit reached first will have let pass, if they go on as so far; None if nobody knows."""
+        budget, spent = self.budget, self.budget.spent.calls
+        paid, left_s = affords(budget), budget.remaining_s() if spent else None  # its clock starts with the first call
+        totals = [] if budget.calls is None else [budget.calls]
+        totals += [] if paid is None else [spent + paid]
+        if left_s is not None and budget.minutes:
+            totals.append(int(spent / max(1 - left_s / (60 * budget.minutes), 1e-9)))
+        return max(spent, min(totals)) if totals else None
