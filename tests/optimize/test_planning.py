@@ -13,7 +13,7 @@ from synthon.cli import main
 from synthon.evals import Case
 from synthon.guards import length
 from synthon.optimize import plan
-from tests.optimize.programs import System, rows
+from tests.optimize.programs import System, chance, rows
 
 PROGRAM = '''
 import synthon as sy
@@ -97,6 +97,28 @@ def closed() -> sy.Step[[str], Literal["yes", "no"]]:
     return holds
 
 
+def scored() -> sy.Step[[str], Literal["yes", "no"]]:
+    """A step whose two models score the answers; it asks the dear one where the cheap one is not sure."""
+
+    def scoring(name: str, usd: float) -> sy.Journaled:
+        def answer(request: sy.Request) -> sy.Completion:
+            read = sum(len(turn.text) for turn in request.messages)
+            scores = tuple(sy.Score(-chance(name, text, read) - 0.1, 1) for text in request.continuations)
+            return sy.Completion("", sy.Usage(input_tokens=read * len(scores) + 5), scores=scores)
+
+        model = sy.FunctionModel(answer, name=name, capabilities=frozenset({"chat", "score"}))
+        return sy.Journaled(model, price=sy.Price(usd, usd))
+
+    dear = sy.Budgeted(scoring("dear", 50), sy.Budget(calls=10_000))
+
+    @sy.step(model=sy.cascade(scoring("cheap", 1), dear, accept=sy.knob(0.55, 0.7)))
+    async def holds(text: str) -> Literal["yes", "no"]:
+        """Say whether it holds an a."""
+        ...
+
+    return holds
+
+
 MIXED = [Case({"text": f"{'long ' * (number % 7)}row {number}"}, "yes") for number in range(40)]
 
 
@@ -111,6 +133,7 @@ MIXED = [Case({"text": f"{'long ' * (number % 7)}row {number}"}, "yes") for numb
         (one(max_tokens=20, model=None).using(model=price(50)), [], None),
         (one(max_tokens=20), MIXED[:20], price(1000, "```\nnew words\n```", name="writer")),
         (closed(), [], None),
+        (scored(), MIXED[:20], None),
         (one(max_tokens=20, model=price(0)), [], None),
     ],
 )
@@ -171,6 +194,18 @@ async def test_a_bound_needs_a_metric_that_asks_nobody_and_a_number_of_calls() -
     said = str(await plan(step, [], MIXED, metric=sy.metrics.exact_match, budget=sy.Budget(minutes=5)))
     assert "if all are the dearest foreseen; no upper bound known: no number of calls was given" in said
     assert (await plan(System().program, [], rows(9), metric=judged, budget=limit)).unbounded.startswith("a program")
+
+
+async def test_a_picture_by_its_address_has_no_bound() -> None:
+    @sy.step(model=price(1), max_tokens=5)
+    async def see(picture: sy.Image) -> str:
+        """Say what it is."""
+        ...
+
+    seen = [Case({"picture": sy.Image(url="https://example.org/a.png")}, "a")]
+    planned = await plan(see, [], seen, metric=sy.metrics.exact_match, budget=sy.Budget(calls=9), models=[price(2)])
+    assert planned.usd is None
+    assert "cannot bound an image given by URL" in planned.unbounded
 
 
 async def test_a_plan_foresees_the_price_of_a_step_whose_inputs_no_row_holds() -> None:
