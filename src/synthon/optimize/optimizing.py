@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from synthon.core.errors import BudgetExceeded, SynthonError, UserError
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
-from synthon.evals import evaluate
+from synthon.evals import Cases, evaluate
 from synthon.evals.evaluating import refuse_unseen
 from synthon.evals.grading import called
 from synthon.models.journaled import is_journaled
@@ -112,7 +112,7 @@ async def optimize(
         place = Path(journal) if isinstance(journal, str | os.PathLike) else kept
         more = dict(metrics or {})
         work = _Search(
-            program, list(train), list(validation), metric, budget, kept, place, seed, workers, more, embedder
+            program, Cases(train), Cases(validation), metric, budget, kept, place, seed, workers, more, embedder
         )
         shown = stack.enter_context(Defaults.watch(f"optimize {program.name}") if watch is None else nullcontext(watch))
         about = {"seed": seed, "method": getattr(method, "name", method), "budget": repr(budget)}
