@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from typing import Literal
+
 import synthon as sy
+from synthon.evals import Case, Cases
 from synthon.optimize import Optimization
-from tests.optimize.programs import right, rows
+from tests.optimize.programs import chance, right, rows
 
 TRAIN, VALIDATION = rows(30), rows(40, 1000)
 
@@ -67,4 +71,47 @@ async def test_values_are_searched_before_words_and_both_count_against_the_budge
     assert run.methods == ("racing", "reflective")
     assert "values first" in run.why
     assert run.budget.spent.calls <= 300
+    assert run.best().quality.value == 1.0
+
+
+async def learnt(method: str, wrong: float, calls: int = 400) -> tuple[Writer, Optimization[[str], str]]:
+    """A closed question that examples answer without a model in nine of ten rows, and a model in `1 - wrong`."""
+    writer = Writer(good=1)
+
+    def answer(request: sy.Request) -> str:
+        told = request.messages[-1].text
+        is_right = chance(told) >= wrong or "vowel a" in request.messages[0].text
+        return "yes" if ("a" in told.split()[-1]) == is_right else "no"
+
+    @sy.step(model=sy.Journaled(sy.FunctionModel(answer), price=sy.Price(1, 1)), temperature=0.0)
+    async def label(text: str) -> Literal["yes", "no"]:
+        """Label the text."""
+        ...
+
+    def row(number: int) -> Case[str]:
+        word = "".join(random.Random(number).choices("abcdefgh", k=6))
+        is_plain = chance(number, "plain") < 0.9
+        return Case({"text": f"{'fruit apple' if ('a' in word) == is_plain else 'car engine'} {word}"},
+                    "yes" if "a" in word else "no")  # fmt: skip
+
+    cases = Cases(row(number) for number in range(80))
+    run = await sy.optimize(
+        label, cases[:40], cases[40:], metric=right, budget=sy.Budget(calls=calls), journal=sy.MemoryJournal(),
+        proposer=sy.Journaled(sy.FunctionModel(writer, name="writer"), price=sy.Price(1, 1)), method=method,
+        embedder="wordllama-256", watch=lambda _: None,
+    )  # fmt: skip
+    return writer, run
+
+
+async def test_words_are_written_also_where_an_answer_without_a_model_leads() -> None:
+    writer, run = await learnt("auto", 0.5)
+    assert any(run.history.is_free(point) for point in run.history.rows)
+    assert writer.asked
+    assert run.best().quality.value == 1.0
+    assert "vowel a" in run.best().changes
+
+
+async def test_a_program_that_is_mostly_right_is_bettered_by_the_rows_that_are_not() -> None:
+    writer, run = await learnt("reflective", 0.08)
+    assert len(writer.asked) == 1
     assert run.best().quality.value == 1.0

@@ -89,6 +89,11 @@ class History:
         price: most model calls one case of a point needs, where that is known; else it is judged from what was seen.
         meter: calls spent so far, as the budget counts them; else the sum of all that was measured.
         room: calls that other limits than one of calls still pay for; None without end.
+
+    Attributes:
+        closed: nothing may be spent any more, since what is left depends on what went on at once.
+        aside: points that the budget does not pay for any more.
+        unfit: points that cannot be run, and why.
     """
 
     space: Space
@@ -101,6 +106,9 @@ class History:
     room: Callable[[], int | None] | None = None
     rows: dict[Point, dict[int, Measure]] = field(default_factory=dict, init=False)
     evaluations: int = field(default=0, init=False)
+    closed: bool = field(default=False, init=False)
+    aside: set[Point] = field(default_factory=set, init=False)
+    unfit: dict[Point, str] = field(default_factory=dict, init=False)
     _tables: dict[Point, Floats] = field(default_factory=dict, init=False, repr=False)
     _paid: dict[tuple[Point, int], int] = field(default_factory=dict, init=False, repr=False)
     _spent: int = field(default=0, init=False, repr=False)
@@ -119,6 +127,8 @@ class History:
     @property
     def left(self) -> int | None:
         """Model calls that may still be spent, None without end."""
+        if self.closed:
+            return 0
         own = None if self.calls is None else max(0, self.calls - self.spent)
         other = None if self.room is None else self.room()
         return min((each for each in (own, other) if each is not None), default=None)
@@ -142,8 +152,20 @@ class History:
         return tuple(itertools.islice((case for case in self.order if case not in seen), n))
 
     def is_free(self, point: Point) -> bool:
-        """Whether a point was measured and needed no call."""
-        return point in self.rows and self._most[self.space.stem(point)] == 0
+        """Whether a point needs no call: so it was measured, or so its price says where others need some."""
+        if point in self.rows:
+            return self._most[self.space.stem(point)] == 0
+        return self.price is not None and any(self._most.values()) and self.price(point) == 0
+
+    def is_out(self, point: Point) -> bool:
+        """Whether a point is not to be asked for any more."""
+        return point in self.aside or point in self.unfit
+
+    def leave_out(self, point: Point, why: str) -> None:
+        """Forget a point that cannot be run."""
+        self.unfit[point] = why
+        self.rows.pop(point, None)
+        self._tables.pop(point, None)
 
     def worst_case(self, asks: Sequence[Ask]) -> int:
         """The most calls that asks can need together.
@@ -166,6 +188,17 @@ class History:
             return list(asks)
         n = bisect.bisect_right(range(len(asks)), share * self.left, key=lambda n: self.worst_case(asks[: n + 1]))
         return list(asks[:n])
+
+    def fitting(self, asks: Sequence[Ask]) -> list[Ask]:
+        """The asks, each with as many of its cases as fit, beside those of the asks before it, into what is left."""
+        if self.left is None or self.worst_case(asks) <= self.left:
+            return list(asks)
+        kept: list[Ask] = []
+        for ask in asks:
+            parts = [Ask(ask.point, ask.cases[: n + 1]) for n in range(len(ask.cases))]
+            n = bisect.bisect_right(parts, self.left, key=lambda part: self.worst_case([*kept, part]))
+            kept += parts[n - 1 : n] if n else []
+        return kept
 
     def mean(self, point: Point) -> Summary:
         """What a measured point showed."""

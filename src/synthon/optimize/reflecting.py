@@ -17,6 +17,7 @@ from synthon.optimize.tuning import Tuning, asks_no_model
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Model
+    from synthon.core.step import Step
     from synthon.evals import Case, Measured
     from synthon.optimize.space import Point
 
@@ -26,6 +27,7 @@ _ROWS = 4  # rows a reflection sees
 _SHOWN = 600  # characters of each value
 _TOKENS = 400
 _STALE = 5  # reflections in a row that help nothing
+_LOOKS = 8  # draws of rows, until one goes wrong
 _BLOCK = re.compile(r"```(?:\w*\n)?(.*?)```", re.DOTALL)
 
 _ASK = (
@@ -52,6 +54,7 @@ class Reflective:
     name: str = "reflective"
     _round: int = field(default=0, init=False)
     _stale: int = field(default=0, init=False)
+    _right: set[Point] = field(default_factory=set, init=False)
     _merged: set[frozenset[Point]] = field(default_factory=set, init=False)
 
     async def propose(self, history: History) -> Sequence[Ask]:
@@ -61,23 +64,39 @@ class Reflective:
         while self._round < self.rounds and self._stale < _STALE and history.left != 0:
             self._round += 1
             drawn = random.Random(f"{self.seed}:{self._round}")
-            parents = self._parents(history)
-            point = self._merge(parents, history, drawn)
-            try:
-                if point is None:
-                    point = await self._reflected(self._pick(parents, drawn), drawn)
-            except BudgetExceeded:
+            turns = self._turns(history)
+            if not turns:
                 return []
-            self._stale += point is None
+            step, parents = turns[self._round % len(turns)]
+            try:
+                point = self._merge(parents, history, drawn) or await self._reflected(step, parents, drawn)
+            except BudgetExceeded:
+                history.closed = True  # how far its rows came depends on how many went at once
+                return []
             if point is not None and (cases := history.unseen(point)):
                 self._stale = 0
                 return [Ask(point, cases)]
         return []
 
-    def _parents(self, history: History) -> Mapping[Point, int]:
+    def _turns(self, history: History) -> list[tuple[Step[..., Any], Mapping[Point, int]]]:
+        """The steps in which something may still be written, with the candidates it may be written for.
+
+        A candidate whose step asks no model reads no instruction, so others are bettered, however well it does.
+        """
+        found: list[tuple[Step[..., Any], Mapping[Point, int]]] = []
+        for step in self.tuning.parts.steps:
+            able = [point for point in history.rows if not history.is_out(point) and self._reads(step, point)]
+            parents = {point: won for point, won in self._parents(able, history).items() if point not in self._right}
+            found += [(step, parents)] if parents else []
+        return found
+
+    def _reads(self, step: Step[..., Any], point: Point) -> bool:
+        return not asks_no_model(self.tuning.candidate(point).get(f"{step.name}.strategy", step.strategy))
+
+    def _parents(self, able: Sequence[Point], history: History) -> Mapping[Point, int]:
         """Candidates that are best on some validation row, with on how many; a front over rows."""
-        rows = {point: found for point, found in history.rows.items() if len(found) == history.cases}
-        rows = rows or dict(history.rows)
+        rows = {point: found for point in able if len(found := history.rows[point]) == history.cases}
+        rows = rows or {point: history.rows[point] for point in able}
         won: Counter[Point] = Counter()
         for case in range(history.cases):
             scores = {point: found[case].score for point, found in rows.items() if case in found}
@@ -124,16 +143,16 @@ class Reflective:
     def _places(history: History) -> list[int]:
         return [at for at, each in enumerate(history.space.dimensions) if each.kind == "instruction"]
 
-    async def _reflected(self, parent: Point, drawn: random.Random) -> Point | None:
+    async def _reflected(
+        self, step: Step[..., Any], parents: Mapping[Point, int], drawn: random.Random
+    ) -> Point | None:
         """A child of a parent with one instruction written anew, if it does better on the rows it was written from."""
-        steps = self.tuning.parts.steps
-        step = steps[self._round % len(steps)]
-        if asks_no_model(self.tuning.candidate(parent).get(f"{step.name}.strategy")):
+        parent = self._pick(parents, drawn)
+        rows, before = await self._wrong(parent, drawn)
+        if not rows:
+            self._right.add(parent)
             return None
-        rows = drawn.sample(range(len(self.train)), min(_ROWS, len(self.train)))
-        before = await self.tried(parent, rows)
-        if all(row.score >= 1 for row in before):
-            return None
+        self._stale += 1
         now = str(self.tuning.candidate(parent).get(f"{step.name}.instruction", step.instruction))
         seen = "\n\n".join(_told(self.train[row], found) for row, found in zip(rows, before, strict=True))
         asked = Message("user", _ASK.format(now=now, seen=seen))
@@ -145,6 +164,15 @@ class Reflective:
         child = self._child(parent, f"{step.name}.instruction", text)
         after = await self.tried(child, rows)
         return child if sum(row.score for row in after) > sum(row.score for row in before) else None
+
+    async def _wrong(self, parent: Point, drawn: random.Random) -> tuple[Sequence[int], Sequence[Measured]]:
+        """A few training rows, one of which at least goes wrong, and what came of them; none where all looked right."""
+        order = drawn.sample(range(len(self.train)), len(self.train))
+        for rows in [order[start : start + _ROWS] for start in range(0, len(order), _ROWS)][:_LOOKS]:
+            before = await self.tried(parent, rows)
+            if any(row.score < 1 for row in before):
+                return rows, before
+        return [], []
 
     def _child(self, parent: Point, name: str, text: str) -> Point:
         dimensions = self.tuning.space.dimensions
