@@ -10,7 +10,7 @@ import pytest
 
 import synthon as sy
 from synthon.evals import Case, Cases
-from synthon.optimize import plan
+from synthon.optimize import Ask, plan
 from tests.optimize.programs import Answering, System, right, rows
 
 
@@ -35,6 +35,53 @@ async def test_a_limit_of_money_or_tokens_pays_for_a_search_the_same_with_one_an
         assert len(run.history.rows) > 2
         found.append(json.dumps(run.summary()))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("limit", [{"tokens": 500}, {"usd": 0.0005}])
+async def test_a_program_that_is_too_dear_does_not_end_a_search_with_one_or_sixteen_workers(
+    limit: dict[str, float],
+) -> None:
+    def answer(request: sy.Request) -> sy.Completion:
+        text = request.messages[-1].text
+        return sy.Completion("question", usage=sy.Usage(input_tokens=len(text), output_tokens=1))
+
+    model = sy.Journaled(sy.FunctionModel(answer, name="m"), price=sy.Price(1, 1))
+
+    @sy.step(model=model, max_tokens=5, temperature=sy.knob(0.0, 0.5))
+    async def kind(text: str) -> Literal["question", "statement"]:
+        """Say."""
+        ...
+
+    cases = Cases(
+        Case({"text": f"row {n}{end}"}, kind)
+        for n in range(14)
+        for end, kind in (("?", "question"), (".", "statement"))
+    )
+    found = []
+    for workers in (1, 16):
+        budget = sy.Budget(**limit)  # type: ignore[arg-type] # one of its limits
+        run = await sy.optimize(
+            kind, cases[:8], cases[8:], metric=right, budget=budget, journal=sy.MemoryJournal(), workers=workers,
+            watch=lambda _: None,
+        )  # fmt: skip
+        (name,) = limit
+        assert getattr(budget.spent, name) <= limit[name]
+        assert run.best().quality.value == 1.0
+        assert run.best().quality.n == 20
+        found.append(json.dumps(run.summary()))
+    assert found[0] == found[1]
+
+
+async def test_where_the_calls_end_the_best_program_has_the_rows_they_still_pay_for() -> None:
+    run = await sy.optimize(
+        System().program, rows(20), rows(30, 100), metric=right, budget=sy.Budget(calls=150), seed=3,
+        journal=sy.MemoryJournal(), watch=lambda _: None,
+    )  # fmt: skip
+    history = run.history
+    best = history.best()
+    assert best is not None
+    left = 150 - run.budget.spent.calls
+    assert not history.unseen(best) or history.worst_case([Ask(best, history.unseen(best, 1))]) > left
 
 
 async def test_a_model_that_no_budget_sees_is_refused_at_once() -> None:

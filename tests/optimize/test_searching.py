@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pytest
 
-from synthon.core.errors import MissingExtra
+from synthon.core.errors import BudgetExceeded, MissingExtra, UserError
 from synthon.optimize import Ask, Dimension, History, Limits, Measure, Method, Space, racing, random_search, search, tpe
 from tests.optimize.landscapes import Landscape, two_steps
 
@@ -49,6 +50,90 @@ async def test_a_batch_that_the_budget_stops_is_dropped_whole(method: Method) ->
     assert history.evaluations == sum(whole) < 155
 
 
+@dataclass(frozen=True)
+class Asking:
+    """Asks for the same until it is known."""
+
+    asks: Sequence[Ask] = ()
+    name: str = "asking"
+
+    def propose(self, history: History) -> Sequence[Ask]:
+        return [ask for ask in self.asks if ask.point not in history.rows or len(history.rows) == 1]
+
+
+async def test_what_does_not_fit_is_set_aside_and_the_others_go_on() -> None:
+    prices = {(0, 0, 0, 0): 1, (1, 0, 0, 0): 90, (0, 1, 0, 0): 1, (0, 0, 1, 0): 3}
+    landscape = Landscape(two_steps(offline=False), cases=20)
+    history = History(landscape.space, 20, calls=50, price=lambda point: prices[point])
+    asks = [Ask(point, history.unseen(point, 8)) for point in prices]
+    await search(Asking(asks), history, landscape)
+    assert history.aside >= {(1, 0, 0, 0)}
+    assert set(history.rows) == prices.keys() - {(1, 0, 0, 0)}
+    assert history.spent > 40
+
+
+async def test_an_ask_is_shortened_to_the_cases_that_fit_and_the_front_gets_the_rest() -> None:
+    landscape = Landscape(two_steps(offline=False), cases=20)
+    default, better = landscape.space.default, (0, 1, 1, 1)
+    history = History(landscape.space, 20, calls=30, price=lambda point: 30 if point[0] else 1)
+    asks = [Ask(default, history.unseen(default, 4)), Ask(better, history.unseen(better, 8)), Ask((1, 0, 0, 0), (0,))]
+    await search(Asking(asks), history, landscape)
+    assert history.best() == better
+    assert len(history.rows[better]) == 20
+    assert history.spent == 30
+    history = History(landscape.space, 20, calls=10, price=lambda _: 1)
+    await search(
+        Asking([Ask(default, history.unseen(default, 4)), Ask(better, history.unseen(better, 8))]), history, landscape
+    )
+    assert {point: len(rows) for point, rows in history.rows.items()} == {default: 4, better: 6}
+
+
+async def test_minutes_that_are_over_end_a_search() -> None:
+    landscape = Landscape(two_steps())
+
+    async def late(asks: Sequence[Ask]) -> Sequence[Mapping[int, Measure]]:
+        if landscape.asked:
+            raise BudgetExceeded("late", limit="minutes=1")
+        return await landscape(asks)
+
+    history = History(landscape.space, landscape.cases)
+    await search(racing(), history, late)
+    assert len(landscape.asked) == len(history.rows) == 1
+
+
+async def test_the_default_is_measured_first_whatever_a_method_asks() -> None:
+    landscape = Landscape(two_steps(), cases=20)
+    several: list[list[Ask]] = [[], [Ask((1, 1, 1, 1), (0, 3))], [Ask((1, 1, 1, 1), (0,)), Ask((0, 0, 0, 0), (0, 3))]]
+    for asks in several:
+        history = History(landscape.space, 20)
+        await search(Asking(asks), history, landscape)
+        assert next(iter(history.rows)) == landscape.space.default
+        assert len(history.rows) == 1 + bool(asks)
+
+
+@pytest.mark.parametrize(
+    ("asks", "why"),
+    [
+        ({"route.model": "large"}, r"'asking' proposed \{'route.model': 'large'\}, which is no list"),
+        ([((0, 0, 0, 0), (1,))], "which is no Ask"),
+        ([Ask((99, 0, 0, 0), (0,))], r"asked for the point \(99, 0, 0, 0\).*answer.strategy 0 to 1"),
+        ([Ask((0, 0), (0,))], "which the space has not"),
+        ([Ask((0, 0, 0, 0), (9999,))], r"asked for the case 9999 .*there are 60: 0 to 59"),
+    ],
+)
+async def test_an_ask_for_what_there_is_not_is_refused(asks: list[Ask], why: str) -> None:
+    @dataclass
+    class Wrong:
+        name: str = "asking"
+
+        async def propose(self, history: History) -> Sequence[Ask]:
+            return asks
+
+    history = History(two_steps(), 60)
+    with pytest.raises(UserError, match=why):
+        await search(Wrong(), history, Landscape(two_steps()))
+
+
 async def test_random_search_starts_with_the_default_and_ends_when_all_is_measured() -> None:
     landscape = Landscape(two_steps(), cases=5)
     history = await searched(random_search(), landscape)
@@ -83,7 +168,7 @@ async def test_racing_is_sensible_when_the_budget_pays_for_little(seed: int) -> 
 async def test_racing_measures_what_differs_offline_on_the_same_calls() -> None:
     landscape = Landscape(two_steps())
     history = await searched(racing(), landscape, calls=150)
-    assert history.evaluations > 2 * history.spent
+    assert sum(row.calls for rows in history.rows.values() for row in rows.values()) == 3 * history.spent
     for point in history.rows:
         assert {len(history.rows[each]) for each in history.space.siblings(point)} == {len(history.rows[point])}
 

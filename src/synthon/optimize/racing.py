@@ -42,18 +42,22 @@ class Racing:
         with _libraries().limit(limits=1, user_api="blas"):
             outlook = Outlook.of(history, generator)
             value = outlook.value_of_measuring(history, generator)
+        value[[n for n, point in enumerate(outlook.points) if history.is_out(point)]] = 0.0
         if value.sum() < self.tolerance:
-            return [Ask(point, cases) for point in history.front() if (cases := history.unseen(point))]
+            front = [point for point in history.front() if not history.is_out(point)]
+            return [Ask(point, cases) for point in front if (cases := history.unseen(point))]
         worthy = np.argsort(-value / outlook.calls, kind="stable")[: self._asks(history, outlook)]
         return [ask for n in worthy if value[n] > 0 for ask in self._family(history, outlook.points[n])]
 
     def _first(self, history: History, generator: np.random.Generator) -> list[Ask]:
-        """What differs from the default in one dimension, and where there is room points drawn from all over."""
+        """What needs no call, then what differs from the default in one dimension, and points drawn from all over."""
         space = history.space
         near = space.neighbours(space.default)
         far = _balanced(space, 2 * len(near) + 1, generator)
         mixed = [point for pair in itertools.zip_longest(far, near) for point in pair if point is not None]
-        asks = [ask for point in dict.fromkeys([*mixed, space.default]) for ask in self._family(history, point)]
+        points = [point for point in dict.fromkeys([*mixed, space.default]) if not history.is_out(point)]
+        points.sort(key=history.is_free, reverse=True)
+        asks = [ask for point in points for ask in self._family(history, point)]
         return history.affordable(asks, share=_FIRST) or history.affordable(asks[:1])
 
     def _asks(self, history: History, outlook: Outlook) -> int:

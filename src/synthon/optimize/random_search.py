@@ -35,10 +35,10 @@ def unmeasured(history: History) -> Point | None:
     generator = np.random.default_rng((history.seed, len(history.rows)))
     for _ in range(_TRIES):
         point = space.drawn(generator)
-        if point not in history.rows:
+        if point not in history.rows and not history.is_out(point):
             return point
-    left = [point for point in space.points() if point not in history.rows]
-    return left[int(generator.integers(len(left)))]
+    left = [point for point in space.points() if point not in history.rows and not history.is_out(point)]
+    return left[int(generator.integers(len(left)))] if left else None
 
 
 def random_search(*, cases: int | None = None) -> RandomSearch:

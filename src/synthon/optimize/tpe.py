@@ -53,7 +53,7 @@ class TPE:
         for _ in range(_TRIES):
             asked = study.ask(choices).params
             point = space.plain(tuple(asked[name] for name in choices))
-            if point not in history.rows:
+            if point not in history.rows and not history.is_out(point):
                 found[point] = None
             if len(found) >= max(1, seen // _SHARE):
                 return list(found)
