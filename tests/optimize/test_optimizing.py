@@ -13,7 +13,7 @@ import pytest
 import synthon as sy
 from synthon.core.saved import load
 from synthon.evals import Case, Cases
-from synthon.optimize import Limits, Optimization
+from synthon.optimize import Ask, History, Limits, Optimization
 from tests.optimize.programs import System, right, rows
 
 pytestmark = pytest.mark.xdist_group("optimizing")  # its searches are made once
@@ -215,3 +215,48 @@ async def test_a_closed_question_that_examples_answer_is_answered_without_a_mode
     loaded = kind.using(load(kind.parts(), tmp_path / "kind.json"))
     assert sum([right(case, await loaded(str(case.inputs["text"]))) for case in test]) >= 11
     assert len(asked) == before
+
+
+class Own:
+    """A method that never asks for the default, and is not async."""
+
+    def propose(self, history: History) -> list[Ask]:
+        points = list(history.space.points())[5:7]
+        return [Ask(point, history.unseen(point, 4)) for point in points if point not in history.rows]
+
+
+async def test_a_method_of_ones_own_need_neither_ask_for_the_default_nor_be_async() -> None:
+    run = await searched(System(), 100, method=Own())
+    assert run.methods == ("Own",)
+    assert next(iter(run.history.rows)) == run.tuning.space.default
+    assert len(run.history.rows) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 16])
+async def test_what_a_model_cannot_do_is_left_out_and_told(workers: int) -> None:
+    small, large = System().small.model(1), System().large.model(30)
+
+    @sy.step(model=sy.one_of(small, large), max_tokens=5, strategy=sy.one_of(sy.predict, sy.best_of(2)))
+    async def label(text: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    run = await sy.optimize(
+        label, [], VALIDATION[:20], metric=right, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
+        workers=workers, watch=lambda _: None,
+    )  # fmt: skip
+    assert len(run.history.rows) == len(run.history.unfit) == 2
+    assert all(point not in run.history.rows for point in run.history.unfit)
+    assert len(run.warnings) == 2
+    assert re.search(r"warning: left out, since it cannot be run: .*best_of.*log-probabilities", str(run))
+    assert run.best().changes == "label.model=large"
+
+    @sy.step(model=small, strategy=sy.best_of(2), max_tokens=sy.knob(5, 6))
+    async def impossible(text: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    with pytest.raises(sy.Unsupported, match="log-probabilities"):
+        await sy.optimize(
+            impossible, [], VALIDATION, metric=right, budget=sy.Budget(calls=9), journal=sy.MemoryJournal()
+        )

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from synthon.core.errors import BudgetExceeded, SynthonError, UserError
+from synthon.core.errors import BudgetExceeded, SynthonError, Unsupported, UserError
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
 from synthon.evals import Cases, evaluate
@@ -26,7 +26,7 @@ from synthon.optimize.outcome import Optimization
 from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.reflecting import Evidence, reflective
-from synthon.optimize.searching import affords, search
+from synthon.optimize.searching import affords, name_of, search
 from synthon.optimize.tpe import tpe
 from synthon.optimize.tuning import asks_no_model, tuning_of
 
@@ -115,7 +115,7 @@ async def optimize(
             program, Cases(train), Cases(validation), metric, budget, kept, place, seed, workers, more, embedder
         )
         shown = stack.enter_context(Defaults.watch(f"optimize {program.name}") if watch is None else nullcontext(watch))
-        about = {"seed": seed, "method": getattr(method, "name", method), "budget": repr(budget)}
+        about = {"seed": seed, "method": method if isinstance(method, str) else name_of(method), "budget": repr(budget)}
         async with running(f"optimize {program.name}", about, journal=kept, policy="cache", budget=budget) as whole:
             found = await work.through(method, within or Limits(), models, proposer, shown)
             whole.result = found.summary()
@@ -171,8 +171,8 @@ class _Search(Generic[P, T]):
                 text = self.budget.report()
                 msg = f"{self.budget!r} does not pay for {self.program.name!r} as it is on a few rows. Raise the limit."
                 raise BudgetExceeded(msg, spent=text, limit=repr(self.budget))
-        names = [each.name for each, _ in chosen]
-        warnings = shared(self.validation, {"training": self.train})
+        names = [name_of(each) for each, _ in chosen]
+        warnings = [*shared(self.validation, {"training": self.train}), *self._left_out()]
         return Optimization(
             self.program, self.tuning, history, self.evidence, self.unit or "usd", tuple(names), why, self.budget,
             self.train, self.validation, self.metric, self.place, self.calls, self.workers, warnings,
@@ -228,23 +228,52 @@ class _Search(Generic[P, T]):
         """A batch: all of it, or `BudgetExceeded`."""
         gate, share = asyncio.Semaphore(self.workers), max(1, self.workers // len(asks))
 
-        async def one(ask: Ask) -> dict[int, Measured]:
+        async def one(ask: Ask) -> dict[int, Measured] | Unsupported:
             async with gate:
-                found = await self._evaluated(ask.point, [self.validation[case] for case in ask.cases], share)
-            return dict(zip(ask.cases, found.rows, strict=True))
+                try:
+                    return await self._rows(ask, share)
+                except Unsupported as error:
+                    if ask.point == self.history.space.default:
+                        raise
+                    return error  # the default works, so it is this point that cannot be run
 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(ask)) for ask in asks]
         except* SynthonError as errors:
             raise errors.exceptions[0] from None
-        rows = [task.result() for task in tasks]
-        found = [{case: self._measure(row) for case, row in each.items()} for each in rows]
-        for ask, each in zip(asks, rows, strict=True):
-            self.evidence.setdefault(ask.point, {}).update(each)
+        found: list[dict[int, Measure]] = []
+        for ask, task in zip(asks, tasks, strict=True):
+            rows = task.result()
+            if isinstance(rows, Unsupported):
+                self.history.leave_out(ask.point, str(rows))
+                self.evidence.pop(ask.point, None)
+                found.append({})
+                continue
+            found.append({case: self._measure(row) for case, row in rows.items()})
+            self.evidence.setdefault(ask.point, {}).update(rows)
         self.calls = self.budget.spent.calls
         self._tell(watch)
         return found
+
+    async def _rows(self, ask: Ask, workers: int) -> dict[int, Measured]:
+        """The first row alone where a value is new: what it cannot do, it shows there, whatever goes on at once."""
+        known = {pair for point in self.history.rows for pair in enumerate(point)}
+        first = ask.cases[: 0 if known.issuperset(enumerate(ask.point)) else 1]
+        parts = [part for part in (first, ask.cases[len(first) :]) if part]
+        found = [await self._evaluated(ask.point, [self.validation[case] for case in part], workers) for part in parts]
+        return dict(zip(ask.cases, [row for each in found for row in each.rows], strict=True))
+
+    def _left_out(self) -> list[str]:
+        """What could not be run, by why."""
+        told: dict[str, list[Point]] = {}
+        for point, why in sorted(self.history.unfit.items()):
+            told.setdefault(why, []).append(point)
+        return [
+            f"left out, since it cannot be run: {self.tuning.words(points[0])}"
+            f"{f' and {len(points) - 1} more' if points[1:] else ''}: {why}"
+            for why, points in told.items()
+        ]
 
     def _measure(self, row: Measured) -> Measure:
         if row.cost_usd is None and not row.calls and not row.error:
