@@ -74,7 +74,9 @@ async def test_values_are_searched_before_words_and_both_count_against_the_budge
     assert run.best().quality.value == 1.0
 
 
-async def learnt(method: str, wrong: float, calls: int = 400) -> tuple[Writer, Optimization[[str], str]]:
+async def learnt(
+    method: str, wrong: float, calls: int = 400
+) -> tuple[Writer, Optimization[[str], Literal["yes", "no"]]]:
     """A closed question that examples answer without a model in nine of ten rows, and a model in `1 - wrong`."""
     writer = Writer(good=1)
 

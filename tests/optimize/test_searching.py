@@ -9,7 +9,20 @@ from dataclasses import dataclass
 import pytest
 
 from synthon.core.errors import BudgetExceeded, MissingExtra, UserError
-from synthon.optimize import Ask, Dimension, History, Limits, Measure, Method, Space, racing, random_search, search, tpe
+from synthon.optimize import (
+    Ask,
+    Dimension,
+    History,
+    Limits,
+    Measure,
+    Method,
+    Point,
+    Space,
+    racing,
+    random_search,
+    search,
+    tpe,
+)
 from tests.optimize.landscapes import Landscape, two_steps
 
 METHODS = [random_search(), tpe(cases=10), racing()]
@@ -62,7 +75,7 @@ class Asking:
 
 
 async def test_what_does_not_fit_is_set_aside_and_the_others_go_on() -> None:
-    prices = {(0, 0, 0, 0): 1, (1, 0, 0, 0): 90, (0, 1, 0, 0): 1, (0, 0, 1, 0): 3}
+    prices: dict[Point, int] = {(0, 0, 0, 0): 1, (1, 0, 0, 0): 90, (0, 1, 0, 0): 1, (0, 0, 1, 0): 3}
     landscape = Landscape(two_steps(offline=False), cases=20)
     history = History(landscape.space, 20, calls=50, price=lambda point: prices[point])
     asks = [Ask(point, history.unseen(point, 8)) for point in prices]
