@@ -37,7 +37,7 @@ ROOM_LINES = {
     "gateway": 1_500,
     "ops": 1_000,
     "scale": 400,
-    "optimize": 2_200,  # docs/decisions/0013
+    "optimize": 2_300,  # docs/decisions/0013
     "evals": 1_500,
     "strategies": 1_150,  # docs/decisions/0010
     "retrieval": 1_800,
