@@ -301,6 +301,7 @@ class Found:
     measures: dict[str, Measure]
     gain: tuple[float, float, float] | None  # low, high, p
     without_model_wins: bool
+    adapter: str = ""  # DSPy's, which its pilot chose
 
 
 def measured(name: str, parts: Sequence[dict[str, Arm]]) -> Found:
@@ -338,7 +339,8 @@ def measured(name: str, parts: Sequence[dict[str, Arm]]) -> Found:
     wins = any(statistics.fmean(scores[arm]) > with_model for arm in WITHOUT if arm in rows)
     if any(arm in rows for arm in WITHOUT) and math.isfinite(with_model):
         measures[f"{name}.without_a_model_wins"] = Measure(float(wins))
-    return Found(measures, gain, wins)
+    adapters = dict.fromkeys(arm["about"].get("adapter", "") for arms in parts for arm in arms.values())
+    return Found(measures, gain, wins, ", ".join(filter(None, adapters)))
 
 
 def arms_of(name: str, parts: Sequence[dict[str, Arm]]) -> Measure:
@@ -366,9 +368,11 @@ def overview(found: Mapping[str, Found], measures: Mapping[str, Measure]) -> str
         scores = [each.measures.get(f"{name}.{arm}.score") for name, each in found.items()]
         if any(scores):
             rows.append([arm, *("" if score is None else figure(score.value) for score in scores)])
-    for label, key in (("ahead by", "gain"), ("p, corrected", "gain.p"), ("prompt tokens", "gain.prompt_tokens")):
+    words = {"ahead by": "gain", "p, corrected": "gain.p", "prompt tokens / theirs": "gain.prompt_tokens"}
+    for label, key in words.items():
         told = [measures.get(f"{name}.{key}") for name in found]
         rows.append([label, *("" if each is None else f"{figure(each.value)}{_within(each)}" for each in told)])
+    rows.append(["DSPy's adapter", *(each.adapter for each in found.values())])
     return aligned(rows)
 
 
@@ -377,12 +381,12 @@ def _within(measure: Measure) -> str:
 
 
 def versions(parts: Sequence[dict[str, Arm]]) -> dict[str, str]:
-    """Of DSPy, with the adapter that the pilot chose, and of scikit-learn, as the arms tell them."""
+    """Of DSPy and of scikit-learn, as the arms tell them."""
     found = {}
     for arms in parts:
         for name, arm in arms.items():
             if "adapter" in arm["about"]:
-                found["dspy"] = f"{arm['about']['version']} ({arm['about']['adapter']} adapter)"
+                found["dspy"] = arm["about"]["version"]
             elif name in WITHOUT:
                 found["scikit-learn"] = arm["about"]["version"]
     return found
