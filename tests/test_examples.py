@@ -368,8 +368,8 @@ async def test_a_chain_takes_one_of_its_branches_and_streams_to_the_same(capsys:
 
 @pytest.mark.engine
 async def test_the_design_s_own_example_keeps_its_budget_and_is_judged_and_saved() -> None:
-    run, best = await example("support").main(calls=24, rows=3)
-    assert 0 < run.budget.spent.calls <= 24
+    run, best = await example("support").main(calls=16, rows=3)
+    assert 0 < run.budget.spent.calls <= 16
     assert {"route.model.accept", "support.k", "answer.model", "answer.strategy"} <= set(run.tuning.sets)
     assert best.certificate is not None
     assert best.certificate.gain.n == 3

@@ -19,7 +19,7 @@ def bounded(system: System) -> sy.Program[..., str]:
     return system.program.using({"tidy.max_tokens": 5, "label.max_tokens": 5})
 
 
-@pytest.mark.parametrize("limit", [{"usd": 0.2}, {"tokens": 6_000}])
+@pytest.mark.parametrize("limit", [{"usd": 0.1}, {"tokens": 6_000}])
 async def test_a_limit_of_money_or_tokens_pays_for_a_search_the_same_with_one_and_sixteen_workers(
     limit: dict[str, float],
 ) -> None:
