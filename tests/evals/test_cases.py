@@ -72,6 +72,18 @@ def test_an_answer_of_another_type_is_named_by_row_and_column(tmp_path: Path) ->
         sy.cases(path, int)
 
 
+def test_answers_of_another_type_or_none_are_read_where_a_metric_needs_no_other(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.jsonl", '{"q": 1, "gold": 3}\n{"q": 2, "gold": "three", "id": "own"}\n{"q": 3}\n')
+    found = sy.cases(path, int, expected="gold", strict=False)
+    assert [case.expected for case in found] == [3, "three", None]
+    assert [case.inputs for case in found] == [{"q": 1}, {"q": 2}, {"q": 3}]
+    assert (found[1].id, found[2].id) == ("own", sy.Case({"q": 3}, None).id)
+    with pytest.raises(sy.UserError, match="'gald'"):
+        sy.cases(path, int, expected="gald", strict=False)
+    with pytest.raises(sy.UserError, match=r"Row 2 .*'gold'"):
+        sy.cases(path, int, expected="gold")
+
+
 def test_parts_are_disjoint_and_the_same_for_a_seed() -> None:
     kept = sy.Cases(sy.Case({"n": n}, n) for n in range(10))
     one, two = kept.split(4, 5, seed=7)

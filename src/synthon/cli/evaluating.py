@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from synthon.cli.shell import add, journal_of, plain, table
 from synthon.core.errors import UserError
-from synthon.core.identity import adapter
 
 if TYPE_CHECKING:
     from synthon.cli.shell import Subparsers
-    from synthon.evals import Case, Cases, Evaluation
+    from synthon.evals import Cases, Evaluation
     from synthon.evals.grading import AnyMetric
 
 _SHOWN = 5  # failures
@@ -84,50 +81,14 @@ def cases_of(
 
     Where all metrics are the user's own, an answer of another type stays as the file has it, and there need be none.
     """
-    from synthon.evals import Cases, cases  # noqa: PLC0415 - see _eval
+    from synthon.evals import cases  # noqa: PLC0415 - see _eval
 
     hints = get_type_hints(getattr(program, "fn", program))
     answer: Any = hints.get("return")
     inputs = {name: hints.get(name) for name in arguments.inputs.split(",")} if arguments.inputs else program
+    strict = not all(":" in name for name in metrics)
     type_ = None if answer is None else answer | list[answer]
-    shape = inspect.signature(getattr(program, "fn", program)).parameters
-    named = [name for name in (arguments.inputs.split(",") if arguments.inputs else shape) if _is_needed(shape, name)]
-    if not named or not all(":" in name for name in metrics):
-        return cases(path, type_, inputs=inputs, expected=arguments.expected)
-    rows = cases(path, inputs=inputs, expected=named[0])  # so that another column than the answer's must be there
-    if arguments.expected != "expected" and not any(arguments.expected in _told_of(row) for row in rows):
-        raise UserError(f"No row of {str(path)!r} has a column {arguments.expected!r}. Name the one with the answer.")
-    return Cases(_with_answer(row, arguments.expected, type_) for row in rows)
-
-
-def _is_needed(shape: Mapping[str, inspect.Parameter], name: str) -> bool:
-    return name not in shape or shape[name].default is inspect.Parameter.empty
-
-
-def _told_of(row: Case[object]) -> Mapping[str, object]:
-    return {**row.metadata, **row.inputs}
-
-
-def _with_answer(row: Case[object], column: str, type_: object) -> Case[object]:
-    """A row that was read with another column for its answer: its own, typed where it fits, or None."""
-    from synthon.evals import Case  # noqa: PLC0415 - see _eval
-
-    told = _told_of(row)
-    answer = _fitted(told[column], type_) if column in told else None
-    rest = {name: value for name, value in row.metadata.items() if name != column}
-    has_own_id = row.id != Case(row.inputs, row.expected).id
-    return Case(row.inputs, answer, rest, row.id if has_own_id else "")
-
-
-def _fitted(value: object, type_: object) -> object:
-    """A value, or JSON text, as its type where it is one; else as it is."""
-    if type_ is None:
-        return value
-    with suppress(ValueError):
-        return cast("object", adapter(type_).validate_python(value, by_alias=True, by_name=True))
-    with suppress(ValueError):
-        return cast("object", adapter(type_).validate_json(str(value), by_alias=True, by_name=True))
-    return value
+    return cases(path, type_, inputs=inputs, expected=arguments.expected, strict=strict)
 
 
 def _tell(found: list[Evaluation], arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar, cast, get_type_hints, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_type_hints, overload
 
 import numpy as np
 
@@ -153,16 +153,16 @@ def cases(
     *,
     inputs: Inputs | None = None,
     expected: str = "expected",
+    strict: Literal[True] = True,
 ) -> Cases[T]: ...
-@overload
-def cases(path: str | Path, *, inputs: Inputs | None = None, expected: str = "expected") -> Cases[object]: ...
 @overload
 def cases(
     path: str | Path,
-    type_: object,
+    type_: object = None,
     *,
     inputs: Inputs | None = None,
     expected: str = "expected",
+    strict: bool = True,
 ) -> Cases[object]: ...
 def cases(
     path: str | Path,
@@ -170,6 +170,7 @@ def cases(
     *,
     inputs: Inputs | None = None,
     expected: str = "expected",
+    strict: bool = True,
 ) -> Cases[object]:
     """Cases from a file of JSON lines, CSV or Parquet; answers become what `type_` says, by Pydantic.
 
@@ -180,6 +181,8 @@ def cases(
             knobs they are; the other columns become metadata. Without it, all that are not the answer, `metadata` or
             `id`. A column `inputs` that holds objects has the arguments in it, as `Cases.save` writes.
         expected: the column with the answers.
+        strict: False for a metric that compares with something else, or with nothing: an answer of another type stays
+            as the file has it, and a row without one has None. A column that is named has to be in some row.
 
     Raises:
         UserError: no such file, a row that cannot be read, a column that is not there, or an answer of another type;
@@ -189,7 +192,27 @@ def cases(
     if not rows.table:
         raise UserError(f"{str(path)!r} holds no row. Give it one case a line, with a column {expected!r}.")
     types, needed = _columns(inputs)
-    return Cases(_case(rows, number, row, type_, types, [expected, *needed]) for number, row in rows)
+    if not strict and expected != "expected" and not any(expected in row for _, row in rows):
+        raise UserError(f"No row of {str(path)!r} has a column {expected!r}. Name the one with the answer.")
+    answer = _Answer(expected, type_, strict)
+    return Cases(_case(rows, number, row, answer, types, needed) for number, row in rows)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    column: str
+    type_: object
+    strict: bool
+
+    def of(self, rows: Rows, number: int, row: Mapping[str, object]) -> object:
+        """A row's answer."""
+        value = row.get(self.column)
+        try:
+            return _typed(rows, number, self.column, value, self.type_)
+        except UserError:
+            if self.strict:
+                raise
+            return value
 
 
 def _columns(inputs: Inputs | None) -> tuple[Mapping[str, object] | None, list[str]]:
@@ -210,28 +233,28 @@ def _case(
     rows: Rows,
     number: int,
     row: Mapping[str, object],
-    type_: object,
+    answer: _Answer,
     types: Mapping[str, object] | None,
     needed: Sequence[str],
 ) -> Case[object]:
-    expected, known = needed[0], types or {}
+    known = types or {}
     own = row.get("metadata") or {}
     given = row.get("inputs") if "inputs" not in known else None
     if not isinstance(own, Mapping):
         raise rows.error(number, "metadata", f"is {own!r}, no object", "Give it an object")
     taken = given if isinstance(given, Mapping) else {name: row[name] for name in row if name in (types or row)}
-    for column in needed:
+    for column in [answer.column, *needed] if answer.strict else needed:
         if column not in row and column not in taken:
             raise rows.error(number, column, f"is not there; it has {', '.join(map(repr, row))}", "Name the columns")
-    answer = _typed(rows, number, expected, row.get(expected), type_)
-    reserved = {"metadata", "id", expected} | ({"inputs"} if taken is given else set())
+    reserved = {"metadata", "id", answer.column} | ({"inputs"} if taken is given else set())
     inputs = {
         name: _typed(rows, number, name, value, known.get(name))
         for name, value in taken.items()
         if taken is given or name not in reserved or name in known
     }
     rest = {name: value for name, value in row.items() if name not in reserved and name not in inputs}
-    return Case(inputs, answer, cast("Mapping[str, JSON]", {**rest, **own}), str(row.get("id") or ""))
+    about = cast("Mapping[str, JSON]", {**rest, **own})
+    return Case(inputs, answer.of(rows, number, row), about, str(row.get("id") or ""))
 
 
 def _typed(rows: Rows, number: int, column: str, value: object, type_: object) -> object:
