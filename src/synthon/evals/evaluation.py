@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -80,13 +81,37 @@ def listed(estimate: Estimate) -> list[float | None]:
     return [each if isfinite(each) else None for each in (estimate.value, estimate.low, estimate.high)]
 
 
+class Clocked(ABC):
+    """Quantiles of how long the rows of a program took."""
+
+    @abstractmethod
+    def _seconds(self) -> Sequence[float]: ...
+
+    @property
+    def p50_s(self) -> float:
+        """The median latency, in seconds; `latency_s(0.5)` has its interval."""
+        return self.latency_s(0.5).value
+
+    @property
+    def p95_s(self) -> float:
+        """The latency that 95 of 100 rows do not pass, in seconds; `latency_s(0.95)` has its interval."""
+        return self.latency_s(0.95).value
+
+    def latency_s(self, share: float) -> Estimate:
+        """A quantile of the latencies, in seconds; few rows do not show its bounds, which are 0 and infinite then."""
+        return quantile(self._seconds(), share, least=0.0)
+
+
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Clocked):
     """A program's results, in the order of its cases."""
 
     name: str
     cases: Cases[Any]
     rows: Sequence[Measured]
+
+    def _seconds(self) -> Sequence[float]:
+        return [row.latency_s for row in self.rows]
 
     @property
     def mean(self) -> Estimate:
@@ -114,20 +139,6 @@ class Evaluation:
     def tokens_in(self) -> Estimate:
         """Tokens a case that go in."""
         return mean([row.tokens_in for row in self.rows], scores=False)
-
-    @property
-    def p50_s(self) -> float:
-        """The median latency, in seconds; `latency_s(0.5)` has its interval."""
-        return self.latency_s(0.5).value
-
-    @property
-    def p95_s(self) -> float:
-        """The latency that 95 of 100 cases do not pass, in seconds; `latency_s(0.95)` has its interval."""
-        return self.latency_s(0.95).value
-
-    def latency_s(self, share: float) -> Estimate:
-        """A quantile of the latencies, in seconds; few cases do not show its bounds, which are 0 and infinite then."""
-        return quantile([row.latency_s for row in self.rows], share, least=0.0)
 
     def slices(self, key: str) -> dict[str, Estimate]:
         """The mean score for each value of a metadata key, by value.

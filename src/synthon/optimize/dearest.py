@@ -18,7 +18,7 @@ from synthon.core.values import Message, Price, Request
 from synthon.models.budgeted import Budgeted
 from synthon.models.cascading import cascade
 from synthon.models.journaled import Journaled
-from synthon.optimize.reflecting import _ASK, _ROWS, _SHOWN, _TOKENS
+from synthon.optimize.reflecting import TOKENS, longest_asked
 from synthon.optimize.tuning import asks_no_model
 from synthon.strategies.thinking import Predict, named
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from synthon.optimize.tuning import Tuning
 
 _GUESSED = 1024  # tokens of an answer that nothing limits
-_TOLD = _ROWS * (5 * 4 * _SHOWN + 200)  # bytes: of each row five values, four bytes a character, and their names
 _AGAIN = Message("user", "That does not fit: it is none of them\nAnswer again.")
 _ALL = (Budget(usd=math.inf),)
 _FREE = Price(0, 0)
@@ -81,7 +80,7 @@ async def dearest(
     unlimited = [each.step.name for each in steps if each.is_unlimited]
     if unpriced:
         return Dearest(None, unpriced[0], unbounded, unlimited)
-    amounts = [_most_usd(_reflection(each), given) for each in steps if given]
+    amounts = [_most_usd(longest_asked(each.longest_instruction), given) for each in steps if given]
     for each in steps:
         unbounded = unbounded or each.unbounded()
         try:
@@ -113,7 +112,7 @@ class _Foreseen:
         own = {} if step.fn is program.fn else step.settings
         places = [tuning.parts.resolve([each], {}) for options in tuning.sets.values() for each in options]
         every = [{**program.settings, **place, **own} for place in ({}, *places)]
-        return cls(step, every, examples, [] if proposer is None else ["x" * _TOKENS])
+        return cls(step, every, examples, [] if proposer is None else ["x" * TOKENS])
 
     def values(self, name: str) -> list[Any]:
         """All that an attribute or a sampling parameter of the step may be."""
@@ -135,6 +134,11 @@ class _Foreseen:
     def instructions(self) -> list[str]:
         """Its own, and one as long as may be written."""
         return [*self.values("instruction"), *self.written]
+
+    @property
+    def longest_instruction(self) -> str:
+        """The one of most bytes."""
+        return max(self.instructions, key=lambda text: len(text.encode()))
 
     @property
     def is_unlimited(self) -> bool:
@@ -231,12 +235,6 @@ class _Foreseen:
         again = 0 if self.step.output.is_text and told.constraint is None else self.step.retries
         messages = [*told.messages, *[Message("assistant", "x" * tokens), _AGAIN] * again]
         return Request(tuple(messages), max_tokens=tokens, constraint=told.constraint)
-
-
-def _reflection(asked: _Foreseen) -> Request:
-    """The longest question to who writes a step's instruction."""
-    now = max(asked.instructions, key=lambda text: len(text.encode()))
-    return Request((Message("user", _ASK.format(now=now, seen="x" * _TOLD)),), max_tokens=_TOKENS)
 
 
 def _most_usd(request: Request, models: Sequence[Model]) -> float:

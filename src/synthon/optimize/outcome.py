@@ -12,7 +12,8 @@ import numpy as np
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
 from synthon.core.saved import save
-from synthon.evals.statistics import Estimate, dollars, mean, quantile
+from synthon.evals.evaluation import Clocked
+from synthon.evals.statistics import Estimate, dollars, mean
 from synthon.optimize.certificate import Certificate, without_luck
 from synthon.optimize.certifying import certify
 from synthon.optimize.diffing import differences
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Optimized(Generic[P, T]):
+class Optimized(Clocked, Generic[P, T]):
     """One program of a front, with what validation showed of it.
 
     Attributes:
@@ -61,19 +62,8 @@ class Optimized(Generic[P, T]):
     certificate: Certificate | None = None
     origin: Optimization[P, T] | None = field(default=None, repr=False)
 
-    @property
-    def p50_s(self) -> float:
-        """The median latency, in seconds; `latency_s(0.5)` has its interval."""
-        return self.latency_s(0.5).value
-
-    @property
-    def p95_s(self) -> float:
-        """The latency that 95 of 100 rows do not pass, in seconds; `latency_s(0.95)` has its interval."""
-        return self.latency_s(0.95).value
-
-    def latency_s(self, share: float) -> Estimate:
-        """A quantile of the latencies, in seconds; few rows do not show its bounds, which are 0 and infinite then."""
-        return quantile(self.seconds, share, least=0.0)
+    def _seconds(self) -> Sequence[float]:
+        return self.seconds
 
     @property
     def price(self) -> str:

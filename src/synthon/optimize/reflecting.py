@@ -25,7 +25,7 @@ Evidence: TypeAlias = "dict[Point, dict[int, Measured]]"
 Tried: TypeAlias = "Callable[[Point, Sequence[int]], Awaitable[Sequence[Measured]]]"
 _ROWS = 4  # rows a reflection sees
 _SHOWN = 600  # characters of each value
-_TOKENS = 400
+TOKENS = 400  # of an instruction that is written
 _STALE = 5  # reflections in a row that help nothing
 _LOOKS = 8  # draws of rows, until one goes wrong
 _BLOCK = re.compile(r"```(?:\w*\n)?(.*?)```", re.DOTALL)
@@ -155,8 +155,7 @@ class Reflective:
         self._stale += 1
         now = str(self.tuning.candidate(parent).get(f"{step.name}.instruction", step.instruction))
         seen = "\n\n".join(_told(self.train[row], found) for row, found in zip(rows, before, strict=True))
-        asked = Message("user", _ASK.format(now=now, seen=seen))
-        completion = await self.proposer.complete(Request((asked,), temperature=1.0, max_tokens=_TOKENS))
+        completion = await self.proposer.complete(_asked(now, seen))
         written = _BLOCK.search(completion.text)
         text = (written.group(1) if written else "").strip()
         if not text or text == now:
@@ -197,6 +196,15 @@ def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
+def _asked(now: str, seen: str) -> Request:
+    return Request((Message("user", _ASK.format(now=now, seen=seen)),), temperature=1.0, max_tokens=TOKENS)
+
+
+def longest_asked(now: str) -> Request:
+    """The longest question for a better instruction than the one now, a token a byte."""
+    return _asked(now, "x" * (_ROWS * (5 * 4 * _SHOWN + 200)))  # of a row five values, 4 bytes a character, and names
+
+
 def reflective(
     proposer: Model,
     tuning: Tuning,
@@ -229,4 +237,4 @@ def reflective(
     return Reflective(proposer, tuning, evidence, train, tried, seed, rounds)
 
 
-__all__ = ["Evidence", "Reflective", "reflective"]
+__all__ = ["TOKENS", "Evidence", "Reflective", "longest_asked", "reflective"]
