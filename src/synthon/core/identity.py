@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import fields, is_dataclass
 from functools import cache
 from hashlib import sha256
@@ -16,23 +17,13 @@ from synthon.core.errors import UserError
 from synthon.core.values import Completion, Message, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pydantic import TypeAdapter
 
 _FLOATS = ("temperature", "top_p", "min_p")
-_REST = (
-    "max_tokens",
-    "top_k",
-    "stop",
-    "seed",
-    "tools",
-    "tool_choice",
-    "constraint",
-    "continuations",
-    "logprobs",
-    "extra",
-)
+_REST: tuple[str, ...] = ("max_tokens", "top_k", "stop", "seed", "tools", "tool_choice", "constraint", "continuations")
+_REST += ("logprobs", "extra")
 _LOGPROBS = ("scores", "neutral", "logprobs")
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _ROWS, _SETS = (list, tuple), (set, frozenset)
@@ -158,7 +149,7 @@ def to_json(
     """
     how: Any = {"by_alias": not again, "round_trip": again, "fallback": fallback, "inf_nan_mode": "strings"}
     try:
-        settled = value if type(value) in _PLAIN else _settled(value, unread)
+        settled = value if type(value) in _PLAIN else _settled(value, unread, again)
         try:
             return _to_json(settled, serialize_unknown=True, **how).decode()
         except ValueError:  # lone surrogates, which this keeps
@@ -167,16 +158,32 @@ def to_json(
         return _encode_ascii(safe_repr(value))
 
 
-def _settled(value: Any, unread: bool) -> Any:  # noqa: FBT001 - named, it costs each call of a step
+def _settled(value: Any, unread: bool, again: bool) -> Any:  # noqa: FBT001 - named, they cost each call of a step
     """The value with its sets sorted and, where they are to stay unread, its iterators as text."""
+    kind: Any = type(value)
     if isinstance(value, dict):
         known = _PLAIN.issuperset(map(type, value.values()))
-        return value if known else {name: _settled(item, unread) for name, item in value.items()}
+        return value if known else {name: _settled(item, unread, again) for name, item in value.items()}
     if isinstance(value, _ROWS):
-        return value if _PLAIN.issuperset(map(type, value)) else [_settled(item, unread) for item in value]
+        return value if _PLAIN.issuperset(map(type, value)) else [_settled(item, unread, again) for item in value]
     if isinstance(value, _SETS):
-        return _sorted([_settled(item, unread) for item in value])
-    return safe_repr(value) if unread and hasattr(type(value), "__next__") else value
+        return _sorted([_settled(item, unread, again) for item in value])
+    names, dump = _inside(kind)
+    if dump:
+        return _settled(dump(value, by_alias=not again, round_trip=again, warnings="none"), unread, again)
+    if names:
+        inside = {name: getattr(value, name, None) for name in names}
+        return value if _PLAIN.issuperset(map(type, inside.values())) else _settled(inside, unread, again)
+    return safe_repr(value) if unread and hasattr(kind, "__next__") else value
+
+
+@cache
+def _inside(kind: Any) -> tuple[Sequence[str], Any]:
+    """The fields of a dataclass, and what writes a model of Pydantic that holds sets, which it leaves unsorted."""
+    if hasattr(kind, "__pydantic_serializer__"):
+        is_mixed = re.search("'type': '(frozen)?set'", repr(kind.__pydantic_core_schema__))
+        return (), kind.__pydantic_serializer__.to_python if is_mixed else None
+    return [each.name for each in fields(kind)] if is_dataclass(kind) else (), None
 
 
 def _sorted(items: list[Any]) -> list[Any]:

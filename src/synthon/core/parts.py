@@ -112,10 +112,7 @@ class _Finder:
     def _step(self, step: Any) -> None:
         if all(each.fn is not step.fn for each in self.parts.steps):  # copies share their settings
             self.parts.steps.append(step)
-        own = {
-            "instruction": inspect.cleandoc(step.fn.__doc__ or ""),
-            **{name: getattr(step, name) for name in _OWN},
-        }
+        own = {"instruction": inspect.cleandoc(step.fn.__doc__ or ""), **{name: getattr(step, name) for name in _OWN}}
         for name in _SLOTS:
             value = own.get(name, step.sampling.get(name))
             if isinstance(value, Knob):
