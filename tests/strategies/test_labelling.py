@@ -68,6 +68,8 @@ async def support(message: str) -> str:
         (3, ["other", "other", "card"], "other"),
         (2, ["other", "card"], "card"),
         (4, ["card", "refund", "refund", "card"], "card"),
+        (4, ["refund", "card", "card", "refund"], "refund"),
+        (2, ["card", "other"], "other"),
         (9, ["refund", "card", "refund"], "refund"),
     ],
 )

@@ -30,7 +30,7 @@ class debate:  # noqa: N801 - users call it as a function
     """`n` reasonings that see each other's for some rounds, then vote (Du 2023, arXiv:2305.14325).
 
     Costs n x (2 + rounds) calls: each reasons, reasons again in each round, and then gives its typed answer. Of equally
-    many votes the first answer wins.
+    many votes the answer wins whose JSON sorts first.
 
     Attributes:
         n: debaters, at least 2.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from synthon.core.errors import UserError
+from synthon.core.identity import to_json
 from synthon.core.settings import Slot, current
 from synthon.core.values import Completion
 from synthon.models.doubles import FunctionModel
 from synthon.retrieval.probing import Probe
 from synthon.strategies.thinking import named
-from synthon.strategies.voting import Votes
 
 if TYPE_CHECKING:
     from synthon.core.constraints import Constraint
@@ -57,10 +58,9 @@ class neighbour_vote:  # noqa: N801 - users call it as a function
             nearest = await self.selector.nearest(inputs, k) if k > 0 else ()
             if not nearest:
                 raise UserError(f"No example votes in {self.name}: k is {k}. Pass k of at least 1, and examples.")
-            votes: Votes[object] = Votes(k)
-            for demo in reversed(nearest):
-                votes.cast(demo.output)
-            return votes.leader[0]
+            answers = [demo.output for demo in reversed(nearest)]  # the nearest first, as `max` takes of equals
+            votes = Counter(map(to_json, answers))
+            return max(answers, key=lambda answer: votes[to_json(answer)])
 
         return _answered(step, self.name, voted)
 
