@@ -5,11 +5,12 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, HttpUrl, SecretStr, field_serializer
 
 import synthon as sy
 from synthon.core.identity import adapter, canonical, digest, dump_completion, load_completion, to_json, with_sample
@@ -251,6 +252,34 @@ def test_sets_inside_models_and_dataclasses_are_sorted_too() -> None:
     assert to_json(held, unread=True).startswith(start)
     assert list(stream) == [1]
     assert adapter(Tagged).validate_json(to_json(tagged, again=True), by_name=True) == tagged
+
+
+class Anything(BaseModel):
+    value: Any = None
+    more: list[Any] = []
+    link: HttpUrl | None = None
+
+
+class Told(BaseModel):
+    at: int
+    tags: frozenset[str]
+
+    @field_serializer("at", when_used="json")
+    def _told(self, value: int) -> str:
+        return f"<{value}>"
+
+
+def test_sets_that_a_type_does_not_tell_of_are_sorted_and_the_rest_is_told_as_ever() -> None:
+    letters = "qwertyuiopas"
+    ordered = json.dumps(sorted(letters), separators=(",", ":"))
+    link = "https://a.example/b"
+    anything = Anything(value=set(letters), more=[{"k": frozenset(letters)}], link=HttpUrl(link))
+    assert to_json(anything) == f'{{"value":{ordered},"more":[{{"k":{ordered}}}],"link":"{link}"}}'
+    assert to_json(Told(at=1, tags=frozenset(letters))) == f'{{"at":"<1>","tags":{ordered}}}'
+
+
+def test_values_that_pydantic_writes_without_a_schema_of_their_own_are_told() -> None:
+    assert to_json([HttpUrl("https://a.example/"), SecretStr("key")]) == '["https://a.example/","**********"]'
 
 
 async def test_a_journal_does_not_use_up_what_a_program_is_given_and_returns() -> None:

@@ -3,12 +3,12 @@
 import dataclasses
 import enum
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 import synthon as sy
 from synthon.core.output import Output
@@ -197,3 +197,25 @@ def test_a_type_without_a_json_schema_is_refused_where_it_is_asked_for() -> None
     output: Output[object] = Output(Callable[[], int], "Step 'make' (a.py:3)")
     with pytest.raises(sy.UserError, match=r"Step 'make' \(a.py:3\) returns .*which has no JSON schema"):
         _ = output.expected
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - as many have it
+    RED = "red"
+    BLUE = "blue"
+
+
+class Net(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    net: int = Field(alias="Net")
+
+    @computed_field
+    def gross(self) -> int:
+        return 2 * self.net
+
+
+def test_an_example_is_an_answer_that_its_own_type_reads() -> None:
+    colour: Output[Any] = Output(Colour, "here")
+    assert [colour.written(value) for value in (Colour.RED, "red")] == ["red", "red"]
+    net: Output[Any] = Output(Net, "here")
+    assert net.written(Net(Net=1)) == '{"Net":1}'
+    assert net.parse(net.written(Net(Net=1))) == Net(Net=1)

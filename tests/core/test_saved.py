@@ -127,3 +127,17 @@ def test_a_file_that_was_edited_wrongly_is_one_error(wrong: dict[str, object], t
     (tmp_path / "odd.json").write_text(json.dumps(shape | {"settings": wrong}))
     with pytest.raises(sy.UserError, match=rf"odd\.json' does not fit 'odd': the setting '{next(iter(wrong))}' cannot"):
         odd.using(tmp_path / "odd.json")
+
+
+async def test_half_characters_and_pictures_of_examples_are_saved_and_asked_as_they_were(tmp_path: Path) -> None:
+    @sy.step(model=sy.FunctionModel(lambda request: "cat"))
+    async def seen(picture: sy.Image, note: str) -> str:
+        """What is it?"""
+        ...
+
+    shown = seen.using(demos=[sy.Demo({"picture": sy.Image(data="AAAA"), "note": "half \ud83d"}, "dog")])
+    shown.save(tmp_path / "s.json")
+    again = seen.using(tmp_path / "s.json")
+    asked = [(await each.explain(sy.Image(data="BBBB"), "whole")).messages for each in (shown, again)]
+    assert asked[0] == asked[1]
+    assert asked[0][1].content == (sy.Image(data="AAAA"), sy.Text("half \ud83d"))

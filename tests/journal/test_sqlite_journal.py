@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord, Span
-from synthon.journal import DatasetRow, MemoryJournal, ScoreRecord, SQLiteJournal, content, tree
+from synthon.journal import DatasetRow, MemoryJournal, ScoreRecord, SQLiteJournal, content, schema, tree
 from tests.journal.rows import a_call, a_span
 from tests.nursery import forked
 
@@ -363,6 +363,23 @@ class rows_locked:  # noqa: N801 - read as a statement
     def __exit__(self, *_: object) -> None:
         self._connection.execute("ROLLBACK")
         self._connection.close()
+
+
+async def test_a_lock_held_for_longer_than_sqlite_waits_ends_no_journal(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_MS", 20)
+    with SQLiteJournal(path) as journal:
+        journal.write(a_span("one"))
+        await journal.durable()
+        with rows_locked(path):
+            journal.write(a_span("two"))
+            waiting = asyncio.create_task(journal.durable())
+            while "locked by another" not in caplog.text:  # noqa: ASYNC110 - the writer is a thread
+                await asyncio.sleep(0.01)
+            assert not waiting.done()
+        await waiting
+    assert rows(path, "SELECT id FROM spans ORDER BY n") == [("one",), ("two",)]
 
 
 async def test_a_read_goes_on_while_a_write_waits_for_the_lock(path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
 
 from synthon.core.errors import UserError
-from synthon.core.identity import digest, to_json
+from synthon.core.identity import fingerprint
 from synthon.core.light import dataclass
 from synthon.core.protocols import Key
 from synthon.core.running import Run, inside, sink
@@ -138,7 +137,7 @@ def _digest(step: Step[Any, Any], inputs: Mapping[str, object]) -> str:
     own = [model, *map(step.setting, ("strategy", "demos", "constraint", "layout", "calibrate"))]
     told = [getattr(each, "identity", None) or getattr(each, "name", each) for each in own]
     shape = [step.fn.__module__, step.fn.__qualname__, inputs, step.instruction, step.sampled(), told]
-    return digest(re.sub(r" at 0x\w+", "", to_json(shape, unread=True)))  # addresses are another in each life
+    return fingerprint(shape)
 
 
 async def blame(step: Step[Any, Any], check: Check, message: str, run: Run | None) -> list[Amendment]:

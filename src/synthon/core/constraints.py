@@ -227,7 +227,8 @@ def are_texts(values: Iterable[object]) -> bool:
 
 
 def _texts(name: str, texts: Texts) -> tuple[str, ...]:
-    found = (texts,) if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
+    ordered = sorted(texts, key=str) if isinstance(texts, set | frozenset) else texts
+    found = (texts,) if isinstance(texts, str) or not isinstance(ordered, Iterable) else tuple(ordered)
     if not are_texts(found):
         raise UserError(f"`where` got {name}={texts!r}, which holds what is an empty text or none. Leave it out.")
     return found

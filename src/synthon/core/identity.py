@@ -93,9 +93,19 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-@cache
+def fingerprint(value: object) -> str:
+    """A digest of any value that is the same in each process: without the addresses of what has no text of its own."""
+    return digest(re.sub(r" at 0x\w+", "", to_json(value, unread=True)))
+
+
 def adapter(type_: Any) -> TypeAdapter[Any]:
-    """Pydantic's validator of a type, made once; Pydantic's heavy half is loaded here, not at import."""
+    """Pydantic's validator of a type, made once; types that are equal but told otherwise (`A | B`, `B | A`) are two."""
+    return _adapter(type_, repr(type_))
+
+
+@cache
+def _adapter(type_: Any, _told: str) -> TypeAdapter[Any]:
+    """Pydantic's heavy half is loaded here, not at import."""
     from pydantic import TypeAdapter  # noqa: PLC0415 - costs 30 % of our import time
 
     return TypeAdapter(type_)
@@ -140,16 +150,22 @@ def _measured(shape: Any) -> Any:
 
 
 def to_json(
-    value: object, *, again: bool = False, unread: bool = False, fallback: Callable[[Any], str] = safe_repr
+    value: object,
+    *,
+    again: bool = False,
+    unread: bool = False,
+    typed: bool = False,
+    fallback: Callable[[Any], str] = safe_repr,
 ) -> str:
     """Any value as JSON text for a trace: models and dataclasses as objects, sets sorted, the unknown by its repr.
 
-    With `again` it can be read into the same type: fields by their own names, without computed ones. With `unread`
-    iterators, which reading would use up, stay as they are and are written by their repr.
+    With `again` it can be read into the same type: fields by their own names, without computed ones; with `typed` too,
+    but by their aliases, as its schema has them. With `unread` iterators, which reading would use up, stay as they are
+    and are written by their repr.
     """
-    how: Any = {"by_alias": not again, "round_trip": again, "fallback": fallback, "inf_nan_mode": "strings"}
+    how: Any = {"by_alias": not again, "round_trip": again or typed, "fallback": fallback, "inf_nan_mode": "strings"}
     try:
-        settled = value if type(value) in _PLAIN else _settled(value, unread, again)
+        settled = value if type(value) in _PLAIN else _settled(value, unread, how)
         try:
             return _to_json(settled, serialize_unknown=True, **how).decode()
         except ValueError:  # lone surrogates, which this keeps
@@ -158,32 +174,46 @@ def to_json(
         return _encode_ascii(safe_repr(value))
 
 
-def _settled(value: Any, unread: bool, again: bool) -> Any:  # noqa: FBT001 - named, they cost each call of a step
+def _settled(value: Any, unread: bool, how: Any) -> Any:  # noqa: FBT001 - named, it costs each call of a step
     """The value with its sets sorted and, where they are to stay unread, its iterators as text."""
     kind: Any = type(value)
     if isinstance(value, dict):
         known = _PLAIN.issuperset(map(type, value.values()))
-        return value if known else {name: _settled(item, unread, again) for name, item in value.items()}
+        return value if known else {name: _settled(item, unread, how) for name, item in value.items()}
     if isinstance(value, _ROWS):
-        return value if _PLAIN.issuperset(map(type, value)) else [_settled(item, unread, again) for item in value]
+        return value if _PLAIN.issuperset(map(type, value)) else [_settled(item, unread, how) for item in value]
     if isinstance(value, _SETS):
-        return _sorted([_settled(item, unread, again) for item in value])
+        return _sorted([_settled(item, unread, how) for item in value])
     names, dump = _inside(kind)
     if dump:
-        return _settled(dump(value, by_alias=not again, round_trip=again, warnings="none"), unread, again)
+        raw = dump(value, by_alias=how["by_alias"], round_trip=how["round_trip"], warnings="none")
+        return _ordered(raw, to_jsonable_python(value, serialize_unknown=True, **how)) if _holds_sets(raw) else value
     if names:
         inside = {name: getattr(value, name, None) for name in names}
-        return value if _PLAIN.issuperset(map(type, inside.values())) else _settled(inside, unread, again)
+        return value if _PLAIN.issuperset(map(type, inside.values())) else _settled(inside, unread, how)
     return safe_repr(value) if unread and hasattr(kind, "__next__") else value
 
 
 @cache
 def _inside(kind: Any) -> tuple[Sequence[str], Any]:
-    """The fields of a dataclass, and what writes a model of Pydantic that holds sets, which it leaves unsorted."""
-    if hasattr(kind, "__pydantic_serializer__"):
-        is_mixed = re.search("'type': '(frozen)?set'", repr(kind.__pydantic_core_schema__))
-        return (), kind.__pydantic_serializer__.to_python if is_mixed else None
+    """The fields of a dataclass, and what shows the sets in a model of Pydantic, whose JSON leaves them unsorted."""
+    if hasattr(kind, "__pydantic_core_schema__"):
+        return (), kind.__pydantic_serializer__.to_python
     return [each.name for each in fields(kind)] if is_dataclass(kind) else (), None
+
+
+def _holds_sets(raw: Any) -> bool:
+    inner = raw.values() if isinstance(raw, dict) else raw if isinstance(raw, _ROWS) else ()
+    return isinstance(raw, _SETS) or any(map(_holds_sets, inner))
+
+
+def _ordered(raw: Any, shape: Any) -> Any:
+    """JSON types, sorted wherever what they were made of is a set."""
+    if isinstance(raw, _SETS) and isinstance(shape, list):
+        return _sorted(shape)
+    if isinstance(raw, dict) and isinstance(shape, dict):
+        return dict(zip(shape, map(_ordered, raw.values(), shape.values()), strict=True))
+    return [*map(_ordered, raw, shape)] if isinstance(raw, _ROWS) and isinstance(shape, list) else shape
 
 
 def _sorted(items: list[Any]) -> list[Any]:

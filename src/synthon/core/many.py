@@ -70,7 +70,7 @@ async def run_many(
 
     shape = {"rows": len(todo)}
     drawn = Defaults.watch(name) if watch is None else nullcontext(watch)
-    async with running(name, shape, run_id=run_id, journal=journal, policy=policy, budget=budget) as opened:
+    async with running(name, shape, run_id=run_id, journal=journal, policy=policy, budget=budget, among=todo) as opened:
         with drawn as seen:
             seen(Progress(0, len(todo), 0, None, name))
             try:

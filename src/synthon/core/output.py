@@ -79,10 +79,10 @@ class Output(Generic[T]):
     def written(self, value: object, layout: Layout = "free") -> str:
         """The text a model should have written for this value; JSON is compact unless `layout` is pretty."""
         if isinstance(value, str) and (self.is_text or self.options is not None):
-            return value
+            return str.__str__(value)  # of an enumeration too, which formats by its name
         if self.options is not None:
             return next((text for text, option in self.options.items() if option == value), str(value))
-        text = to_json(value)
+        text = to_json(value, typed=True)
         text = f'{{"value":{text}}}' if self._wrapped else text
         return json.dumps(json.loads(text), ensure_ascii=False) if layout == "pretty" else text
 
@@ -147,7 +147,7 @@ class Output(Generic[T]):
             return [text]
         value = _loads(text, None)
         if isinstance(value, dict) and "value" in value and len(value) == 1:
-            return [dumps(value["value"]), text]
+            return [json.dumps(value["value"]), text]
         return [text]
 
     def partial(self, text: str) -> object:

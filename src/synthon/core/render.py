@@ -12,6 +12,7 @@ from synthon.core.identity import safe_repr, to_json
 from synthon.core.light import dataclass
 from synthon.core.values import Image, Message, Part, Passage, Text
 
+_IMAGE = {field.name for field in fields(Image)}
 _PASSAGE = {field.name for field in fields(Passage)}
 
 
@@ -77,6 +78,11 @@ def _is_passage(item: object) -> bool:
     return isinstance(item, Passage) or (isinstance(item, Mapping) and item.keys() == _PASSAGE)
 
 
+def _is_image(item: object) -> bool:
+    """Whether it is the JSON of a picture, as saved examples have it."""
+    return isinstance(item, Mapping) and item.keys() == _IMAGE and item["kind"] == "image"
+
+
 def _passage(number: int, item: Passage | Mapping[str, object]) -> str:
     passage = item if isinstance(item, Passage) else Passage(**cast("Any", item))
     title = f"{passage.title}\n" if passage.title else ""
@@ -84,6 +90,7 @@ def _passage(number: int, item: Passage | Mapping[str, object]) -> str:
 
 
 def _question(inputs: Mapping[str, object]) -> str | tuple[Part, ...]:
+    inputs = {name: Image(**cast("Any", each)) if _is_image(each) else each for name, each in inputs.items()}
     images = [value for value in inputs.values() if isinstance(value, Image)]
     texts = {name: value for name, value in inputs.items() if not isinstance(value, Image)}
     if len(texts) == 1:

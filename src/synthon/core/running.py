@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, get_args
 
 from synthon.core.budget import Budget, restore
 from synthon.core.errors import Suspended, Uncertain, UserError
-from synthon.core.identity import to_json
+from synthon.core.identity import fingerprint, to_json
 from synthon.core.progress import Watch
 from synthon.core.protocols import Journal, Policy, Record, RunRecord, Span
 
@@ -122,6 +122,11 @@ class Run:
         """The number of this request among its equals in this run, in order."""
         return next(self.samples.setdefault(digest, itertools.count()))
 
+    def inner(self, asked: object) -> str:
+        """The name of a run in this one, by what is asked of it: in another life several at once begin in any order."""
+        name = fingerprint(asked)[:8]
+        return f"{self.id}/{name}.{self.sample(name)}"
+
     def write(self, record: Record) -> None:
         """Hand a row to the journal, if there is one that may be written to."""
         if self.journal is not None and self.policy != "read_only":
@@ -210,7 +215,10 @@ class span:  # noqa: N801 - read as a statement: with span("name"): ...
 
 def described(error: BaseException) -> str:
     """An error as a row keeps it."""
-    return f"{type(error).__name__}: {error}"[:2000]
+    try:
+        return f"{type(error).__name__}: {error}"[:2000]
+    except Exception:  # noqa: BLE001 - it is another's `__str__`
+        return type(error).__name__
 
 
 class running:  # noqa: N801 - read as a statement: async with running(...): ...
@@ -227,15 +235,17 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         budget: Budget | None = None,
         source: str = "",
         durable: bool = False,
+        among: object = None,
     ) -> None:
         above = _run.get()
-        inherited: Policy = "fresh" if above is None or journal is not None else above.policy
+        is_own = above is None or (journal is not None and above.policy == "off")
+        inherited: Policy = "fresh" if above is None or is_own else above.policy
         policy = policy or inherited
         if policy not in get_args(Policy):
             raise UserError(f"There is no policy {policy!r}. Pass one of {get_args(Policy)}.")
         if journal is None and policy != "off":
             journal = above.journal if above is not None and above.journal is not None else Defaults.journal()
-        id_ = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
+        id_ = run_id or (new_id() if above is None else above.inner([program, arguments, among]))
         self.run = Run(id_, journal, policy, _under(above, budget))
         self.run.past.above = None if above is None else above.past
         self.run.durable = durable or (above is not None and above.durable)

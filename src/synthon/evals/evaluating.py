@@ -72,7 +72,7 @@ async def evaluate(
     above = current_run()
     if journal is None:
         journal = (None if above is None else above.journal) or Defaults.journal() or MemoryJournal()
-    batch = run_id or (new_id() if above is None else f"{above.id}/{above.sample('run')}")
+    batch = run_id or (new_id() if above is None else above.inner([name_of(program), "evaluate", rows]))
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
     if budget is not None:
         refuse_unseen(every)

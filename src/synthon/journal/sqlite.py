@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("synthon")
 
+_BUSY_TRIES = 20  # each of BUSY_TIMEOUT_MS: ten minutes
 _READ = "SELECT completion FROM calls WHERE scope = ? AND digest = ?"
 _RUN = f"SELECT {quoted(COLUMNS['runs'])} FROM runs WHERE id = ?"  # noqa: S608 - our own names
 _SCORES = f"SELECT {quoted(COLUMNS['scores'])} FROM scores WHERE target = ? ORDER BY n"  # noqa: S608 - our own names
@@ -261,7 +262,14 @@ class SQLiteJournal:
     def _commit(self, rows: Sequence[Row]) -> None:
         if self._cursor is None:
             self._cursor = self._open()
-        store(self._cursor, rows)
+        for left in reversed(range(_BUSY_TRIES)):
+            try:
+                store(self._cursor, rows)
+                break
+            except apsw.BusyError:  # nothing was written: another holds the lock, as VACUUM and `prune` do for long
+                if not left:
+                    raise
+                log.warning("The journal %r is locked by another; its rows wait, nothing is lost", str(self.path))
         pending = self._pending
         for row in rows:
             if type(row) is CallRecord and pending.get(row.key) is row:

@@ -30,7 +30,8 @@ class Question:
         Raises:
             UserError: it is none of them.
         """
-        found = [choice for choice in self.choices if choice.casefold() == said.strip().casefold()]
+        alike = [choice for choice in self.choices if choice.strip().casefold() == said.strip().casefold()]
+        found = [said] if said in alike else alike
         if self.choices and not found:
             raise UserError(f"{said!r} is none of the choices of {self.text!r}: {', '.join(self.choices)}.")
         return found[0] if found else said
