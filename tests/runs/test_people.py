@@ -57,6 +57,32 @@ async def test_nobody_is_asked_in_the_middle_of_an_act(tmp_path: Path) -> None:
         await sy.run(acts, run_id="r", journal=journal)
 
 
+async def test_a_batch_is_no_run_to_resume_and_stays_as_it_ended() -> None:
+    journal = sy.MemoryJournal()
+    await sy.run_many(sy.program(echoed), ["a", "b"], run_id="batch", journal=journal)
+    with pytest.raises(sy.UserError, match=r"'batch' was given what 'echoed' does not take.*sy\.run_many"):
+        await resume(journal, "batch", program=sy.program(echoed))
+    kept = journal.run("batch")
+    assert kept is not None
+    assert kept.status == "done"
+
+
+async def echoed(text: str) -> str:
+    return text
+
+
+async def test_two_choices_that_differ_in_case_are_told_apart() -> None:
+    @sy.program
+    async def place() -> str:
+        return await sy.ask_person("Where?", choices=["US", "us"])
+
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.Suspended):
+        await sy.run(place, run_id="r", journal=journal)
+    await answer(journal, "r", "us")
+    assert await resume(journal, "r", program=place) == "us"
+
+
 async def test_choices_are_a_list() -> None:
     with pytest.raises(sy.UserError, match=r"choices of 'ok\?' are the text 'yes'. Pass a list, such as \['yes'\]"):
         await sy.run(lambda: sy.ask_person("ok?", choices="yes"), run_id="r", journal=sy.MemoryJournal())

@@ -158,7 +158,16 @@ def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[
             f"with the same arguments: `sy.run(program, ..., run_id={record.id!r})`."
         )
         raise UserError(msg) from error
-    parameters = inspect.signature(fn).parameters.values()
+    shape = inspect.signature(fn)
+    try:
+        shape.bind(*given, **named)
+    except TypeError as error:
+        msg = (
+            f"Run {record.id!r} was given what {record.program!r} does not take: {error}. A batch goes on by "
+            f"`sy.run_many(program, rows, run_id={record.id!r})`; else name the program as it was."
+        )
+        raise UserError(msg) from error
+    parameters = shape.parameters.values()
     names = [each.name for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}]
     rest = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "")
     args = [_typed(hints.get(name), value) for name, value in zip_longest(names[: len(given)], given, fillvalue=rest)]
