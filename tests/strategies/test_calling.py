@@ -196,6 +196,26 @@ async def test_a_model_may_be_made_to_answer() -> None:
     assert ([tool.name for tool in shaped.seen[0].tools], shaped.seen[0].tool_choice) == (["final_answer"], "required")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "arguments", "wrong"),
+    [
+        ({"allOf": [{"$ref": "#/$defs/Id"}, {"properties": {"name": {}}}]}, {"id": 1, "name": "a"}, {"id": 1, "x": 1}),
+        ({"properties": {"$id": {"type": "string"}}, "required": ["$id"]}, {"$id": "x"}, {}),
+        ({"properties": {"default": {"$ref": "#/$defs/Color"}}}, {"default": "red"}, {"default": "blue"}),
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]}, [1], ["a"]),
+    ],
+)
+async def test_a_tool_takes_in_json_what_its_schema_takes(
+    parameters: dict[str, Any], arguments: object, wrong: object
+) -> None:
+    definitions = {"Id": {"type": "object", "properties": {"id": {}}, "required": ["id"]}, "Color": {"enum": ["red"]}}
+    tool = sy.ToolSpec("t", "T.", json.dumps(parameters | {"$defs": definitions}))
+    model = Scripted(*(json.dumps({"tool": "t", "arguments": each}) for each in (wrong, arguments)))
+    found = await sy.next_calls(model, ASKED, [tool])
+    assert [json.loads(call.arguments) for call in found.calls] == [arguments]
+    assert len(model.seen) == 2
+
+
 async def test_two_tools_of_one_name_and_an_answer_without_schema_are_refused() -> None:
     with pytest.raises(sy.UserError, match="Give each tool a name of its own"):
         await sy.next_calls(Scripted(), ASKED, [WEATHER, WEATHER])

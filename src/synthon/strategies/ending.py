@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from synthon.core.constraints import Schema
 
-_MAPS, _LISTS = ("properties", "patternProperties", "$defs"), ("anyOf", "oneOf", "allOf", "prefixItems")
+_MAPS, _LISTS = ("properties", "patternProperties", "$defs", "definitions"), ("anyOf", "oneOf", "allOf", "prefixItems")
 _PARTS, _NOTES = ("items", "additionalProperties"), {"title", "description", "default", "examples"}
 _OTHER, _FRACTION = 48, 1e-6  # characters of a text with a pattern or a format, as reckoned; steps of a number
 _TEXT = 32  # characters that a text may have before lists and calls are cut short

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synthon.core.constraints import Constraint, Schema
 from synthon.core.identity import dumps
+from synthon.decoding.closing import closed, each_part, merged
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Tool
     from synthon.core.values import ToolSpec
-
-_LITERAL = {"enum", "const", "default", "examples"}
-_BASE = {"$schema", "$id"}  # a definition has those of the whole
 
 
 def next_schema(
@@ -29,9 +26,9 @@ def next_schema(
 
     Without `answers` it must be calls. The thought stands first in each, so that it is written first.
     """
-    own = {f"tool{at}": json.loads(tool.parameters) for at, tool in enumerate(tools)}
-    own |= {"answer": json.loads(answer.json)} if isinstance(answer, Schema) else {"answer": {"type": "string"}}
-    own |= {"thought": json.loads(thought.json)} if thought else {}
+    own = {f"tool{at}": tool.parameters for at, tool in enumerate(tools)}
+    own |= {"answer": answer.json if isinstance(answer, Schema) else '{"type":"string"}'}
+    own |= {"thought": thought.json} if thought else {}
     first = {"thought": {"$ref": "#/$defs/thought"}} if thought else {}
     last = _object(first | {"answer": {"$ref": "#/$defs/answer"}})
     each = [{"tool": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/tool{at}"}} for at, tool in enumerate(tools)]
@@ -42,7 +39,8 @@ def next_schema(
         moves = [_object(first | one) for one in each]
     moves += [last] if answers or not each else []
     shape = {"anyOf": moves} if len(moves) > 1 else moves[0]
-    return Schema(dumps(shape | {"$defs": {name: _placed(one, name) for name, one in own.items()}}), "next", "compact")
+    definitions = {name: _placed(closed(merged(text)), name) for name, text in own.items()}
+    return Schema(dumps(shape | {"$defs": definitions}), "next", "compact")
 
 
 def _object(properties: Mapping[str, object]) -> dict[str, object]:
@@ -51,15 +49,11 @@ def _object(properties: Mapping[str, object]) -> dict[str, object]:
 
 
 def _placed(schema: Any, name: str) -> Any:
-    """A schema as a definition of another: references follow, objects that name their fields take no others."""
-    if isinstance(schema, list):
-        return [_placed(item, name) for item in schema]
+    """A schema as a definition of another, which references within it follow."""
     if not isinstance(schema, dict):
         return schema
-    placed = {key: item if key in _LITERAL else _placed(item, name) for key, item in schema.items() if key not in _BASE}
+    placed = each_part(schema, lambda inner, _: _placed(inner, name))
     reference = placed.get("$ref")
     if isinstance(reference, str) and reference.startswith("#"):
         placed["$ref"] = f"#/$defs/{name}{reference[1:]}"
-    if placed.get("type") == "object" and isinstance(placed.get("properties"), dict):
-        placed.setdefault("additionalProperties", False)
     return placed
