@@ -148,6 +148,45 @@ async def test_vllm_refuses_for_itself_and_is_sent_the_whole_schema() -> None:
     assert ages == {"type": "array", "items": {"type": "integer", "maximum": 9}, "uniqueItems": True, "maxItems": 2}
 
 
+ID = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+
+
+@pytest.mark.parametrize("server", ["openai", "vllm", "sglang", "llama.cpp"])
+@pytest.mark.parametrize("whole", [ID | {"allOf": [NAME]}, {"allOf": [{"$ref": "#/$defs/Id"}, NAME]}])
+async def test_what_inherits_is_sent_as_one_closed_object(server: str, whole: dict[str, object]) -> None:
+    (body,), _ = await bodies(schema(whole | {"$defs": {"Id": ID}}), server=server)
+    sent = body["response_format"]["json_schema"]["schema"]
+    assert (list(sent["properties"]), sent["required"]) == (["id", "name"], ["id", "name"])
+    assert (sent["additionalProperties"], "allOf" in sent) == (False, False)
+
+
+APART = schema({"allOf": [ID | {"additionalProperties": {"type": "string"}}, NAME]})
+
+
+async def test_what_cannot_be_one_object_stays_open_or_is_refused() -> None:
+    (body,), _ = await bodies(APART, server="vllm")
+    sent = body["response_format"]["json_schema"]["schema"]
+    assert [arm.get("additionalProperties", "open") for arm in sent["allOf"]] == [{"type": "string"}, "open"]
+    with pytest.raises(sy.Unsupported, match=r"closed objects only.*\"name\".*check=True"):
+        await bodies(APART)
+    assert set(hows(endpoint(), APART).values()) == {"unsupported"}
+    assert set(hows(endpoint(), replace(APART, check=True)).values()) == {"checked"}
+
+
+async def test_what_must_not_be_is_sent_as_it_is() -> None:
+    (body,), _ = await bodies(schema(ID | {"not": {"properties": {"id": {"const": 1}}}}), server="vllm")
+    sent = body["response_format"]["json_schema"]["schema"]
+    assert sent["not"] == {"properties": {"id": {"const": 1}}}
+    assert sent["additionalProperties"] is False
+
+
+async def test_an_all_of_of_no_objects_is_left_to_the_check() -> None:
+    ends = schema({"type": "object", "properties": {"a": {"allOf": [{"pattern": "^a"}, {"pattern": "b$"}]}}})
+    (body,), _ = await bodies(ends)
+    assert body["response_format"]["json_schema"]["schema"]["properties"] == {"a": {}}
+
+
 # ---------------------------------------------------------------------------------------------- refused or checked
 
 

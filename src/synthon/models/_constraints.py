@@ -46,7 +46,8 @@ def constraint_fields(constraint: Constraint, api: Api) -> dict[str, object]:
         UserError: a schema or a pattern is malformed.
     """
     if isinstance(constraint, Schema):
-        schema = tightened(constraint.json, all_required=api != "messages", keywords=KEYWORDS.get(api))
+        keywords, all_closed = KEYWORDS.get(api), api in {"openai", "messages"}
+        schema = tightened(constraint.json, all_required=api != "messages", keywords=keywords, all_closed=all_closed)
         if api == "messages":
             return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
         name = re.sub(r"[^A-Za-z0-9_-]", "_", constraint.name)[:64] or "output"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from synthon.core.constraints import Schema
 from synthon.core.errors import Unsupported, UserError
+from synthon.core.identity import dumps
 from synthon.core.values import Image, ToolResult
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _WHO_CAN = {
     "fork": "sy.local(), or sy.openai(..., server='vllm')",
 }
 _ANNOTATIONS = {"title", "description", "default", "examples"}
+_CONDITIONS = {"not", "if", "then", "else", "contains", "dependentSchemas", "dependencies"}
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 
 
@@ -121,43 +123,64 @@ def parsed(schema: str) -> dict[str, object]:
 
 
 @lru_cache(maxsize=512)
-def tightened(schema: str, *, all_required: bool, keywords: frozenset[str] | None = None) -> dict[str, object]:
+def tightened(
+    schema: str, *, all_required: bool, keywords: frozenset[str] | None = None, all_closed: bool = False
+) -> dict[str, object]:
     """A schema that endpoints' strict modes accept and whose every value fits the given one.
 
-    Objects that name properties are closed to others unless the schema says otherwise, defaults go, and
-    with `all_required` every property must be present. With `keywords`, others are left out, for an answer is checked
-    against the given schema too; `oneOf` is then asked for as `anyOf`, and of the formats those that endpoints know.
+    It is in draft 2020-12, each `allOf` one schema where that says as much. Objects that name properties are closed to
+    others unless the schema says otherwise or another part speaks of them too, defaults go, and with `all_required`
+    every property must be present. With `keywords`, others are left out, for an answer is checked against the given
+    schema too; `oneOf` is then asked for as `anyOf`, and of the formats those that endpoints know.
+
+    Raises:
+        UserError, SchemaTooLarge: the schema cannot be used.
+        Unsupported: nor can it; or with `all_closed`, one of its objects cannot be closed.
     """
-    return cast("dict[str, object]", _tighten(parsed(schema), all_required, keywords))
+    from synthon.decoding.closing import closed, merged  # noqa: PLC0415 - loaded where something is constrained only
+
+    parsed(schema)
+    whole = merged(schema)
+    tight = closed(_tighten(whole, all_required, keywords and keywords | {"allOf"}))
+    return cast("dict[str, object]", _shut(tight, keywords or frozenset()) if all_closed else tight)
 
 
-def _tighten(node: object, all_required: bool, keywords: frozenset[str] | None) -> object:  # noqa: FBT001 - recursion
-    if isinstance(node, list):
-        return [_tighten(item, all_required, keywords) for item in node]
+def _tighten(node: Any, all_required: bool, keywords: frozenset[str] | None) -> Any:  # noqa: FBT001 - recursion
+    from synthon.decoding.closing import each_part  # noqa: PLC0415 - as above
+
     if not isinstance(node, dict):
         return node
     taken = _taken(node, keywords)
     if isinstance(taken.get("$ref"), str) and not set(taken) - _ANNOTATIONS - {"$ref"}:
         return {"$ref": taken["$ref"]}
-    tight: dict[str, object] = {}
-    for name, value in taken.items():
-        if name in {"properties", "$defs", "definitions"} and isinstance(value, dict):
-            tight[name] = {key: _tighten(item, all_required, keywords) for key, item in value.items()}
-        elif name in {"enum", "const"}:
-            tight[name] = value
-        elif name != "default":
-            tight[name] = _tighten(value, all_required, keywords)
-    if isinstance(properties := taken.get("properties"), dict):
-        tight.setdefault("additionalProperties", False)
-        if all_required:
-            tight["required"] = list(properties)
+    as_is = {name: taken.pop(name) for name in _CONDITIONS & taken.keys()}  # tightened they would let more in
+    tight = each_part(taken, lambda inner, _: _tighten(inner, all_required, keywords)) | as_is
+    tight.pop("default", None)
+    if all_required and isinstance(properties := taken.get("properties"), dict):
+        tight["required"] = list(properties)
     return tight
+
+
+def _shut(node: Any, keywords: frozenset[str]) -> Any:
+    """The same without an `allOf` that is not taken, every object closed."""
+    from synthon.decoding.closing import each_part  # noqa: PLC0415 - as above
+
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node.get("properties"), dict) and "additionalProperties" not in node:
+        msg = (
+            f"This endpoint takes closed objects only, and other parts of the schema speak of {dumps(node)[:200]} too. "
+            "Write it and its `allOf` or `anyOf` as one object, or pass `check=True` to have the answer checked."
+        )
+        raise Unsupported(msg)
+    shut = each_part(node, lambda inner, _: _shut(inner, keywords))
+    return {name: item for name, item in shut.items() if name != "allOf" or name in keywords}
 
 
 def _taken(node: dict[str, object], keywords: frozenset[str] | None) -> dict[str, object]:
     """What an endpoint takes of a schema; the rest is for the check of its answer."""
     if keywords is None:
-        return node
+        return dict(node)
     kept = {name: value for name, value in node.items() if name in keywords or name in {"title", "description"}}
     if "oneOf" in node and "oneOf" not in keywords and "anyOf" not in kept:
         kept["anyOf"] = node["oneOf"]
