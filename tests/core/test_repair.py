@@ -6,7 +6,7 @@ import json
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, Field
 from typing_extensions import TypedDict
 
 import synthon as sy
@@ -123,3 +123,58 @@ async def test_a_key_that_is_missing_can_be_asked_for() -> None:
     found, schema = await asked(Notes, ("notes", "a"), {"notes": {}}, {"notes.a": "x"})
     assert found == Notes(notes={"a": "x"})
     assert schema == {"type": "string"}
+
+
+class Inner(BaseModel):
+    name: str = Field(validation_alias=AliasChoices("Name", AliasPath("names", 0)))
+
+
+class Box(BaseModel):
+    items: list[str]
+    title: str = Field(alias="Title")
+    inner: Inner = Field(validation_alias="Inner")
+
+
+WHOLE = {"items": ["keep"], "Title": "toolong", "Inner": {"Name": "long"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "left"),
+    [
+        (("title",), "Title", WHOLE | {"Title": "ok"}),
+        (("inner", "name"), "Inner.Name", WHOLE | {"Inner": {"Name": "ok"}}),
+    ],
+)
+async def test_a_field_with_an_alias_is_asked_for_by_it_and_alone(
+    path: tuple[str, ...], name: str, left: dict[str, object]
+) -> None:
+    seen: list[sy.Request] = []
+
+    def says(request: sy.Request) -> str:
+        seen.append(request)
+        return json.dumps(WHOLE if len(seen) == 1 else {"items": ["CHANGED"], name: "ok"})
+
+    model = sy.FunctionModel(says, capabilities=frozenset({"chat", "schema"}))
+
+    @sy.step(model=model, guards=[Once(path)])
+    async def say(text: str) -> Box:
+        """Say."""
+        raise NotImplementedError
+
+    assert await say("?") == Box.model_validate(left)
+    constraint = seen[1].constraint
+    assert isinstance(constraint, sy.Schema)
+    assert list(json.loads(constraint.json)["properties"]) == [name]
+    assert f"{name}: is wrong" in seen[1].messages[-1].text
+
+
+async def test_a_path_that_leads_nowhere_asks_for_the_whole_again() -> None:
+    answers = iter([WHOLE, WHOLE | {"Title": "ok"}])
+    model = sy.FunctionModel(lambda request: json.dumps(next(answers)))
+
+    @sy.step(model=model, guards=[Once(("nowhere", "at", "all"))])
+    async def say(text: str) -> Box:
+        """Say."""
+        raise NotImplementedError
+
+    assert (await say("?")).title == "ok"

@@ -13,7 +13,7 @@ from synthon.core.identity import dumps
 from synthon.core.light import dataclass
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.render import Demo, Rendering
-from synthon.core.repair import Repair, repair
+from synthon.core.repair import Repair, dotted, repair
 from synthon.core.running import current_run, sink, span
 from synthon.core.settings import MODEL, Demos, ambient, current
 from synthon.core.stream import Draft
@@ -200,7 +200,7 @@ class Asking:
                 self._count(id(guard), f"guard {guard.name!r}", guard.retries, guard.name, said)
                 failures += verdict.failed
         if failures:
-            told = [".".join(map(str, failure.path)) + ": " + failure.message for failure in failures if failure.path]
+            told = [f"{dotted(self.value, each.path)}: {each.message}" for each in failures if each.path]
             whole = [failure.message for failure in failures if not failure.path]
             apart = not whole and self.constraint is None
             self.repair = repair(self.output, self.value, [failure.path for failure in failures]) if apart else None

@@ -27,7 +27,7 @@ def at(value: Any, key: Any) -> Any:
     """What stands under a key, an index or a name; None under a key that is not there."""
     if isinstance(value, dict):
         return value.get(key)
-    return value[key] if isinstance(value, list | tuple) else getattr(value, key)
+    return value[key] if isinstance(value, list | tuple) else getattr(value, key, None)
 
 
 def rebuilt(type_: object, value: object, before: object) -> Any:

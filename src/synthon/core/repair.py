@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from synthon.core.errors import OutputError
@@ -15,7 +16,7 @@ from synthon.core.verdicts import Path
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """The fields that are wrong, by their dotted names, and the answer they belong into."""
+    """The fields that are wrong, by their dotted names in the schema, and the answer they belong into."""
 
     output: Output[Any]
     answer: object
@@ -47,25 +48,33 @@ class Repair:
 def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair | None:
     """How to ask for these fields again; None where the type's schema does not name them one by one."""
     whole = output.own_schema
-    found = {".".join(map(str, path)): (path, _inner(whole, path, value)) for path in paths}
+    found = {dotted(value, path): (path, _inner(whole, path, value)) for path in paths}
     if any(inner is None for _, inner in found.values()):
         return None
-    schema: dict[str, object] = {
-        "type": "object",
-        "properties": {name: inner for name, (_, inner) in found.items()},
-        "required": list(found),
-        "additionalProperties": False,
-    }
-    if "$defs" in whole:
-        schema["$defs"] = whole["$defs"]
+    named = {"properties": {name: inner for name, (_, inner) in found.items()}, "required": list(found)}
+    rest = {"$defs": whole["$defs"]} if "$defs" in whole else {}
+    schema = {"type": "object", **named, "additionalProperties": False, **rest}
     return Repair(output, value, {name: path for name, (path, _) in found.items()}, schema)
+
+
+def dotted(value: object, path: Path) -> str:
+    """What a path into a value is called: its fields by their aliases, as in the schema."""
+    return ".".join(
+        str(_name(inside, key)) for inside, key in zip(accumulate(path[:-1], at, initial=value), path, strict=True)
+    )
+
+
+def _name(value: object, key: str | int) -> str | int:
+    alias = getattr(getattr(type(value), "__pydantic_fields__", {}).get(key), "validation_alias", None)
+    first = getattr(alias, "choices", [alias])[0]
+    return first if isinstance(first, str) else key
 
 
 def _inner(whole: Any, path: Path, value: Any) -> Any:
     """The schema of a field, seen through references and alternatives: those the value is of, if they can be told."""
     found = [whole]
     for key in path:
-        places = [(each, inner) for schema in found for each, inner in _under(whole, schema, key)]
+        places = [(each, inner) for schema in found for each, inner in _under(whole, schema, _name(value, key))]
         if not places:
             return None
         own = _own(type(value)) if len(places) > 1 else []
@@ -84,10 +93,9 @@ def _own(type_: object) -> list[Any]:
 def _under(whole: Any, schema: Any, key: str | int) -> Iterator[tuple[Any, Any]]:
     """The alternatives of a schema that have the key, each with what stands there."""
     for each in _alternatives(whole, schema):
-        if isinstance(key, str):
-            inner = each.get("properties", {}).get(key) or each.get("additionalProperties")
-        else:
-            inner = dict(enumerate(each.get("prefixItems", ()))).get(key, each.get("items"))
+        named = each.get("properties", {}).get(key) or each.get("additionalProperties")
+        placed = dict[Any, Any](enumerate(each.get("prefixItems", ()))).get(key, each.get("items"))
+        inner = named if isinstance(key, str) else placed
         if isinstance(inner, dict):
             yield each, inner
 
@@ -96,6 +104,5 @@ def _alternatives(whole: Any, schema: Any) -> Iterator[Any]:
     yield schema
     if "$ref" in schema:
         yield from _alternatives(whole, whole["$defs"][schema["$ref"].rpartition("/")[2]])
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        for branch in schema.get(keyword, ()):
-            yield from _alternatives(whole, branch)
+    for branch in (each for keyword in ("anyOf", "oneOf", "allOf") for each in schema.get(keyword, ())):
+        yield from _alternatives(whole, branch)
