@@ -223,6 +223,17 @@ async def test_two_tools_of_one_name_and_an_answer_without_schema_are_refused() 
         await sy.next_calls(Scripted(), sy.Request(ASKED.messages, constraint=sy.regex("a")), [WEATHER])
 
 
+async def test_a_tool_with_the_name_of_a_typed_answer_is_refused_where_it_would_be_taken_for_one() -> None:
+    tool = sy.ToolSpec("final_answer", "Grade it.", WEATHER.parameters)
+    with pytest.raises(sy.UserError, match=r"a tool called 'final_answer'.*Rename it"):
+        await sy.next_calls(Scripted(able=("chat", "tools")), typed(), [tool])
+    call = sy.Completion("", tool_calls=(sy.ToolCall("1", "final_answer", '{"city":"Bern"}'),))
+    found = await sy.next_calls(Scripted(call, able=("chat", "tools")), ASKED, [tool])
+    assert found.calls == call.tool_calls
+    found = await sy.next_calls(Scripted('{"tool": "final_answer", "arguments": {"city": "Bern"}}'), typed(), [tool])
+    assert [each.name for each in found.calls] == ["final_answer"]
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("parallel", [False, True])
 async def test_the_embedded_model_writes_well_formed_calls_only(parallel: bool) -> None:  # noqa: FBT001 - pytest fills it in

@@ -9,7 +9,7 @@ from synthon.core.constraints import Schema
 from synthon.core.errors import OutputError, UserError
 from synthon.core.values import Message
 from synthon.strategies.ending import Ends, ended, fitting
-from synthon.strategies.moves import Calls, InJson, Native
+from synthon.strategies.moves import ANSWER, Calls, InJson, Native
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Model
@@ -53,7 +53,8 @@ async def next_calls(
 
     Raises:
         OutputError: it never was.
-        UserError: two tools have one name, or the request's constraint is no `Schema`.
+        UserError: two tools have one name, or natively that of a typed answer, or the request's constraint is no
+            `Schema`.
     """
     names = [tool.name for tool in tools]
     if len(set(names)) < len(names) or not isinstance(request.constraint, Schema | None):
@@ -63,6 +64,9 @@ async def next_calls(
         )
         raise UserError(msg)
     asks_natively = ("tools" in model.capabilities if native is None else native) and bool(tools)
+    if asks_natively and request.constraint is not None and ANSWER in names:
+        msg = f"next_calls got a tool called {ANSWER!r}, which is how a model gives its typed answer. Rename it."
+        raise UserError(msg)
     shown = tools if asks_natively or answers != "only" else ()
     form = (Native if asks_natively else InJson)(request, shown, thought, parallel=parallel, answers=answers)
     asked = form.request(model)

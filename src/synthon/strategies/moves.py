@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from synthon.core.values import Completion, Request
 
 Tools: TypeAlias = "Sequence[Tool | ToolSpec]"
-_ANSWER = "final_answer"
+ANSWER = "final_answer"
 _THINK = "First say in a few words what you think, then call a tool."
 _ONE = 'answer with JSON {"tool": its name, "arguments": {...}}'
 _SEVERAL = 'answer with JSON {"calls": [{"tool": its name, "arguments": {...}}, ...]}'
@@ -67,7 +67,7 @@ class Native:
         shape, choice = self.asked.constraint, self.asked.tool_choice
         if isinstance(shape, Schema) and self.answers:
             # an endpoint wants to see tools where there were calls before
-            specs = specs * (self.answers != "only") + [ToolSpec(_ANSWER, "Give the final answer.", shape.json)]
+            specs = specs * (self.answers != "only") + [ToolSpec(ANSWER, "Give the final answer.", shape.json)]
             choice = "required" if self.answers == "only" else choice
         elif self.answers is not True:
             choice = "none" if self.answers == "only" else "required"
@@ -77,7 +77,7 @@ class Native:
 
     def read(self, completion: Completion) -> Calls | str:
         shape = self.asked.constraint
-        calls = [call for call in completion.tool_calls if call.name != _ANSWER or shape is None]
+        calls = [call for call in completion.tool_calls if call.name != ANSWER or shape is None]
         if calls and self.answers == "only":
             return "no tool can be called any more; give your answer"
         if calls:
@@ -87,7 +87,7 @@ class Native:
             return "no tool was called; call one"
         text = next((call.arguments for call in completion.tool_calls), completion.text)
         if isinstance(shape, Schema) and (wrong := unmet_schema(shape.json, text)):
-            return f"{wrong}; call {_ANSWER} with what fits its schema"
+            return f"{wrong}; call {ANSWER} with what fits its schema"
         return Calls((), text, completion.text, Message("assistant", text), native=True)
 
 
