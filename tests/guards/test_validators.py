@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import synthon as sy
@@ -66,7 +66,18 @@ async def found(validator: Validator, value: object, **inputs: object) -> tuple[
         (length(at_most=2, of="words"), "a  b c", "It has 3 words; it must have at most 2.", "a  b"),
         (length(at_most=1, of="items"), [1, 2], "It has 2 items; it must have at most 1.", [1]),
         (length(at_most=1, of="items"), {"a": 1, "b": 2}, "It has 2 items; it must have at most 1.", {"a": 1}),
+        (length(at_most=1, of="items"), (1, 2), "It has 2 items; it must have at most 1.", (1,)),
+        (length(at_most=1, of="items"), {1, 2}, "It has 2 items; it must have at most 1.", NOTHING),
+        (length(at_most=2, of="items"), {1, 2}, "", NOTHING),
+        (
+            length(at_least=5, at_most=8),
+            "a incomprehensible",
+            "It has 18 characters; it must have at least 5 and at most 8.",
+            "a incomp",
+        ),
         (in_range(0, 1), 0.5, "", NOTHING),
+        (in_range(0.5, 0.7), 0, "It is 0; it must be at least 0.5 and at most 0.7.", NOTHING),
+        (in_range(0.5, 0.7), 0.1, "It is 0.1; it must be at least 0.5 and at most 0.7.", 0.5),
         (in_range(0, 1), 2, "It is 2; it must be at least 0 and at most 1.", 1),
         (in_range(low=0.5), 0, "It is 0; it must be at least 0.5.", 1),
         (in_range(high=2.5), 3, "It is 3; it must be at most 2.5.", 2),
@@ -108,6 +119,9 @@ async def found(validator: Validator, value: object, **inputs: object) -> tuple[
         (choices("low", "high"), " High ", "It is ' High '; it must be one of 'low', 'high'.", "high"),
         (choices("low", "high"), "hihg", "It is 'hihg'; it must be one of 'low', 'high'.", "high"),
         (choices("low", "high"), "purple", "It is 'purple'; it must be one of 'low', 'high'.", NOTHING),
+        (choices("US", "us", "UK"), "Us", "It is 'Us'; it must be one of 'US', 'us', 'UK'.", NOTHING),
+        (choices("US", "us", "UK"), "uk ", "It is 'uk '; it must be one of 'US', 'us', 'UK'.", "UK"),
+        (choices("Inside", "inside"), "insidee", "It is 'insidee'; it must be one of 'Inside', 'inside'.", NOTHING),
         (no_repeated_ngrams(3), "We pay today. You pay today.", "", NOTHING),
         (
             no_repeated_ngrams(3),
@@ -179,6 +193,10 @@ async def test_a_format_lets_through_what_it_should(validator: Validator, good: 
         (valid_python(), "(" * 1000, "too many nested parentheses", NOTHING),
         (valid_url(), "example.com", "relative URL", NOTHING),
         (valid_url(), "<https://example.com>.", "relative URL", "https://example.com"),
+        (valid_url(), "<https://a.org/wiki/B_(c)>.", "relative URL", "https://a.org/wiki/B_(c)"),
+        (valid_url(), "[B](https://a.org/wiki/B_(c)).", "relative URL", NOTHING),
+        (valid_url(), "(https://a.org/wiki/B_(c)).", "relative URL", "https://a.org/wiki/B_(c)"),
+        (valid_url(), "[(https://a.org/b])", "relative URL", "https://a.org/b"),
         (valid_url(), "javascript:alert(1)", "its scheme must be one of http, https", NOTHING),
         (valid_url("mailto"), "mailto:ann@example.com", "it has no host", NOTHING),
         (valid_url(), "https://example.com/a b", "spaces", NOTHING),
@@ -334,6 +352,14 @@ async def test_what_length_cuts_is_a_beginning_that_passes(text: str, most: int,
     assert isinstance(fixed, str)
     assert text.startswith(fixed)
     assert not (await guard(validator).judge(fixed, {})).failed
+
+
+@given(st.text("ab \n", max_size=30), st.integers(0, 9), st.integers(0, 9))
+async def test_what_length_cuts_is_not_below_its_other_bound(text: str, least: int, more: int) -> None:
+    assume(least + more)
+    validator = length(at_least=least, at_most=least + more)
+    verdict = await guard(validator, then="fix_reask").judge(text, {})
+    assert bool(verdict.failed) is (len(text) < least)
 
 
 @given(st.text("ab .\n", max_size=40), st.integers(1, 4))

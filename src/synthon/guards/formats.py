@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)```", re.DOTALL)
-_AROUND = " \t\r\n<>\"'`()[].,;"
+_AFTER = " \t\r\n<>\"'`.,;"
+_BEFORE = f"{_AFTER}()[]"
 
 
 def valid_json() -> Named:
@@ -117,7 +118,7 @@ def _python_problem(text: str) -> str:
 def valid_url(*schemes: str) -> Named:
     """An absolute URL with a host (WHATWG's rules, by Pydantic), of these schemes, by default http and https.
 
-    Nothing is fetched. Fix: the same without quotes, brackets and stops around it.
+    Nothing is fetched. Fix: the same without quotes, stops, and brackets that are not its own around it.
     """
     allowed = schemes or ("http", "https")
     name = f"valid_url({', '.join(schemes)})" if schemes else "valid_url"
@@ -158,7 +159,13 @@ def valid_email() -> Named:
 
 def _stripped(text: str) -> list[str]:
     inner = re.search(r"<([^<>]*)>", text)
-    return [(inner.group(1) if inner else text).strip(_AROUND).removeprefix("mailto:")]
+    found = (inner.group(1) if inner else text).lstrip(_BEFORE)
+    spare, end = {close: found.count(close) - found.count(begin) for begin, close in ("()", "[]")}, len(found)
+    while end and (found[end - 1] in _AFTER or spare.get(found[end - 1], 0) > 0):
+        end -= 1
+        if found[end] in spare:
+            spare[found[end]] -= 1
+    return [found[:end].removeprefix("mailto:")]
 
 
 def _no_more(_text: str) -> list[str]:

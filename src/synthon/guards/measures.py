@@ -18,9 +18,10 @@ _WORD = re.compile(r"\S+")
 
 
 def length(*, at_least: int = 0, at_most: int | None = None, of: Unit = "characters") -> Named:
-    """Between `at_least` and `at_most` characters (code points) or words of a text, or items of a list or dict.
+    """Between `at_least` and `at_most` characters (code points) or words of a text, or items of a list, dict or set.
 
-    Fix of what is too long: the first words, a long first word cut, or the first items.
+    Fix of what is too long: the first words, or the first items; a word is cut where whole ones are too few or too
+    long. A set has none, for it has no first items.
     """
     _ordered("length", at_least or None, at_most)
     limits = _limits(at_least or None, at_most)
@@ -34,31 +35,35 @@ def length(*, at_least: int = 0, at_most: int | None = None, of: Unit = "charact
         if counted >= at_least and (at_most is None or counted <= at_most):
             return Pass()
         message = f"It has {counted} {of}; it must have {limits}."
-        return Fail(message) if at_most is None or counted < at_least else Fail(message, _cut(value, at_most, of))
+        if at_most is None or counted < at_least:
+            return Fail(message)
+        return Fail(message, _cut(value, at_least, at_most, of))
 
     return Named(name, judge)
 
 
-def _cut(value: object, most: int, of: Unit) -> object:
+def _cut(value: object, least: int, most: int, of: Unit) -> object:
     if isinstance(value, dict):
         return dict(list(value.items())[:most])
     if not isinstance(value, str):
-        return cast("list[object]", value)[:most]
+        return value[:most] if isinstance(value, list | tuple) else NO_FIX
     ends = [found.end() for found in _WORD.finditer(value)]
     if of == "words":
         return value[: ends[most - 1]] if most else ""
-    return value[: max((end for end in ends if end <= most), default=most)]
+    return value[: max((end for end in ends if least <= end <= most), default=most)]
 
 
 def in_range(low: Number | None = None, high: Number | None = None) -> Named:
-    """A number or date from `low` to `high`, both included. Fix: the nearer bound; an integer stays one."""
+    """A number or date from `low` to `high`, both included. Fix: the nearer bound; of an integer one that is within."""
     _ordered("in_range", low, high)
     name = f"in_range({_limits(low, high)})"
 
+    def placed(value: object) -> tuple[bool, bool]:
+        return low is not None and _less(value, low), high is not None and _less(high, value)
+
     def judge(value: object) -> Found:
         try:
-            below = low is not None and _less(value, low)
-            above = high is not None and _less(high, value)
+            below, above = placed(value)
         except TypeError as error:
             msg = f"{name} cannot compare {value!r} with its bounds ({error}). Guard a number, or a date with dates."
             raise UserError(msg) from error
@@ -67,7 +72,8 @@ def in_range(low: Number | None = None, high: Number | None = None) -> Named:
         nearer = low if below else high if above else None
         if isinstance(value, int) and isinstance(nearer, float | Decimal):
             nearer = math.ceil(nearer) if below else math.floor(nearer)
-        return Fail(f"It is {value}; it must be {_limits(low, high)}.", NO_FIX if nearer is None else nearer)
+        fix = NO_FIX if nearer is None or any(placed(nearer)) else nearer
+        return Fail(f"It is {value}; it must be {_limits(low, high)}.", fix)
 
     return Named(name, judge)
 

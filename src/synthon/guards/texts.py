@@ -44,18 +44,24 @@ def matches(pattern: str, *, hint: str = "") -> Named:
 
 
 def choices(*options: str) -> Named:
-    """One of the options, to the letter. Fix: the same but for case and space, else the only close one (difflib)."""
+    """One of the options, to the letter. Fix: the only one that is the same but for case and space, or that is close.
+
+    Close is what difflib finds so.
+    """
     if not options:
         msg = "choices() names no options. Write choices('low', 'high')."
         raise UserError(msg)
-    folded = {option.casefold().strip(): option for option in options}
+    folded: dict[str, set[str]] = {}
+    for option in options:
+        folded.setdefault(option.casefold().strip(), set()).add(option)
 
     def judge(text: str) -> Found:
         if text in options:
             return Pass()
-        close = difflib.get_close_matches(text.casefold().strip(), folded, n=2)
-        same = folded.get(text.casefold().strip())
-        fix = same or (folded[close[0]] if len(close) == 1 else NO_FIX)
+        said = text.casefold().strip()
+        close = [said] if said in folded else difflib.get_close_matches(said, folded, n=2)
+        meant = [option for each in close for option in folded[each]]
+        fix = meant[0] if len(meant) == 1 else NO_FIX
         return Fail(f"It is {text!r}; it must be one of {', '.join(map(repr, options))}.", fix)
 
     return text_test(f"choices({', '.join(options)})", judge)
