@@ -7,7 +7,7 @@ import base64
 import datetime as dt
 import json
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthon as sy
+from synthon.retrieval import Document, Index
 from synthon.tools import (
     calculator,
     calendar,
@@ -442,3 +443,41 @@ async def test_search_tells_passages_with_numbers() -> None:
     assert (find.name, find.description) == ("manual", "Search the manual.")
     assert await find("city") == "[1] (a.md) Bern is a city.\n\n[2] (Cities) So is Basel.\n\n[3] x"
     assert await find("none") == "Nothing was found. Try other words."
+
+
+async def test_search_answers_from_the_index_as_it_is(tmp_path: Path) -> None:
+    index, journal = Index(tmp_path / "a.db", embedder="none"), sy.MemoryJournal()
+
+    async def found() -> str:
+        return await search(index, k=1)("code")
+
+    for code in ("1111", "2222"):
+        await index.add(Document(f"The code is {code}.", "a"))
+        assert await sy.run(found, journal=journal, policy="cache") == f"[1] (a) The code is {code}."
+    assert await sy.run(found, journal=journal, policy="cache") == "[1] (a) The code is 2222."
+    spans = [row for row in journal.records if isinstance(row, sy.Span) and row.kind == "tool"]
+    assert [(span.name, span.inputs) for span in spans] == [("search", '{"query":"code"}')] * 3
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+async def test_a_query_is_answered_by_its_own_database_as_it_is(tmp_path: Path, engine: Any) -> None:
+    module, journal = {"sqlite": sqlite3, "duckdb": duckdb}[engine], sy.MemoryJournal()
+
+    def fill(name: str, word: str) -> None:
+        with closing(module.connect(str(tmp_path / name))) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS t (x TEXT)")
+            connection.execute("INSERT INTO t VALUES (?)", [word])
+            connection.commit()
+
+    async def asked(name: str) -> list[Any]:
+        rows: list[Any] = json.loads(await sql(tmp_path / name, engine=engine)("SELECT x FROM t"))["rows"]
+        return rows
+
+    fill("a.db", "a")
+    fill("b.db", "b")
+    assert await sy.run(asked, "a.db", run_id="first", journal=journal, policy="cache") == [["a"]]
+    assert await sy.run(asked, "b.db", journal=journal, policy="cache") == [["b"]]
+    assert await sy.run(asked, "b.db", run_id="first", journal=journal, policy="cache") == [["b"]]
+    fill("a.db", "more")
+    assert await sy.run(asked, "a.db", journal=journal, policy="cache") == [["a"], ["more"]]
+    assert await sy.run(asked, "a.db", run_id="first", journal=journal, policy="cache") == [["a"]]

@@ -110,3 +110,18 @@ async def test_a_workspace_has_a_size(tmp_path: Path) -> None:
     for number in range(501):
         (tmp_path / f"n{number:03}").touch()
     assert (await tools["list_files"]()).endswith("\n[5 more]")
+
+
+async def test_a_file_is_read_in_its_own_folder_as_it_is(tmp_path: Path) -> None:
+    journal = sy.MemoryJournal()
+
+    async def read(name: str) -> object:
+        return await files(tmp_path / name)["read_file"]("note.txt")
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "note.txt").write_text(f"note of {name}", encoding="utf-8")
+        assert await sy.run(read, name, run_id="first", journal=journal, policy="cache") == f"note of {name}"
+    (tmp_path / "a/note.txt").write_text("changed", encoding="utf-8")
+    assert await sy.run(read, "a", journal=journal, policy="cache") == "changed"
+    assert await sy.run(read, "a", run_id="first", journal=journal, policy="cache") == "note of a"

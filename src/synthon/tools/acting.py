@@ -41,6 +41,7 @@ async def performed(
     effects: AbstractSet[Effect],
     honours_key: bool = False,
     timeout_s: float | None = None,
+    own: bool = False,
 ) -> str:
     """The outcome of one act as JSON text, read from the journal where this call was made before.
 
@@ -54,11 +55,12 @@ async def performed(
         effects: `write` and `egress` are started on disk before they act; none at all means that equal calls are one.
         honours_key: whether the receiver acts once on the same key.
         timeout_s: of the act; a function in a thread goes on behind it.
+        own: whether no other run is given the outcome, under `cache` either; of acts that write or send none ever is.
     """
     acting = partial(outcome, act, effects=effects, timeout_s=timeout_s)
     if effects & {"write", "egress"}:
         return await effect(name, arguments, acting, honours_key=honours_key)
-    return await recorded(name, arguments, partial(acting, ""), kind="tool", repeats=bool(effects))
+    return await recorded(name, arguments, partial(acting, ""), kind="tool", repeats=bool(effects), own=own)
 
 
 def failed(row: str) -> str:

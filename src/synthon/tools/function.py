@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, cast, get_args, overload
+from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from synthon.core.errors import ToolFailed, UserError
 from synthon.core.identity import adapter, to_json
@@ -45,6 +45,9 @@ class FunctionTool(Generic[P, T]):
             have all the time they want.
         max_bytes: of text that a model is shown of its value.
         honours_key: whether two calls with the same idempotency key act once.
+        identity: what decides its value beside its arguments, e.g. a path; part of the rows' keys, unseen by a model.
+        rows: whether runs share its rows under `cache` ("shared"), each run has its own, or what it calls keeps them
+            ("inside").
     """
 
     journals: ClassVar[bool] = True
@@ -57,6 +60,8 @@ class FunctionTool(Generic[P, T]):
     timeout_s: float | None = 30.0
     max_bytes: int = MAX_BYTES
     honours_key: bool = False
+    identity: str = ""
+    rows: Literal["shared", "own", "inside"] = "shared"
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it from a program; what it does is journaled as when a model calls it.
@@ -106,15 +111,17 @@ class FunctionTool(Generic[P, T]):
             value = fn(**keyed) if is_async else await asyncio.to_thread(_called, fn, keyed)
             return await value if inspect.isawaitable(value) else value
 
-        if self._is_part:
+        if self._is_part or self.rows == "inside":
             return await outcome(act, "", self.effects, self.timeout_s)
+        identity = {"@": self.identity} if self.identity else {}  # no parameter is called so
         return await performed(
             self.name,
-            json.loads(to_json(given, again=True)),
+            json.loads(to_json({**given, **identity}, again=True)),
             act,
             effects=self.effects,
             honours_key=self.honours_key,
             timeout_s=self.timeout_s,
+            own=self.rows == "own",
         )
 
     def _value(self, row: str) -> T:

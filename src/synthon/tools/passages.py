@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from synthon.core.protocols import Retriever
+from synthon.core.running import span
 from synthon.tools.function import FunctionTool, tool
 
 
@@ -11,20 +14,24 @@ def search(
 ) -> FunctionTool[[str], str]:
     """A tool that finds `k` passages and tells them with numbers, so that an answer can cite them.
 
+    It keeps no row: the retriever does, whose key says what was searched.
+
     Args:
-        retriever: anything that searches, e.g. an `Index`.
+        retriever: anything that searches, e.g. an `Index`; one of your own records its searches with `recorded`.
         k: passages, at most.
         name: what a model calls it.
         description: what is to be found there.
     """
 
     async def find(query: str) -> str:
-        found = await retriever.search(query, k=k)
-        sources = [passage.title or passage.document for passage in found]
-        texts = [
-            f"[{number}] {f'({source}) ' if source else ''}{passage.text}"
-            for number, (source, passage) in enumerate(zip(sources, found, strict=True), 1)
-        ]
-        return "\n\n".join(texts) or "Nothing was found. Try other words."
+        with span(name, "tool", {"query": query}) as opened:
+            found = await retriever.search(query, k=k)
+            sources = [passage.title or passage.document for passage in found]
+            texts = [
+                f"[{number}] {f'({source}) ' if source else ''}{passage.text}"
+                for number, (source, passage) in enumerate(zip(sources, found, strict=True), 1)
+            ]
+            opened.output = said = "\n\n".join(texts) or "Nothing was found. Try other words."
+            return said
 
-    return tool(name=name, description=description, effects={"read"})(find)
+    return replace(tool(name=name, description=description, effects={"read"})(find), rows="inside")

@@ -7,6 +7,7 @@ import importlib
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +42,8 @@ def sql(
     """A tool that answers queries over one database; its description shows a model the tables.
 
     Neither can reach another file: SQLite under an authorizer, DuckDB without external access. A query is one statement
-    and a transaction of its own.
+    and a transaction of its own. Its rows are of this database, and under `cache` too of the run that asked: another
+    run looks again.
 
     Args:
         database: a file that exists, or ":memory:" for an empty one, which may always be changed.
@@ -74,7 +76,8 @@ def sql(
     words = f"Query a {engine} database in SQL{'' if write else ', read-only'}."
     words = cut(f"{words} Its tables:\n{known}" if known else words, _SCHEMA_BYTES)
     effects: set[Literal["read", "write"]] = {"read", "write"} if write else {"read"}
-    return tool(name="sql", description=words, effects=effects, timeout_s=timeout_s + 5)(query)
+    made = tool(name="sql", description=words, effects=effects, timeout_s=timeout_s + 5)(query)
+    return replace(made, identity="" if is_new else str(Path(database).resolve()), rows="own")
 
 
 def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - private

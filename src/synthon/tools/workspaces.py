@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -128,7 +128,8 @@ def workspace(
     """Tools that list, read, write, append to and delete files in one folder.
 
     A path is followed folder by folder and no symbolic link in it is, nor is a file with hard links read or written, so
-    none leads out, whoever made it and when.
+    none leads out, whoever made it and when. What is read is recorded as of this folder, and under `cache` too for the
+    run that read it: another run looks again.
 
     Args:
         folder: it must exist.
@@ -144,5 +145,7 @@ def workspace(
     inside = _Folder(Path(folder).absolute(), max_bytes, max_total_bytes)
     reads = tool(effects={"read"}, max_bytes=max_bytes)
     once = tool(effects={"write"}, honours_key=True)  # done twice it is as done once
-    readers = (reads(inside.list_files), reads(inside.read_file))
-    return (*readers, once(inside.write_file), tool(inside.append_file), once(inside.delete_file)) if write else readers
+    made: list[FunctionTool[..., Any]] = [reads(inside.list_files), reads(inside.read_file)]
+    if write:
+        made += [once(inside.write_file), tool(inside.append_file), once(inside.delete_file)]
+    return tuple(replace(each, identity=str(inside.root.resolve()), rows="own") for each in made)
