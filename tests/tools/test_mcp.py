@@ -85,6 +85,17 @@ async def test_the_tools_and_resources_of_a_server_on_stdio(tmp_path: Path) -> N
         assert (await read.call({})).is_error
 
 
+@pytest.mark.parametrize("arguments", ['{"text": "half \\ud83d"}', '{"text": NaN}', '{"\\udc00": "x"}'])
+async def test_what_json_cannot_carry_is_not_sent_and_the_server_answers_on(tmp_path: Path, arguments: str) -> None:
+    notes = tmp_path / "notes.txt"
+    async with sy.mcp_tools(COMMAND, env={"NOTES": str(notes)}, timeout_s=20) as listed:
+        (refused,) = await call_all(listed, [call("note", arguments)])
+        assert refused.is_error
+        assert text(refused).startswith("Nothing was sent: the arguments of 'note' hold what JSON in UTF-8 cannot")
+        assert text((await call_all(listed, [call("note", {"text": "whole"})]))[0]) == "noted whole"
+    assert notes.read_text(encoding="utf-8") == "whole\n"
+
+
 async def test_a_strangers_words_are_cleaned_bounded_and_marked() -> None:
     journal = sy.MemoryJournal()
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from synthon.core.errors import MissingExtra, UserError
 from synthon.core.identity import adapter, dumps
-from synthon.core.running import current_span
+from synthon.core.running import current_span, span
 from synthon.core.values import Image, Text, ToolResult
 from synthon.tools.acting import UNDECLARED, Effect, failed, performed, value_of
 from synthon.tools.contents import MAX_BYTES, contents, cut, failure
@@ -50,7 +50,14 @@ class RemoteTool:
     max_bytes: int = MAX_BYTES
 
     async def call(self, arguments: Mapping[str, object]) -> ToolResult:
-        """Call it, journaled."""
+        """Call it, journaled; what no server could read is not sent."""
+        try:
+            json.dumps(arguments, ensure_ascii=False, allow_nan=False, default=repr).encode()
+        except ValueError as error:  # half characters would end the connection, and with it the caller
+            with span(f"{self.name}@{self.untrusted}", "tool", arguments) as opened:
+                said = f"Nothing was sent: the arguments of {self.name!r} hold what JSON in UTF-8 cannot ({error})."
+                opened.output = result = failure(f"{said} Give whole characters and finite numbers only.")
+                return result
 
         async def act(_key: str) -> object:
             opened = current_span()
