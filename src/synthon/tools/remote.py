@@ -26,6 +26,9 @@ _LISTED = 500
 _KEYS = r"[\w-]*(?:key|token|secret|password)[\w-]*"
 _SECRET = re.compile(rf"(?i)((?:^|(?<=\s))--?{_KEYS}[ =]|\b{_KEYS}=|authorization: *(?:bearer |basic )?)\S+")
 _VISIBLE = "\n\t\u200c\u200d"  # the last two join letters and pictures
+# What draws nothing and is of no category that says so: Unicode's Default_Ignorable_Code_Point without what colours
+# pictures (FE0F), and the blank pattern of Braille.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0000-\U000e0fff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +229,7 @@ def _resource(resource: Any) -> Text | Image:
 
 def clean(text: str) -> str:
     """A stranger's text without control and invisible characters, which could hide or turn round what it says."""
+    text = _BLANK.sub("", text)
     return "".join(c for c in text if c in _VISIBLE or unicodedata.category(c) not in {"Cc", "Cf", "Co", "Cs", "Cn"})
 
 
