@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import synthon as sy
 from synthon.tools import call_all
@@ -70,3 +70,18 @@ async def test_a_default_may_be_anything() -> None:
 def test_an_option_that_there_is_not_is_refused_and_the_others_are_named() -> None:
     with pytest.raises(sy.UserError, match=r"no option 'effect', 'timeout'; there are .*'effects'.*'timeout_s'"):
         sy.tool(effect={"read"}, timeout=1)  # type: ignore[call-overload]  # what is tested
+
+
+class Reading(BaseModel):
+    celsius: float = Field(alias="degreesCelsius")
+    tags: frozenset[str] = Field(default=frozenset(), alias="tagList")
+
+
+async def test_a_value_with_aliases_is_read_again_and_shown_by_them() -> None:
+    @sy.tool(effects={"read"})
+    def measured(place: str) -> list[Reading]:
+        """Measure."""
+        return [Reading(degreesCelsius=len(place), tagList=frozenset({"b", "a"}))]
+
+    assert await measured("Bern") == [Reading(degreesCelsius=4, tagList=frozenset({"a", "b"}))]
+    assert text(await measured.call({"place": "Bern"})) == '[{"degreesCelsius":4.0,"tagList":["a","b"]}]'

@@ -7,10 +7,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from synthon.core.errors import BudgetExceeded, JournalError, Suspended, Uncertain, UserError
-from synthon.core.identity import dumps, to_json
+from synthon.core.identity import adapter, dumps, to_json
 from synthon.core.protocols import Tool
 from synthon.core.recording import recorded
 from synthon.core.running import described
@@ -71,6 +71,15 @@ def failed(row: str) -> str:
 def value_of(row: str) -> str:
     """The value's JSON text; what a person settled a doubtful act with is all value."""
     return row[len('{"value":') : -1] if row.startswith('{"value":') else row
+
+
+def value_as(type_: Any, row: str) -> Any:
+    """The value as its type, by its fields' names, which rows hold, or by their aliases, which a person may know.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return adapter(type_).validate_json(value_of(row), by_alias=True, by_name=True)
 
 
 async def outcome(act: Act, key: str, effects: AbstractSet[Effect], timeout_s: float | None) -> str:

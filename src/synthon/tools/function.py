@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, ClassVar, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, get_args, overload
 
 from synthon.core.errors import ToolFailed, UserError
-from synthon.core.identity import adapter, to_json
+from synthon.core.identity import to_json
 from synthon.core.running import span
 from synthon.core.settings import Knob
 from synthon.core.values import ToolResult
-from synthon.tools.acting import UNDECLARED, Effect, failed, outcome, performed, value_of
+from synthon.tools.acting import UNDECLARED, Effect, failed, outcome, performed, value_as
 from synthon.tools.arguments import Arguments, arguments_of
 from synthon.tools.contents import MAX_BYTES, contents, failure
 
@@ -126,7 +126,7 @@ class FunctionTool(Generic[P, T]):
 
     def _value(self, row: str) -> T:
         try:
-            return cast("T", adapter(self.arguments.returns).validate_json(value_of(row)))
+            return cast("T", value_as(self.arguments.returns, row))
         except ValueError as error:
             msg = (
                 f"Tool {self.name!r} returned what is no {self.arguments.returns!r}: {error}. "
