@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import BaseModel, Field
@@ -10,6 +11,9 @@ from pydantic import BaseModel, Field
 import synthon as sy
 from synthon.tools import call_all
 from tests.tools.words import call, text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Place(BaseModel):
@@ -85,3 +89,35 @@ async def test_a_value_with_aliases_is_read_again_and_shown_by_them() -> None:
 
     assert await measured("Bern") == [Reading(degreesCelsius=4, tagList=frozenset({"a", "b"}))]
     assert text(await measured.call({"place": "Bern"})) == '[{"degreesCelsius":4.0,"tagList":["a","b"]}]'
+
+
+class Grumpy:
+    """A tool of a test's own whose answers hold half of a character."""
+
+    name, description, parameters = "grumpy", "Fail.", "{}"
+    effects = frozenset({"read"})
+
+    async def call(self, arguments: Mapping[str, object]) -> sy.ToolResult:
+        return sy.ToolResult("", (sy.Text(f"bad {arguments['half']}"),), is_error=True)
+
+
+async def test_half_characters_in_a_result_end_no_run_and_leave_a_failure_a_failure() -> None:
+    @sy.tool(effects={"read"})
+    def half() -> dict[str, tuple[int, str]]:
+        """Cut a text."""
+        return {"cut": (1, "\ud83d")}
+
+    assert await half() == {"cut": (1, "\ud83d")}
+    cut, failed = await call_all([half, Grumpy()], [call("half", {}), call("grumpy", {"half": "\ud83d"})])
+    assert (cut.is_error, text(cut)) == (False, '{"cut":[1,"\\ud83d"]}')
+    assert (failed.is_error, text(failed)) == (True, "bad \ud83d")
+
+
+async def test_what_is_not_of_the_declared_type_is_told_with_it() -> None:
+    @sy.tool(effects={"read"})
+    def wrong() -> int:
+        """Miscount."""
+        return "\ud83d"  # type: ignore[return-value]  # what is tested
+
+    with pytest.raises(sy.UserError, match="returned what is no <class 'int'>"):
+        await wrong()

@@ -125,3 +125,8 @@ async def test_a_file_is_read_in_its_own_folder_as_it_is(tmp_path: Path) -> None
     (tmp_path / "a/note.txt").write_text("changed", encoding="utf-8")
     assert await sy.run(read, "a", journal=journal, policy="cache") == "changed"
     assert await sy.run(read, "a", run_id="first", journal=journal, policy="cache") == "note of a"
+
+
+async def test_a_name_that_is_no_text_is_listed_with_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x", encoding="utf-8")
+    assert text(await files(tmp_path)["list_files"].call({})) == "caf\\udce9.txt (1)"

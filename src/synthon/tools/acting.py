@@ -79,7 +79,12 @@ def value_as(type_: Any, row: str) -> Any:
     Raises:
         ValueError: it is none.
     """
-    return adapter(type_).validate_json(value_of(row), by_alias=True, by_name=True)
+    text, known = value_of(row), adapter(type_)
+    try:
+        return known.validate_json(text, by_alias=True, by_name=True)
+    except ValueError:  # half characters
+        value = json.loads(text)
+        return known.validate_python(value, by_alias=True, by_name=True)
 
 
 async def outcome(act: Act, key: str, effects: AbstractSet[Effect], timeout_s: float | None) -> str:

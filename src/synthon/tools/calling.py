@@ -9,11 +9,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from synthon.core.errors import UserError
-from synthon.core.identity import adapter, to_json
+from synthon.core.identity import to_json
 from synthon.core.protocols import Tool
 from synthon.core.running import span
 from synthon.core.values import ToolCall, ToolResult
-from synthon.tools.acting import Effect, effects_of, failed, is_ordered, performed, value_of
+from synthon.tools.acting import Effect, effects_of, failed, is_ordered, performed, value_as, value_of
 from synthon.tools.contents import MAX_BYTES, contents, failure
 
 
@@ -93,7 +93,7 @@ async def journaled(
     if said := failed(row):
         return failure(said)
     try:
-        result: ToolResult = adapter(ToolResult).validate_json(value_of(row))
+        result: ToolResult = value_as(ToolResult, row)
     except ValueError:  # a person settled the call with a value of another shape
         return ToolResult("", contents(json.loads(value_of(row)), MAX_BYTES))
     return result

@@ -31,7 +31,7 @@ class _Folder:
 
     def list_files(self) -> str:
         """List all files in the workspace with their sizes in bytes."""
-        found = [f"{path} ({size:,})" for path, size in self._files()]
+        found = [f"{path} ({size:,})".encode(errors="backslashreplace").decode() for path, size in self._files()]
         more = [f"[{len(found) - _LISTED:,} more]"] if len(found) > _LISTED else []
         return "\n".join(found[:_LISTED] + more) or "The workspace is empty."
 
