@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 import synthon as sy
@@ -89,6 +91,20 @@ async def test_a_value_with_aliases_is_read_again_and_shown_by_them() -> None:
 
     assert await measured("Bern") == [Reading(degreesCelsius=4, tagList=frozenset({"a", "b"}))]
     assert text(await measured.call({"place": "Bern"})) == '[{"degreesCelsius":4.0,"tagList":["a","b"]}]'
+
+
+@given(content=st.binary())
+async def test_bytes_come_back_as_they_were(content: bytes) -> None:
+    @sy.tool(effects=())
+    def blob() -> bytes:
+        """Fetch it."""
+        return content
+
+    @sy.program
+    async def twice() -> list[bytes]:
+        return [await blob(), await blob()]
+
+    assert await sy.run(twice, journal=sy.MemoryJournal()) == [content, content]
 
 
 class Grumpy:

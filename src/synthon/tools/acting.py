@@ -82,8 +82,10 @@ def value_as(type_: Any, row: str) -> Any:
     text, known = value_of(row), adapter(type_)
     try:
         return known.validate_json(text, by_alias=True, by_name=True)
-    except ValueError:  # half characters
+    except ValueError:  # half characters, which bytes are kept in too
         value = json.loads(text)
+        if type_ is bytes and isinstance(value, str):
+            return value.encode(errors="surrogateescape")
         return known.validate_python(value, by_alias=True, by_name=True)
 
 

@@ -109,7 +109,10 @@ class FunctionTool(Generic[P, T]):
             fn = cast("Callable[..., object]", self.fn)
             is_async = self._is_part or inspect.iscoroutinefunction(fn)
             value = fn(**keyed) if is_async else await asyncio.to_thread(_called, fn, keyed)
-            return await value if inspect.isawaitable(value) else value
+            value = await value if inspect.isawaitable(value) else value
+            if isinstance(value, bytes) and self.arguments.returns is bytes:
+                return value.decode(errors="surrogateescape")  # as half characters, which `value_as` reads
+            return value
 
         if self._is_part or self.rows == "inside":
             return await outcome(act, "", self.effects, self.timeout_s)
