@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import re
@@ -20,6 +19,7 @@ from synthon.core.values import ToolResult
 from synthon.tools.acting import UNDECLARED, Effect, failed, outcome, performed, value_as
 from synthon.tools.arguments import Arguments, arguments_of
 from synthon.tools.contents import MAX_BYTES, contents, failure
+from synthon.tools.threads import threaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class FunctionTool(Generic[P, T]):
             keyed = {**given, self.arguments.key: key} if self.arguments.key else given
             fn = cast("Callable[..., object]", self.fn)
             is_async = self._is_part or inspect.iscoroutinefunction(fn)
-            value = fn(**keyed) if is_async else await asyncio.to_thread(_called, fn, keyed)
+            value = fn(**keyed) if is_async else await threaded(fn, **keyed)
             value = await value if inspect.isawaitable(value) else value
             if isinstance(value, bytes) and self.arguments.returns is bytes:
                 return value.decode(errors="surrogateescape")  # as half characters, which `value_as` reads
@@ -136,14 +136,6 @@ class FunctionTool(Generic[P, T]):
                 "Mend its return annotation, or what it returns."
             )
             raise UserError(msg) from error
-
-
-def _called(fn: Callable[..., object], given: Mapping[str, Any]) -> object:
-    """What it returns; a StopIteration is told, since no future can carry one: who waits would wait for ever."""
-    try:
-        return fn(**given)
-    except StopIteration as error:
-        raise RuntimeError(f"the tool raised {error!r}") from error
 
 
 def _plain(fn: Any) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from llama_index.core.node_parser import NodeParser
@@ -13,6 +12,7 @@ from synthon.bridges.llamaindex.retrievers import passage_from
 from synthon.core.errors import UserError
 from synthon.core.running import span
 from synthon.core.values import Passage
+from synthon.tools.threads import threaded
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Chunker:
         with span(self.name, "span", {"document": document, "characters": len(text)}) as opened:
             with as_ours(f"LlamaIndex's {self.name!r}"):
                 given = [Document(text=text, id_=document)]
-                nodes = await asyncio.to_thread(self.parser.get_nodes_from_documents, given)
+                nodes = await threaded(self.parser.get_nodes_from_documents, given)
             found = [passage_from(NodeWithScore(node=node)) for node in nodes]
             opened.output = {"pieces": len(found)}
             return found

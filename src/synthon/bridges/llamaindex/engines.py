@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from synthon.core.recording import recorded
 from synthon.core.running import span
 from synthon.core.step import Step
 from synthon.core.values import Passage
+from synthon.tools.threads import threaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ class QueryEngine:
     async def _asked(self, question: str) -> Answered:
         with as_ours(f"LlamaIndex's {self.name!r}"):
             if self.threaded:
-                return await asyncio.to_thread(lambda: _answered(self.engine.query(question)))
+                return await threaded(lambda: _answered(self.engine.query(question)))
             response = await self.engine.aquery(question)
             if isinstance(response, AsyncStreamingResponse):
                 response = await response.get_response()
             if isinstance(response, StreamingResponse):  # read by a sync generator
-                return await asyncio.to_thread(_answered, response)
+                return await threaded(_answered, response)
             return _answered(response)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from synthon.core.identity import dumps
 from synthon.core.protocols import Emit, discard
 from synthon.core.values import Capability, Completion, Delta, Price, Request, ToolCall, ToolSpec
 from synthon.models import Journaled
+from synthon.tools.threads import threaded
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class LlamaModel:
             llm = cast("FunctionCallingLLM", self.llm)
             return await llm.achat_with_tools(chat_history=list(messages), **words)
         if _is_sync(self.llm, "achat"):
-            return await asyncio.to_thread(self.llm.chat, messages, **words)
+            return await threaded(self.llm.chat, messages, **words)
         return await self.llm.achat(messages, **words)
 
     async def _streamed(self, messages: Sequence[ChatMessage], words: dict[str, Any], emit: Emit) -> ChatResponse:
@@ -89,8 +89,8 @@ class LlamaModel:
             llm = cast("FunctionCallingLLM", self.llm)
             found = await llm.astream_chat_with_tools(chat_history=list(messages), **words)
         elif _is_sync(self.llm, "astream_chat"):
-            pulled = await asyncio.to_thread(self.llm.stream_chat, messages, **words)
-            while (response := await asyncio.to_thread(next, pulled, None)) is not None:
+            pulled = await threaded(self.llm.stream_chat, messages, **words)
+            while (response := await threaded(next, pulled, None)) is not None:
                 yield response
             return
         else:

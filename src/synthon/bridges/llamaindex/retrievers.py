@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from synthon.core.protocols import Filter, Retriever
 from synthon.core.recording import recorded
 from synthon.core.settings import current
 from synthon.core.values import Passage
+from synthon.tools.threads import threaded
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class LlamaRetriever:
             retriever.similarity_top_k = k
         with as_ours(f"LlamaIndex's {self.name!r}"):
             if type(retriever)._aretrieve is BaseRetriever._aretrieve:  # noqa: SLF001 - it calls the sync one on the loop
-                found = await asyncio.to_thread(retriever.retrieve, query)
+                found = await threaded(retriever.retrieve, query)
             else:
                 found = await retriever.aretrieve(query)
         return to_json([asdict(passage_from(node)) for node in found[:k]])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, cast
 
-from llama_index.core.tools import BaseTool, FunctionTool, QueryEngineTool, RetrieverTool, ToolOutput
-from llama_index.core.tools.types import adapt_to_async_tool
+from llama_index.core.tools import AsyncBaseTool, BaseTool, FunctionTool, QueryEngineTool, RetrieverTool, ToolOutput
+from llama_index.core.tools.function_tool import sync_to_async
 
 from synthon.bridges.acting import ForeignTool, effects_from
 from synthon.bridges.llamaindex.reading import parts_from
@@ -19,6 +19,10 @@ from synthon.core.portal import sync
 from synthon.core.protocols import Tool
 from synthon.core.values import Image, Text, ToolResult
 from synthon.tools.acting import RUNS_OWN, Effect
+from synthon.tools.threads import threaded
+
+Sync: TypeAlias = Callable[..., ToolOutput]
+_THEIR_THREADS = sync_to_async(len).__code__
 
 
 def tool(tool: BaseTool, *, effects: Collection[Effect] | None = None) -> ForeignTool:
@@ -47,22 +51,29 @@ def tool(tool: BaseTool, *, effects: Collection[Effect] | None = None) -> Foreig
 
 
 async def _called(tool: BaseTool, arguments: Mapping[str, object]) -> ToolResult:
-    acall = adapt_to_async_tool(tool).acall  # not acall_tool, which calls a tool that fails a second time
-    by_name = _is_called_by_name(tool, acall, arguments)
-    output = await (acall(**arguments) if by_name else acall(*arguments.values()))
+    acall = _awaited(tool)  # not acall_tool, which calls a tool that fails a second time
+    output = await (acall(**arguments) if _is_called_by_name(tool, arguments) else acall(*arguments.values()))
     if isinstance(output.exception, RUNS_OWN):
         raise output.exception
     content = tuple(part for part in parts_from(output.blocks) if isinstance(part, Text | Image))
     return ToolResult("", content, output.is_error)
 
 
-def _is_called_by_name(tool: BaseTool, acall: Callable[..., object], arguments: Mapping[str, object]) -> bool:
+def _awaited(tool: BaseTool) -> Callable[..., Awaitable[ToolOutput]]:
+    """Its async call; one that is only sync runs in a thread of ours: theirs hang on a StopIteration."""
+    if isinstance(tool, FunctionTool) and getattr(tool.async_fn, "__code__", None) is _THEIR_THREADS:
+        return partial(threaded, tool.call)
+    return tool.acall if isinstance(tool, AsyncBaseTool) else partial(threaded, cast("Sync", tool))
+
+
+def _is_called_by_name(tool: BaseTool, arguments: Mapping[str, object]) -> bool:
     """Engines and retrievers take a lone value as it is, and so does what has no parameter of its name."""
     takes_one = isinstance(tool, QueryEngineTool | RetrieverTool) or "input" in arguments
     if len(arguments) == 1 and takes_one and not isinstance(tool, FunctionTool):
         return False
     try:
-        inspect.signature(tool.real_fn if isinstance(tool, FunctionTool) else acall).bind_partial(**arguments)
+        called = tool.acall if isinstance(tool, AsyncBaseTool) else tool
+        inspect.signature(tool.real_fn if isinstance(tool, FunctionTool) else called).bind_partial(**arguments)
     except TypeError:
         return False
     return True
