@@ -6,7 +6,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, DecimalException, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, DecimalException, InvalidOperation, localcontext
 from functools import partial
 
 from synthon.tools.function import tool
@@ -98,5 +98,8 @@ def _value(node: ast.AST) -> Decimal:
         return _OPERATORS[type(node.op)](_value(node.operand))
     name = getattr(getattr(node, "func", None), "id", "")
     if isinstance(node, ast.Call) and name in _FUNCTIONS and not node.keywords:
-        return _FUNCTIONS[name](*map(_value, node.args))
+        found = _FUNCTIONS[name](*map(_value, node.args))
+        if not found.is_finite():  # a logarithm of 0
+            raise InvalidOperation
+        return found
     raise ValueError(f"{ast.unparse(node)!r} is no part of an arithmetic expression.")
