@@ -130,3 +130,10 @@ async def test_a_file_is_read_in_its_own_folder_as_it_is(tmp_path: Path) -> None
 async def test_a_name_that_is_no_text_is_listed_with_its_bytes(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x", encoding="utf-8")
     assert text(await files(tmp_path)["list_files"].call({})) == "caf\\udce9.txt (1)"
+
+
+@pytest.mark.parametrize("name", ["write_file", "append_file"])
+async def test_what_is_too_long_leaves_no_file_and_no_folder(tmp_path: Path, name: str) -> None:
+    result = await files(tmp_path, max_bytes=10)[name].call({"path": "new/long.txt", "text": "x" * 11})
+    assert "would hold more than 10 bytes" in text(result)
+    assert not (tmp_path / "new").exists()

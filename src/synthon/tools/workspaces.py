@@ -64,13 +64,15 @@ class _Folder:
 
     def _put(self, path: str, text: str, append: int) -> str:
         content = text.encode(errors="replace")
+        if len(content) > self.max_bytes:  # before a file and its folders are made
+            raise ValueError(f"{path!r} would hold more than {self.max_bytes:,} bytes.")
         held = dict(self._files())
         if not append:
             held.pop(str(PurePosixPath(path)), None)
         if sum(held.values()) + len(content) > self.max_total_bytes:
             raise ValueError(f"The workspace would hold more than {self.max_total_bytes:,} bytes.")
         with self._opened(path, os.O_WRONLY | os.O_CREAT | append, make=True) as file:
-            if (os.fstat(file).st_size if append else 0) + len(content) > self.max_bytes:
+            if append and os.fstat(file).st_size + len(content) > self.max_bytes:
                 raise ValueError(f"{path!r} would hold more than {self.max_bytes:,} bytes.")
             if not append:
                 os.ftruncate(file, 0)
