@@ -485,3 +485,9 @@ async def test_a_query_is_answered_by_its_own_database_as_it_is(tmp_path: Path, 
     fill("a.db", "more")
     assert await sy.run(asked, "a.db", journal=journal, policy="cache") == [["a"], ["more"]]
     assert await sy.run(asked, "a.db", run_id="first", journal=journal, policy="cache") == [["a"]]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("query", ["", " ; ", "-- nothing"])
+async def test_a_query_of_nothing_finds_nothing(engine: Any, query: str) -> None:
+    assert json.loads(await sql(":memory:", engine=engine)(query)) == {"columns": [], "rows": []}

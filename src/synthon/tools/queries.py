@@ -151,6 +151,8 @@ def _duckdb(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
             alarm.start()
             try:
                 statements = connection.extract_statements(query)
+                if not statements:
+                    return [], []
                 if len(statements) > 1:
                     raise ValueError(_ONE)
                 if any(each.type == library.StatementType.TRANSACTION for each in statements):
