@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,3 +138,9 @@ async def test_what_is_not_of_the_declared_type_is_told_with_it() -> None:
 
     with pytest.raises(sy.UserError, match="returned what is no <class 'int'>"):
         await wrong()
+
+
+def test_a_partial_function_is_refused_with_what_to_do() -> None:
+    for made in (sy.tool(effects=()), sy.tool(name="power", description="Raise to a power.")):
+        with pytest.raises(sy.UserError, match=r"cannot take functools\.partial.*call it in a function with both"):
+            made(partial(pow, 2))

@@ -187,10 +187,13 @@ def tool(fn: Callable[..., object] | None = None, /, **options: Any) -> object:
 
 def _made(fn: Callable[..., Any], options: Mapping[str, Any], depth: int = 1) -> FunctionTool[..., Any]:
     plain = _plain(fn)
-    name, effects = options.get("name") or plain.__name__, frozenset(options.get("effects", UNDECLARED))
+    name = str(options.get("name") or getattr(plain, "__name__", ""))
+    effects = frozenset(options.get("effects", UNDECLARED))
     description = inspect.cleandoc(options.get("description") or plain.__doc__ or "")
     problem = ""
-    if not _NAME.fullmatch(name):
+    if not hasattr(plain, "__name__"):
+        problem = "it has no signature and docstring of its own; call it in a function with both, and make that a tool"
+    elif not _NAME.fullmatch(name):
         problem = f"{name!r} is no name that models can call; use letters, digits, _ and -, at most 64: name=..."
     elif not effects <= set(get_args(Effect)):
         problem = f"there is no effect {sorted(effects - set(get_args(Effect)))}; there are {list(get_args(Effect))}"
