@@ -74,6 +74,21 @@ async def test_a_default_may_be_anything() -> None:
     assert text(await among.call({"options": {"tags": ["high"]}})) == "Eiger ['high']"
 
 
+async def test_a_default_in_a_field_is_what_a_program_leaves_out_too() -> None:
+    @sy.tool(effects=())
+    def many(
+        of: str = Field(description="what"),
+        n: int = Field(3, ge=1),
+        to: list[str] = Field(default_factory=list),  # noqa: B008 - tools may have it
+    ) -> str:
+        """Count."""
+        return f"{n} {of} {to}"
+
+    assert await many("birds") == text(await many.call({"of": "birds"})) == "3 birds []"
+    with pytest.raises(TypeError, match="missing a required argument: 'of'"):
+        await many()
+
+
 def test_an_option_that_there_is_not_is_refused_and_the_others_are_named() -> None:
     with pytest.raises(sy.UserError, match=r"no option 'effect', 'timeout'; there are .*'effects'.*'timeout_s'"):
         sy.tool(effect={"read"}, timeout=1)  # type: ignore[call-overload]  # what is tested

@@ -73,7 +73,7 @@ class FunctionTool(Generic[P, T]):
         bound = inspect.signature(_plain(self.fn)).bind(*args, **kwargs)
         bound.apply_defaults()
         hidden = (self.arguments.key, *(name for name, value in bound.arguments.items() if isinstance(value, Knob)))
-        given = {name: value for name, value in bound.arguments.items() if name not in hidden}
+        given = {name: _plain_default(name, value) for name, value in bound.arguments.items() if name not in hidden}
         row = await self._performed(given)
         if said := failed(row):
             raise ToolFailed(f"Tool {self.name!r} failed on {to_json(given)[:200]}: {said}", tool=self.name)
@@ -136,6 +136,17 @@ class FunctionTool(Generic[P, T]):
                 "Mend its return annotation, or what it returns."
             )
             raise UserError(msg) from error
+
+
+def _plain_default(name: str, value: object) -> object:
+    """A value given or left out; that of Pydantic's `Field(...)` is what it holds."""
+    from pydantic.fields import FieldInfo  # noqa: PLC0415 - Pydantic's heavy half, which the tool's schema has loaded
+
+    if not isinstance(value, FieldInfo):
+        return value
+    if value.is_required():
+        raise TypeError(f"missing a required argument: {name!r}")
+    return value.get_default(call_default_factory=True)
 
 
 def _plain(fn: Any) -> Callable[..., Any]:
