@@ -260,6 +260,21 @@ async def test_extra_parameters_cannot_contradict_the_request(extra: str, compla
         await sent(replace(QUESTION, temperature=0.0, extra=extra))
 
 
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("max_tokens", "max_completion_tokens"),
+        ("max_completion_tokens", "max_tokens"),
+        ("max_tokens", "n_predict"),
+    ],
+)
+async def test_extra_parameters_cannot_lengthen_an_answer_by_another_name(field: str, other: str) -> None:
+    longer = f'{{"{other}": 5000}}'
+    with pytest.raises(UserError, match=f"sets '{other}', which the request decides"):
+        await sent(replace(QUESTION, max_tokens=10, extra=longer), max_tokens_field=field)
+    assert (await sent(replace(QUESTION, extra=longer), max_tokens_field=field))[other] == 5000
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '"object"'])
 async def test_a_schema_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="is no JSON object"):

@@ -25,6 +25,8 @@ _WHO_CAN = {
     "image": "an endpoint of a model that sees",
     "fork": "sy.local(), or sy.openai(..., server='vllm')",
 }
+# Servers know one bound by several names, and some heed the second where both are sent.
+_BOUNDS = frozenset({"max_tokens", "max_completion_tokens", "n_predict"})
 _ANNOTATIONS = {"title", "description", "default", "examples"}
 _CONDITIONS = {"not", "if", "then", "else", "contains", "dependentSchemas", "dependencies"}
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
@@ -80,7 +82,8 @@ def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) ->
     """The body with `Request.extra`'s parameters; objects that both hold are merged, the request's fields win.
 
     Raises:
-        UserError: `extra` is no JSON object, names a parameter of ours, or sets one that the request sets too.
+        UserError: `extra` is no JSON object, names a parameter of ours, or sets one that the request sets too, be it
+            by another of its names.
         Unsupported: it asks for a `decoder` of the local engine.
     """
     try:
@@ -94,6 +97,8 @@ def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) ->
     if "decoder" in added:
         msg = f"{body['model']!r} is no local model, so it cannot decode by {added['decoder']!r}. Use sy.local()."
         raise Unsupported(msg)
+    if not _BOUNDS.isdisjoint(body):
+        reserved |= _BOUNDS
     for name, value in added.items():
         mine = body.get(name)
         if isinstance(mine, dict) and isinstance(value, dict):
