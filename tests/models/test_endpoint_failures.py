@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import time
 import traceback
+from contextlib import ExitStack
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -256,7 +258,19 @@ async def test_a_slow_answer_is_a_timeout() -> None:
     error = await failure(Reply({}, pause_s=5), timeout_s=0.1)
     assert isinstance(error, ProviderTimeout)
     assert "within 0.1 s" in str(error)
+    assert error.billable == 1
     assert asyncio.get_running_loop().time() - started < 3
+
+
+async def test_a_connection_that_never_stands_is_not_billed() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, ExitStack() as queue:
+        for _ in range(2):  # more than its backlog, so that it hears no further one
+            client = queue.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(deaf.getsockname())
+        with pytest.raises(ProviderTimeout, match=r"did not take the connection within 0.18 s") as caught:
+            await OpenAIChat("city", f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout_s=0.2).complete(QUESTION)
+    assert (caught.value.billable, caught.value.retryable) == (0, True)
 
 
 async def test_what_is_no_http_is_an_error() -> None:

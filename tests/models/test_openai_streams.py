@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
@@ -159,6 +160,28 @@ async def test_no_more_connections_than_allowed_are_open() -> None:
         model = chat(loopback, max_connections=3)
         await asyncio.gather(*[model.complete(QUESTION) for _ in range(12)])
     assert loopback.connections <= 3
+
+
+async def test_the_wait_for_a_place_is_not_on_a_calls_time() -> None:
+    slow = replace(PARIS, pause_s=0.3)
+    stream = Reply(chunks=[events(piece(content="x")), events(piece("stop"), "[DONE]")], pause_s=0.15)
+    async with answering(slow, stream, slow) as loopback:
+        model, started = chat(loopback, max_connections=1, timeout_s=0.9), time.monotonic()
+        calls = [model.complete(QUESTION, *([Heard()] if at == 1 else [])) for at in range(5)]
+        answers = await asyncio.gather(*calls)
+    assert [answer.text for answer in answers] == ["Paris", "x", "Paris", "Paris", "Paris"]
+    assert time.monotonic() - started > 1.2, "one after another, streams too"
+
+
+async def test_a_call_cancelled_while_it_waits_takes_no_place() -> None:
+    async with answering(replace(PARIS, pause_s=0.1)) as loopback:
+        model = chat(loopback, max_connections=1)
+        first, second = (asyncio.create_task(model.complete(QUESTION)) for _ in range(2))
+        await asyncio.wait_for(loopback.asked.wait(), 5)
+        second.cancel()
+        answers = await asyncio.gather(first, second, model.complete(QUESTION), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [sy.Completion, asyncio.CancelledError, sy.Completion]
+    assert len(loopback.received) == 2
 
 
 @pytest.mark.parametrize("streams", [True, False])

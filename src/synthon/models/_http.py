@@ -9,8 +9,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from math import inf
+from sys import maxsize
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
@@ -37,7 +39,14 @@ _PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SECRET_WORDS = ("key", "token", "secret", "password", "signature")
 
-_Pools = dict[tuple[str, int], "tuple[AsyncGenerator[ClientSession, None], ClientSession]"]
+
+class _Pool(NamedTuple):
+    closing: AsyncGenerator[ClientSession, None]
+    session: ClientSession
+    places: asyncio.Semaphore
+
+
+_Pools = dict[tuple[str, int], _Pool]
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = WeakKeyDictionary()
 _lock = Lock()
 
@@ -125,8 +134,9 @@ class Endpoint:
     """One URL that takes and answers JSON; header values are secrets and appear in no repr, error or log.
 
     Args:
-        timeout_s: seconds for the whole answer; a connection must stand after 10 of them.
-        max_connections: in one event loop, to this origin.
+        timeout_s: seconds for the whole answer, once it has a place among the `max_connections`; a connection must
+            stand after 10 of them, or nine tenths of fewer.
+        max_connections: in one event loop, to this origin; others wait. 0 is no limit.
         max_bytes: an answer longer than this is refused.
     """
 
@@ -155,11 +165,16 @@ class Endpoint:
         Cancelling closes the connection. Redirects are refused: a key goes nowhere but to its endpoint.
 
         Raises:
-            ProviderError: one of its tree; `retryable` where the connection failed or broke off.
+            ProviderError: one of its tree; `retryable` where the connection failed or broke off. A time-out is billable
+                unless no connection stood.
         """
-        aiohttp = _aiohttp()
         data = dumps(body).encode()
-        session = await _session(self._origin, self.max_connections)
+        pool = await _pool(self._origin, self.max_connections)
+        async with pool.places:
+            return await self._post(pool.session, data, assembly)
+
+    async def _post(self, session: ClientSession, data: bytes, assembly: Assembly | None) -> object:
+        aiohttp = _aiohttp()
         response: ClientResponse | None = None
         try:
             response = await session.post(
@@ -173,6 +188,7 @@ class Endpoint:
             response.release()
         except TimeoutError as error:
             failed: ProviderError = ProviderTimeout(self._slow(error, answered=response is not None))
+            failed.billable = int(not isinstance(error, aiohttp.ConnectionTimeoutError))
         except (aiohttp.ClientError, OSError) as error:
             if assembly is not None and assembly.finished:
                 return None
@@ -260,7 +276,8 @@ class Endpoint:
 
     def _slow(self, error: Exception, *, answered: bool) -> str:
         if "connect" in type(error).__name__.lower():
-            return f"{self.url} did not take the connection within {_CONNECT_S:g} s. Check host and network."
+            within_s = _connect_s(self.timeout_s)
+            return f"{self.url} did not take the connection within {within_s:g} s. Check host and network."
         part = "finish its answer" if answered else "answer"
         return f"{self.url} did not {part} within {self.timeout_s:g} s. Raise `timeout_s`, or ask for less."
 
@@ -297,13 +314,19 @@ def _url(url: str) -> URL:
     return URL(url, encoded=True)
 
 
+def _connect_s(timeout_s: float) -> float:
+    """Shorter than the whole, so that what is over first tells whether anything was sent."""
+    return min(_CONNECT_S, 0.9 * timeout_s)
+
+
 @lru_cache(maxsize=64)
 def _timeout(seconds: float) -> ClientTimeout:
-    timeout: ClientTimeout = _aiohttp().ClientTimeout(total=seconds, sock_connect=min(_CONNECT_S, seconds))
+    # aiohttp rounds longer waits up to whole seconds, which could make the two equal.
+    timeout: ClientTimeout = _aiohttp().ClientTimeout(seconds, _connect_s(seconds), ceil_threshold=inf)
     return timeout
 
 
-async def _session(origin: str, limit: int) -> ClientSession:
+async def _pool(origin: str, limit: int) -> _Pool:
     """This loop's pool for an origin; it closes with the loop, as `asyncio.run` closes all asynchronous generators."""
     loop = asyncio.get_running_loop()
     pools = _pools.get(loop)
@@ -312,15 +335,15 @@ async def _session(origin: str, limit: int) -> ClientSession:
             _forget_closed_loops()
             pools = _pools.setdefault(loop, {})
     held = pools.get((origin, limit))
-    if held is None or held[1].closed:
-        generator = _opened(limit)
-        held = pools[origin, limit] = (generator, await anext(generator))
-    return held[1]
+    if held is None or held.session.closed:
+        closing = _opened()
+        held = pools[origin, limit] = _Pool(closing, await anext(closing), asyncio.Semaphore(limit or maxsize))
+    return held
 
 
-async def _opened(limit: int) -> AsyncGenerator[ClientSession, None]:
+async def _opened() -> AsyncGenerator[ClientSession, None]:
     aiohttp = _aiohttp()
-    connector = aiohttp.TCPConnector(limit=limit)
+    connector = aiohttp.TCPConnector(limit=0)  # `places` is the limit: aiohttp's own would run on a call's time
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 
@@ -328,8 +351,8 @@ async def _opened(limit: int) -> AsyncGenerator[ClientSession, None]:
 def _forget_closed_loops() -> None:
     # A pool holds its loop, so weak keys alone would keep a loop closed without `asyncio.run` for ever.
     for loop in [loop for loop in _pools if loop.is_closed()]:
-        for _, session in _pools.pop(loop).values():
-            _drop(session)
+        for pool in _pools.pop(loop).values():
+            _drop(pool.session)
 
 
 def _drop(session: ClientSession) -> None:
@@ -344,9 +367,9 @@ def _drop(session: ClientSession) -> None:
 @atexit.register
 def _close_what_still_runs() -> None:
     for loop, pools in list(_pools.items()):
-        for generator, session in list(pools.values()):
+        for pool in list(pools.values()):
             if loop.is_running():
                 with suppress(Exception):
-                    asyncio.run_coroutine_threadsafe(generator.aclose(), loop).result(1.0)
-            if not session.closed:
-                _drop(session)
+                    asyncio.run_coroutine_threadsafe(pool.closing.aclose(), loop).result(1.0)
+            if not pool.session.closed:
+                _drop(pool.session)
