@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthon as sy
-from synthon.core.errors import MissingExtra, ProviderError, UserError
+from synthon.core.errors import MissingExtra, ProviderError, ProviderTimeout, UserError
 from synthon.core.values import (
     Completion,
     Reasoning,
@@ -142,6 +142,16 @@ async def test_an_error_in_mid_stream_is_raised(*, code: object, retryable: bool
 async def test_a_generation_that_failed_is_no_answer(reason: str) -> None:
     with pytest.raises(ProviderError, match="gave up"):
         await heard(piece(content="Pa"), piece(reason))
+
+
+async def test_a_stream_that_stays_open_after_its_answer_is_that_answer() -> None:
+    open_ = Reply(chunks=[events(piece(content="Paris"), piece("stop"))], pause_s=5)
+    unfinished = replace(open_, chunks=[events(piece(content="Paris"))])
+    async with answering(open_, unfinished) as loopback:
+        model = chat(loopback, timeout_s=0.5)
+        assert (await model.complete(QUESTION, Heard())).text == "Paris"
+        with pytest.raises(ProviderTimeout, match=r"did not finish its answer within 0\.5 s"):
+            await model.complete(QUESTION, Heard())
 
 
 # ---- connections

@@ -56,7 +56,7 @@ class Assembly(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is whole, so that a connection cut after it does no harm."""
+        """Whether the answer is whole, so that a connection cut after it, or kept open, does no harm."""
         ...
 
     def take(self, event: Event) -> bool:
@@ -186,13 +186,10 @@ class Endpoint:
             )
             answer = await self._read(response, assembly)
             response.release()
-        except TimeoutError as error:
-            failed: ProviderError = ProviderTimeout(self._slow(error, answered=response is not None))
-            failed.billable = int(not isinstance(error, aiohttp.ConnectionTimeoutError))
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:  # a time-out is one
             if assembly is not None and assembly.finished:
                 return None
-            failed = ProviderError(self._broken(error, answered=response is not None), billable=_began(response))
+            failed = self._failed(error, response)
         except ProviderError as error:
             error.billable = error.billable or _began(response)
             raise
@@ -274,12 +271,19 @@ class Endpoint:
         msg = f"{self.url} answered with more than {self.max_bytes:,} bytes. Ask for less with `max_tokens`."
         return ProviderError(msg, retryable=False)
 
-    def _slow(self, error: Exception, *, answered: bool) -> str:
+    def _failed(self, error: Exception, response: ClientResponse | None) -> ProviderError:
+        if not isinstance(error, TimeoutError):
+            return ProviderError(self._broken(error, answered=response is not None), billable=_began(response))
         if "connect" in type(error).__name__.lower():
             within_s = _connect_s(self.timeout_s)
-            return f"{self.url} did not take the connection within {within_s:g} s. Check host and network."
-        part = "finish its answer" if answered else "answer"
-        return f"{self.url} did not {part} within {self.timeout_s:g} s. Raise `timeout_s`, or ask for less."
+            msg = f"{self.url} did not take the connection within {within_s:g} s. Check host and network."
+            failed = ProviderTimeout(msg)
+            failed.billable = 0
+            return failed
+        part = "answer" if response is None else "finish its answer"
+        return ProviderTimeout(
+            f"{self.url} did not {part} within {self.timeout_s:g} s. Raise `timeout_s`, or ask for less."
+        )
 
     def _broken(self, error: Exception, *, answered: bool) -> str:
         said = self.redacted(f"{type(error).__name__}: {error}")
