@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthon.core.errors import ContextTooLong, ProviderError, ProviderTimeout, TooManyRequests
+from synthon.core.protocols import discard
 from synthon.core.values import Message, Request
 from synthon.models._failures import retry_after_s
 from synthon.models._http import Endpoint
+from synthon.models.anthropic_model import AnthropicMessages
 from synthon.models.openai_model import OpenAIChat
 from tests.models.loopback import Heard, Reply, answering, events
 
@@ -311,3 +313,24 @@ async def test_a_secret_that_the_server_echoes_is_shown_nowhere(reply: Reply, ca
     assert "***" in str(error)
     assert KEY not in shown
     assert "hush-hush" not in shown.replace('headers={"X-Tenant": "hush-hush"}', "")
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Token", "Basic"])
+async def test_a_secret_behind_any_scheme_is_shown_nowhere(scheme: str) -> None:
+    error = await failure(Reply(refusal(f"bad key {KEY}"), status=401), headers={"Authorization": f"{scheme} {KEY}"})
+    assert "bad key ***" in str(error)
+
+
+@pytest.mark.parametrize("kind", [OpenAIChat, AnthropicMessages])
+@pytest.mark.parametrize("begins", range(56, 81, 8))
+async def test_a_secret_is_taken_out_before_a_message_is_cut(
+    kind: type[OpenAIChat | AnthropicMessages], begins: int
+) -> None:
+    echoed = "x" * begins + KEY
+    whole = [Reply({"said": "x" * (begins + 120 - len("{'said': '")) + KEY}), Reply([echoed])]
+    async with answering(*whole, Reply(chunks=[events(echoed)])) as loopback:
+        model = kind("city", loopback.url, api_key=KEY)
+        for emit in (discard, discard, Heard()):
+            with pytest.raises(ProviderError, match="xxx") as caught:
+                await model.complete(QUESTION, emit)
+            assert KEY[:4] not in str(caught.value)

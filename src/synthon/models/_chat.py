@@ -173,8 +173,8 @@ class ChatAnswer:
         if not isinstance(chunk, dict):
             if self.finished:
                 return True
-            msg = f"{self._endpoint.url} broke off or sent what is no JSON: {event.data[:80]!r}. Try again."
-            raise ProviderError(str(self._endpoint.redacted(msg)))
+            said = self._endpoint.shown(event.data, 80)
+            raise ProviderError(f"{self._endpoint.url} broke off or sent what is no JSON: {said}. Try again.")
         self._model = text_of(chunk, "model") or self._model
         self._usage = chunk.get("usage") or self._usage
         for choice in items(chunk, "choices"):
@@ -190,7 +190,7 @@ class ChatAnswer:
         """
         choices = items(payload, "choices")
         if not choices:
-            said = self._endpoint.redacted(dumps(payload)[:200])
+            said = self._endpoint.shown(payload, 200)
             msg = f"{self._endpoint.url} answered without a choice: {said}. Try again, or check `base_url`."
             raise ProviderError(msg)
         self._model, self._usage = text_of(payload, "model"), found(payload, "usage")

@@ -222,8 +222,7 @@ class Endpoint:
         if response.status != 200 or (isinstance(payload, dict) and payload.get("error")):  # noqa: PLR2004
             raise failure(self.url, self.redacted(payload), status=response.status, headers=response.headers)
         if not isinstance(payload, dict):
-            said = self.redacted(payload if isinstance(payload, str) else str(payload))
-            msg = f"{self.url} answered with what is no JSON object: {str(said)[:200]!r}. Check `base_url`."
+            msg = f"{self.url} answered with what is no JSON object: {self.shown(payload, 200)}. Check `base_url`."
             raise ProviderError(msg, status=response.status, retryable=False)
         return payload
 
@@ -262,10 +261,15 @@ class Endpoint:
             return {str(self.redacted(name)): self.redacted(item) for name, item in said.items()}
         return [self.redacted(item) for item in said] if isinstance(said, list) else said
 
+    def shown(self, said: object, most: int) -> str:
+        """The beginning of an answer for a message; cut last, for half a key is not known for one."""
+        return repr(str(self.redacted(said))[:most])
+
     @cached_property
     def _secrets(self) -> list[str]:
-        values = [value.removeprefix("Bearer ") for value in self.headers.values()]
-        return sorted({value for value in values if len(value) > 3}, key=len, reverse=True)  # noqa: PLR2004
+        """Header values, and what stands in them after a scheme such as "Bearer"."""
+        values = {part.strip() for value in self.headers.values() for part in (value, value.partition(" ")[2])}
+        return sorted((value for value in values if len(value) > 3), key=len, reverse=True)  # noqa: PLR2004
 
     def _too_large(self) -> ProviderError:
         msg = f"{self.url} answered with more than {self.max_bytes:,} bytes. Ask for less with `max_tokens`."

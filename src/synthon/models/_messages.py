@@ -147,8 +147,8 @@ class MessagesAnswer:
         if not isinstance(data, dict):
             if self.finished:
                 return True
-            msg = f"{self._endpoint.url} broke off or sent what is no JSON: {event.data[:80]!r}. Try again."
-            raise ProviderError(str(self._endpoint.redacted(msg)))
+            said = self._endpoint.shown(event.data, 80)
+            raise ProviderError(f"{self._endpoint.url} broke off or sent what is no JSON: {said}. Try again.")
         if kind == "message_start":
             message = found(data, "message")
             self._model = text_of(message, "model")
@@ -169,7 +169,7 @@ class MessagesAnswer:
             ProviderError: it is no message.
         """
         if not isinstance(found(payload, "content"), list):
-            said = self._endpoint.redacted(dumps(payload)[:200])
+            said = self._endpoint.shown(payload, 200)
             msg = f"{self._endpoint.url} answered with what is no message: {said}. Try again, or check `base_url`."
             raise ProviderError(msg)
         self._model = text_of(payload, "model")
