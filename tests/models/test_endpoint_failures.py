@@ -178,7 +178,13 @@ async def test_json_that_is_none_is_an_error_that_shows_it() -> None:
     assert "no JSON object: 'OK, I will: {'" in str(error)
 
 
-@pytest.mark.parametrize("payload", [{}, {"choices": []}, {"choices": None}, {"choices": "x"}])
+NO_MESSAGE = [None, {"message": None}, {"text": "a text completion's"}, {"message": "hello"}, float("nan")]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{}, {"choices": []}, {"choices": None}, {"choices": "x"}, *[{"choices": [choice]} for choice in NO_MESSAGE]],
+)
 async def test_an_answer_without_a_choice_is_an_error(payload: object) -> None:
     assert "without a choice" in str(await failure(Reply(payload)))
 

@@ -143,3 +143,10 @@ async def test_a_server_that_repeats_id_and_name_in_every_piece_makes_one_call()
     stream = [called("f", said, "c", 0) for said in ('{"a"', ":1}", "")]
     answer, _ = await heard(*[piece(tool_calls=[each]) for each in stream], piece("tool_calls"))
     assert answer.tool_calls == (ToolCall("c", "f", '{"a":1}'),)
+
+
+async def test_pieces_without_any_sign_go_on_with_the_last_call() -> None:
+    rest: dict[str, object] = {"function": {"arguments": '"a":1}'}}
+    stream = [{"id": "c", "function": {"name": "f", "arguments": "{"}}, rest, {"function": {"name": "g"}}]
+    answer, _ = await heard(*[piece(tool_calls=[each]) for each in stream], piece("tool_calls"))
+    assert answer.tool_calls == (ToolCall("c", "f", '{"a":1}'), ToolCall("call_1", "g", "{}"))

@@ -186,15 +186,16 @@ class ChatAnswer:
         """The completion in an answer that came in one piece.
 
         Raises:
-            ProviderError: it holds no choice.
+            ProviderError: it holds no choice with a message.
         """
-        choices = items(payload, "choices")
-        if not choices:
+        choice = next(iter(items(payload, "choices")), None)
+        message = found(choice, "message")
+        if not isinstance(message, dict):
             said = self._endpoint.shown(payload, 200)
-            msg = f"{self._endpoint.url} answered without a choice: {said}. Try again, or check `base_url`."
-            raise ProviderError(msg)
+            msg = f"{self._endpoint.url} answered without a choice and its message: {said}."
+            raise ProviderError(f"{msg} Try again, or check `base_url`.")
         self._model, self._usage = text_of(payload, "model"), found(payload, "usage")
-        self._add(choices[0], found(choices[0], "message"), whole=True)
+        self._add(choice, message, whole=True)
         self._finish = self._finish or "stop"
         return self.completion()
 
@@ -264,16 +265,17 @@ class ChatAnswer:
             self._heard.hear(reasoning=thought)
 
     def _call(self, piece: object, *, whole: bool) -> None:
-        """Add a whole tool call, or merge a piece of one by index."""
+        """Add a whole tool call, or merge a piece of one by index; a piece without any sign goes on with the last."""
         id_, function = text_of(piece, "id"), found(piece, "function")
-        index = found(piece, "index")
+        index, name = found(piece, "index"), text_of(function, "name")
         at = index if isinstance(index, int) else id_ or len(self._calls)
-        call = self._at.get(at)
-        if call is None or whole or _is_another(call, id_, text_of(function, "name")):
+        is_rest = self._calls and not (isinstance(index, int) or id_ or name)
+        call = self._calls[-1] if is_rest else self._at.get(at)
+        if call is None or whole or _is_another(call, id_, name):
             call = self._at[at] = {"id": "", "name": "", "arguments": ""}
             self._calls.append(call)
         call["id"] = call["id"] or id_
-        call["name"] = call["name"] or text_of(function, "name")
+        call["name"] = call["name"] or name
         arguments = found(function, "arguments")
         if arguments is not None:
             call["arguments"] += arguments if isinstance(arguments, str) else dumps(arguments)
