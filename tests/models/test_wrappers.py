@@ -215,14 +215,92 @@ async def test_rate_limited_corrects_its_estimate_of_tokens(monkeypatch: pytest.
     for _ in range(4):
         await model.complete(ask("q", max_tokens=100))
     assert time.monotonic() - start < 0.25, "each used 2 of the 100 it might have"
-    await asyncio.gather(*(model.complete(ask("q", max_tokens=100)) for _ in range(2)))
-    assert time.monotonic() - start >= 0.3, "two at once are estimated before"
 
 
 async def test_a_request_larger_than_the_rate_goes_alone() -> None:
     model = sy.RateLimited(Counting(), tokens_per_minute=10)
     async with asyncio.timeout(5):
         await model.complete(ask("q", max_tokens=1000))
+
+
+async def test_calls_at_once_are_estimated_before_and_who_waits_hears_of_a_correction() -> None:
+    most, at_once = 0, 0
+
+    async def answer(_: sy.Request) -> sy.Completion:
+        nonlocal most, at_once
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        at_once -= 1
+        return sy.Completion("ok", usage=sy.Usage(5, output_tokens=5))
+
+    model = sy.RateLimited(sy.FunctionModel(answer), tokens_per_minute=1000)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(model.complete(ask(str(n), max_tokens=900)) for n in range(4)))
+    assert most == 1
+
+
+async def test_who_waits_for_tokens_hears_of_a_correction_in_another_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_MINUTE_S", 30.0)
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: sy.Request) -> sy.Completion:
+        if request.messages[-1].text == "here":
+            begun.set()
+            await told.wait()
+        return sy.Completion("ok", usage=sy.Usage(5, output_tokens=5))
+
+    model = sy.RateLimited(sy.FunctionModel(answer), tokens_per_minute=1000)
+    here = asyncio.create_task(model.complete(ask("here", max_tokens=900)))
+    await begun.wait()
+    there = asyncio.create_task(asyncio.to_thread(asyncio.run, model.complete(ask("there", max_tokens=900))))
+    await asyncio.sleep(0.2)
+    assert not there.done()
+    told.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(here, there)
+
+
+async def test_requests_that_wait_for_tokens_are_not_sent_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_MINUTE_S", 0.4)
+    sent: list[float] = []
+
+    async def answer(request: sy.Request) -> sy.Completion:
+        sent.append(time.monotonic())
+        await asyncio.sleep(0.5 if len(sent) == 1 else 0.0)
+        return sy.Completion("ok", usage=sy.Usage(1, output_tokens=1))
+
+    model = sy.RateLimited(sy.FunctionModel(answer), requests_per_minute=2, tokens_per_minute=100)
+    await asyncio.gather(*(model.complete(ask(str(n), max_tokens=150 if n == 0 else 10)) for n in range(6)))
+    assert all(later - sooner > 0.39 for sooner, later in zip(sent, sent[2:], strict=False))
+
+
+async def test_a_rate_may_be_below_one_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_MINUTE_S", 0.2)
+    model = sy.RateLimited(Counting(), requests_per_minute=0.5)
+    start = time.monotonic()
+    for n in range(2):
+        await model.complete(ask(str(n)))
+    assert time.monotonic() - start >= 0.4
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan")])
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute"])
+def test_a_rate_that_is_none_is_refused(name: str, limit: float) -> None:
+    with pytest.raises(sy.UserError, match=f"{name}={limit}"):
+        sy.RateLimited(Counting(), **{name: limit})
+
+
+@pytest.mark.parametrize("around", [lambda model: model, partial(sy.Timed, timeout_s=9)])
+async def test_each_try_waits_for_its_place(
+    around: Callable[[sy.Model], sy.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "_MINUTE_S", 0.2)
+    retried = sy.Retrying(sy.Journaled(Counting(fails=[down(), down()]), price=sy.Price(1, 1)), base_s=0.0)
+    model, start = sy.RateLimited(around(retried), requests_per_minute=1), time.monotonic()
+    completion = await sy.run(model.complete, ask("q"), journal=sy.MemoryJournal())
+    assert completion.usage.attempts == 3
+    assert time.monotonic() - start >= 0.4
 
 
 # ---------------------------------------------------------------------------------------------- placement

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass, replace
 from math import ceil
+from typing import cast
 
 from synthon.core.errors import ProviderError, UserError
 from synthon.core.protocols import Emit, Model, discard
@@ -113,6 +115,18 @@ def Retrying(model: Model, *, tries: int = 4, base_s: float = 0.5, cap_s: float 
     if tries < 1:
         raise UserError(f"Retrying was given tries={tries}. Pass at least 1.")
     return inside([model], lambda bare: _Retrying(bare[0], tries, base_s, cap_s))
+
+
+def each_try(model: Model, wrap: Callable[[Model], Model]) -> Model:
+    """The model with that wrapped which each try of its `Retrying` asks; all of it where it has none."""
+    if not _retries(model):
+        return wrap(model)
+    around = cast("_Retrying", model)  # or a wrapper around one
+    return replace(around, model=each_try(around.model, wrap))
+
+
+def _retries(model: object) -> bool:
+    return isinstance(model, _Retrying) or (is_dataclass(model) and _retries(getattr(model, "model", None)))
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
+from operator import le, truediv
 from threading import Lock
 
 from synthon.core.errors import ProviderError, ProviderTimeout, UserError
 from synthon.core.protocols import Emit, Model, discard
-from synthon.core.values import Capability, Completion, Price, Request
+from synthon.core.values import Capability, Completion, Price, Request, Usage
 from synthon.models._constraints import Judge, soundness_of
 from synthon.models.journaled import emit_once
 from synthon.models.placement import attempts_of, inside, price_of, temperature_of
+from synthon.models.retrying import each_try
 
 _MINUTE_S = 60.0
 
@@ -77,50 +81,77 @@ def Timed(model: Model, *, timeout_s: float) -> Model:  # noqa: N802 - a wrapper
     return inside([model], lambda bare: _Timed(bare[0], timeout_s))
 
 
+@dataclass
+class _Call:
+    """When a call was let through, and its requests and tokens."""
+
+    at: float
+    amounts: tuple[float, float]
+
+
 class _Window:
-    """What was started in the last minute, against a limit; usable from any loop and thread."""
+    """The calls let through in the last minute, against limits of their sums; usable from any loop and thread.
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    A call beyond a limit goes alone, and counts for as many minutes as the limit would have allowed it.
+    """
+
+    def __init__(self, limits: tuple[float, float]) -> None:
+        self.limits = limits
         self.lock = Lock()
-        self.used: deque[list[float]] = deque()
+        self.calls: deque[_Call] = deque()
+        self.waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
-    def wait_s(self, amount: float) -> tuple[float, list[float] | None]:
-        """Seconds until `amount` fits, and when that is now, its entry (time, amount) to correct later."""
-        now = time.monotonic()
+    async def let(self, call: _Call) -> None:
+        """Wait until the call fits."""
+        woken = asyncio.Event()
+        try:
+            while wait_s := self._wait_s(call, woken):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await woken.wait()
+                woken.clear()
+        finally:
+            with self.lock:
+                self.waiting.pop(woken, None)
+
+    def _wait_s(self, call: _Call, woken: asyncio.Event) -> float:
+        """Seconds until the call may fit, unless it is `woken` before; 0 when it fits, and counts from now on."""
         with self.lock:
-            while self.used and self.used[0][0] <= now - _MINUTE_S:
-                self.used.popleft()
-            total = sum(entry[1] for entry in self.used)
-            if total + amount <= self.limit or not self.used:
-                entry = [now, amount]
-                self.used.append(entry)
-                return 0.0, entry
-            return self.used[0][0] + _MINUTE_S - now, None
+            call.at = time.monotonic()
+            while self.calls and self._end(self.calls[0]) <= call.at:
+                self.calls.popleft()
+            sums = map(sum, zip(call.amounts, *(other.amounts for other in self.calls), strict=True))
+            if not self.calls or all(map(le, sums, self.limits)):
+                self.calls.append(call)
+                return 0.0
+            self.waiting[woken] = asyncio.get_running_loop()
+            return self._end(self.calls[0]) - call.at
+
+    def _end(self, call: _Call) -> float:
+        minutes: float = max(1.0, *map(truediv, call.amounts, self.limits))
+        return call.at + _MINUTE_S * minutes
+
+    def correct(self, call: _Call, usage: Usage) -> None:
+        """Count what the call used in place of its estimate; whoever waits looks again."""
+        with self.lock:
+            call.amounts = float(usage.attempts), float(usage.tokens)
+            waiting, self.waiting = self.waiting, {}
+        for woken, loop in waiting.items():
+            with suppress(RuntimeError):  # its loop was closed
+                loop.call_soon_threadsafe(woken.set)
 
 
 @dataclass(frozen=True)
 class _RateLimited(_Wrapper):
-    requests: _Window | None
-    tokens: _Window | None
+    window: _Window
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         size = sum(len(message.text) for message in request.messages) / 4 + (request.max_tokens or 0)
-        if self.requests is not None:
-            await _fits(self.requests, 1)
-        entry = await _fits(self.tokens, size) if self.tokens is not None else None
+        call = _Call(0.0, (1.0, size))
+        await self.window.let(call)
         completion = await self.model.complete(request, emit)
-        if entry is not None:
-            entry[1] = float(completion.usage.tokens)
+        self.window.correct(call, completion.usage)
         return completion
-
-
-async def _fits(window: _Window, amount: float) -> list[float]:
-    while True:
-        wait_s, entry = window.wait_s(amount)
-        if entry is not None:
-            return entry
-        await asyncio.sleep(max(wait_s, 0.001))
 
 
 def RateLimited(  # noqa: N802 - a wrapper
@@ -128,16 +159,20 @@ def RateLimited(  # noqa: N802 - a wrapper
 ) -> Model:
     """The model, asked no faster than an endpoint allows; calls wait for their place in the last 60 seconds.
 
-    Tokens are estimated before (four characters each, plus `max_tokens`) and corrected after.
+    Tokens are estimated before (four characters each, plus `max_tokens`) and corrected after. Limits may be below 1.
+    Around a `Retrying`, each try waits for a place of its own; a second request of `Hedged` or `Fallback` counts after.
 
     Raises:
-        UserError: neither limit was given.
+        UserError: neither limit was given, or one that is not above 0.
     """
-    if requests_per_minute is None and tokens_per_minute is None:
+    limits = requests_per_minute, tokens_per_minute
+    if limits == (None, None):
         raise UserError("RateLimited was given no limit. Pass requests_per_minute= or tokens_per_minute=.")
-    requests = None if requests_per_minute is None else _Window(requests_per_minute)
-    tokens = None if tokens_per_minute is None else _Window(tokens_per_minute)
-    return inside([model], lambda bare: _RateLimited(bare[0], requests, tokens))
+    if not all(limit is None or limit > 0 for limit in limits):
+        msg = f"RateLimited was given {requests_per_minute=} and {tokens_per_minute=}. Pass limits above 0, or none."
+        raise UserError(msg)
+    window = _Window((requests_per_minute or inf, tokens_per_minute or inf))
+    return inside([model], lambda bare: each_try(bare[0], lambda tried: _RateLimited(tried, window)))
 
 
 @dataclass(frozen=True)
