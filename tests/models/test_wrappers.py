@@ -416,9 +416,10 @@ async def test_a_function_model_that_answers_neither_text_nor_completion_is_refu
         await sy.FunctionModel(lambda _: answer, "f").complete(ask("q"))
 
 
-async def test_recorded_answers_what_was_exported_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", ["two words", "two\u2028words"])
+async def test_recorded_answers_what_was_exported_and_nothing_else(tmp_path: Path, said: str) -> None:
     path = tmp_path / "rows.jsonl"
-    model = sy.FunctionModel(lambda request: "two words", "m")
+    model = sy.FunctionModel(lambda request: said, "m")
     with sy.SQLiteJournal(tmp_path / "j.db") as journal:
         await sy.run(sy.Journaled(model).complete, ask("q"), run_id="r", journal=journal)
     path.write_text("".join(f"{line}\n" for line in export(tmp_path / "j.db", "r")))
@@ -431,9 +432,9 @@ async def test_recorded_answers_what_was_exported_and_nothing_else(tmp_path: Pat
         def __call__(self, delta: sy.Delta, /) -> None:
             pieces.append(delta.text)
 
-    assert (await recorded.complete(ask("q"), Keep())).text == "two words"
-    assert (await recorded.complete(ask("q"))).text == "two words"
-    assert pieces == ["two words"]
+    assert (await recorded.complete(ask("q"), Keep())).text == said
+    assert (await recorded.complete(ask("q"))).text == said
+    assert pieces == [said]
     with pytest.raises(sy.UserError, match=r"no recorded answer for .*among 1 rows"):
         await recorded.complete(ask("other"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import synthon as sy
 from synthon.evals import Case, Cases
 from synthon.models.local_model import LlamaModel
-from synthon.optimize import LoRA, finetune, optimize
+from synthon.optimize import LoRA, finetune, finetuning, optimize
 from tests.models.adapters import adapter
 
 pytestmark = pytest.mark.engine
@@ -76,6 +77,25 @@ async def test_only_a_local_model_without_adapter_is_trained(tmp_path: Path) -> 
     twice = local(adapter(f"{tmp_path}/tuned.gguf", scale=0.1))
     with pytest.raises(sy.Unsupported, match=r"'smollm2-135m\+tuned' has an adapter already"):
         await finetune(kind, [], tmp_path / "x.gguf", model=twice, metric=same)
+
+
+async def test_an_answer_with_other_line_ends_is_one_line_to_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @sy.step
+    async def quote(word: str) -> str:
+        """Quote it."""
+        ...
+
+    def training(_libraries: object, _base: object, lines: list[str], _how: object) -> None:
+        raise LookupError(*lines)  # far enough: what follows takes the extra
+
+    monkeypatch.setattr(finetuning, "_Libraries", object)
+    monkeypatch.setattr(finetuning, "_Training", training)
+    with pytest.raises(LookupError) as caught:
+        await finetune(quote, [Case({"word": "a"}, "b\u2028c")], tmp_path / "x.gguf", model=local(), metric=same)
+    (line,) = caught.value.args
+    assert json.loads(line)["messages"][-1]["content"] == "b\u2028c"
 
 
 @trains

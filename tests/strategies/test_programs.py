@@ -35,6 +35,15 @@ async def test_the_value_of_a_program_is_the_answer(program: str) -> None:
     assert model.seen[0].messages[-1].text.startswith("Write a short Python program")
 
 
+async def test_the_last_line_printed_ends_at_line_feeds_only() -> None:
+    @sy.step(model=Scripted(r"print('one\ntwo\u2028three')"), strategy=sy.program_of_thought())
+    async def compute(question: str) -> str:
+        """Work it out."""
+        ...
+
+    assert await compute("?") == "two\u2028three"
+
+
 async def test_a_program_that_fails_is_sent_back_with_its_traceback() -> None:
     model = Scripted("answer = 1 / 0", "answer = 6 * 7")
     assert await computing(model)("six times seven") == 42

@@ -80,7 +80,10 @@ class Recorded:
             UserError: a line is no exported row.
         """
         rows: dict[str, str] = {}
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        # not splitlines: an answer may hold other line ends
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):
+            if not line:
+                continue
             try:
                 row = json.loads(line)
                 if row.get("kind") == "call" and row["output"]:

@@ -111,7 +111,10 @@ async def finetune(
         program, train, path.with_suffix(""), metric=metric, teacher=teacher, journal=journal, budget=budget,
         accept=accept, workers=workers,
     )  # fmt: skip
-    lines = [line for file in found.files.values() for line in file.read_text(encoding="utf-8").splitlines()]
+    texts = [file.read_text(encoding="utf-8") for file in found.files.values()]
+    lines = [
+        line for text in texts for line in text.split("\n") if line
+    ]  # not splitlines: answers hold other line ends
     training = _Training(libraries, base, lines, lora or LoRA())
     if not training.made(path):
         with Defaults.watch(f"finetune {model.name}") if watch is None else nullcontext(watch) as shown:

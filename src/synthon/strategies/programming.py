@@ -91,9 +91,8 @@ class _Work:
 
     def _written(self, value: object, printed: str) -> str:
         """The value as the step reads it."""
-        lines = printed.strip().splitlines()
-        if value is None and lines:
-            value = lines[-1]
+        if value is None and printed.strip():
+            value = printed.strip().rpartition("\n")[2]
             with suppress(ValueError):
                 value = json.loads(value)
         return str(value) if self.output.is_text else self.output.written(value)
