@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -414,6 +415,50 @@ async def test_a_function_model_may_be_async_and_answer_with_a_completion() -> N
 async def test_a_function_model_that_answers_neither_text_nor_completion_is_refused(answer: Any) -> None:
     with pytest.raises(sy.UserError, match=r"FunctionModel 'f' answered (None|\{'a': 1\})\. Return a text"):
         await sy.FunctionModel(lambda _: answer, "f").complete(ask("q"))
+
+
+class Saying:
+    def __init__(self, word: object) -> None:
+        self.word = word
+
+    def __call__(self, _: sy.Request) -> str:
+        return str(self.word)
+
+
+def say(word: object, _: sy.Request, *, mark: str = "", end: str = "") -> str:
+    return f"{word}{mark}{end}"
+
+
+@pytest.mark.parametrize("made", [Saying, partial(partial, say)])
+async def test_what_a_function_model_was_made_with_tells_it_from_others(
+    made: Callable[[object], Callable[[sy.Request], str]],
+) -> None:
+    one, two, again = (sy.Journaled(sy.FunctionModel(made(word))) for word in ("one", "two", "one"))
+    assert one.identity == again.identity != two.identity
+
+    @sy.program
+    async def both() -> list[str]:
+        return [(await model.complete(ask("q", temperature=0.0))).text for model in (one, two)]
+
+    assert await sy.run(both, journal=sy.MemoryJournal()) == ["one", "two"]
+
+
+def test_the_order_of_bound_arguments_does_not_matter() -> None:
+    first, second = partial(say, "a", mark="!", end=";"), partial(say, "a", end=";", mark="!")
+    assert sy.FunctionModel(first).identity == sy.FunctionModel(second).identity
+
+
+def test_a_name_tells_an_object_from_others_whatever_it_holds() -> None:
+    log = Saying(["a log"])
+    assert sy.FunctionModel(log, "one").identity == sy.FunctionModel(Saying(Path("other")), "one").identity
+    assert sy.FunctionModel(log, "one").identity != sy.FunctionModel(log, "two").identity
+
+
+@pytest.mark.parametrize("made", [Saying(Path("a")), partial(say, Path("a")), attrgetter("messages")])
+def test_a_function_model_made_with_what_is_no_json_is_refused_without_identity(made: Any) -> None:
+    with pytest.raises(sy.UserError, match=r"holds what is no JSON.* Pass identity="):
+        sy.FunctionModel(made)
+    assert sy.FunctionModel(made, identity="a").identity == "a"
 
 
 @pytest.mark.parametrize("said", ["two words", "two\u2028words"])

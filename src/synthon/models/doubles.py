@@ -6,11 +6,12 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synthon.core.errors import UserError
-from synthon.core.identity import canonical, digest, load_completion, with_sample
+from synthon.core.identity import canonical, digest, dumps, load_completion, safe_repr, with_sample
 from synthon.core.protocols import Emit, discard
 from synthon.core.values import Capability, Completion, Delta, Request
 from synthon.models._constraints import told
@@ -25,9 +26,18 @@ Answer = str | Completion
 class FunctionModel:
     """A plain function as a model; streams its text word by word. Wrap it in `Journaled` to keep its calls.
 
+    By default its identity is its name and where the function is defined, which is the same in every process, so that
+    a run resumes; two functions that one place makes need names of their own. A `functools.partial` adds its arguments.
+    Of an object that is called, its class stands for the place; while it has no name of its own, its attributes
+    at the start are added. With a name they are not: they hold counters, logs and paths too, which the next process
+    would have otherwise.
+
     Args:
         function: from a request to a text or a completion, sync or async.
-        identity: what its answers depend on; by default its name, and where the function is defined.
+        identity: what its answers depend on.
+
+    Raises:
+        UserError: such arguments or attributes are no JSON, so that nothing tells the model from others of its kind.
     """
 
     function: Callable[[Request], Answer | Awaitable[Answer]]
@@ -37,9 +47,7 @@ class FunctionModel:
 
     def __post_init__(self) -> None:
         if not self.identity:
-            code = getattr(self.function, "__code__", None)
-            module = getattr(self.function, "__module__", "")
-            place = f"{module}:{code.co_qualname}:{code.co_firstlineno}" if code else type(self.function).__qualname__
+            place = _place(self.function, is_named=self.name != "function")
             object.__setattr__(self, "identity", f"function:{self.name}:{place}")
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
@@ -57,6 +65,30 @@ class FunctionModel:
             for word in _pieces(completion.text):
                 emit(Delta(text=word))
         return completion
+
+
+def _place(function: object, *, is_named: bool) -> str:
+    """Where a callable is defined, and what it was made with."""
+    if isinstance(function, partial):
+        made_with = [function.args, dict(sorted(function.keywords.items()))]
+        return _place(function.func, is_named=is_named) + _told(function, made_with)
+    if code := getattr(function, "__code__", None):
+        return f"{getattr(function, '__module__', '')}:{code.co_qualname}:{code.co_firstlineno}"
+    is_object = not hasattr(function, "__qualname__")  # else a class, or a function that is not written in Python
+    kind: Any = type(function) if is_object else function
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    return place + _told(function, getattr(function, "__dict__", function)) if is_object and not is_named else place
+
+
+def _told(function: object, made_with: object) -> str:
+    try:
+        return f":{dumps(made_with)}"
+    except UserError as error:
+        msg = (
+            f"FunctionModel was given {safe_repr(function)[:200]}, which holds what is no JSON, so that the journal "
+            "could take another's answers for its own. Pass identity= with a text that says what its answers depend on."
+        )
+        raise UserError(msg) from error
 
 
 def _pieces(text: str) -> list[str]:
