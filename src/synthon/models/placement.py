@@ -15,11 +15,10 @@ from synthon.models.journaled import Journaled
 
 
 @dataclass(frozen=True)
-class Priced:
-    """A model that books the price of its calls itself, for wrappers over models of several prices."""
+class Wrapper:
+    """What stands around a model and says of itself what the model does."""
 
     model: Model
-    price: Price
 
     @property
     def name(self) -> str:
@@ -42,6 +41,11 @@ class Priced:
         return attempts_of(self.model)
 
     @property
+    def price(self) -> Price | None:
+        """The model's price."""
+        return price_of([self.model])
+
+    @property
     def temperature(self) -> float | None:
         """The model's own temperature."""
         return temperature_of([self.model])
@@ -51,9 +55,21 @@ class Priced:
         """How the model answers for constraints."""
         return soundness_of([self.model])
 
+
+@dataclass(frozen=True)
+class Priced(Wrapper):
+    """A model that books the price of its calls itself, for wrappers over models of several prices."""
+
+    known: Price
+
+    @property
+    def price(self) -> Price:
+        """The price of its calls."""
+        return self.known
+
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """The model's answer, with its cost."""
-        return priced(await self.model.complete(request, emit), self.price)
+        return priced(await self.model.complete(request, emit), self.known)
 
 
 def priced(completion: Completion, price: Price) -> Completion:

@@ -14,7 +14,7 @@ from synthon.core.protocols import Emit, Model, discard
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
 from synthon.models._constraints import Judge, soundness_of
-from synthon.models.placement import attempts_of, inside, price_of, temperature_of
+from synthon.models.placement import Wrapper, attempts_of, inside, price_of, temperature_of
 
 
 class _Failed:
@@ -45,39 +45,14 @@ class _Failed:
 
 
 @dataclass(frozen=True)
-class _Retrying:
-    model: Model
+class _Retrying(Wrapper):
     tries: int
     base_s: float
     cap_s: float
 
     @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def identity(self) -> str:
-        return self.model.identity
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return self.model.capabilities
-
-    @property
     def attempts(self) -> int:
         return self.tries * attempts_of(self.model)
-
-    @property
-    def price(self) -> Price | None:
-        return price_of([self.model])
-
-    @property
-    def temperature(self) -> float | None:
-        return temperature_of([self.model])
-
-    @property
-    def soundness(self) -> Judge | None:
-        return soundness_of([self.model])
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)

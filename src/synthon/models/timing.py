@@ -13,50 +13,16 @@ from threading import Lock
 
 from synthon.core.errors import ProviderError, ProviderTimeout, UserError
 from synthon.core.protocols import Emit, Model, discard
-from synthon.core.values import Capability, Completion, Price, Request, Usage
-from synthon.models._constraints import Judge, soundness_of
+from synthon.core.values import Completion, Request, Usage
 from synthon.models.journaled import emit_once
-from synthon.models.placement import attempts_of, inside, price_of, temperature_of
+from synthon.models.placement import Wrapper, attempts_of, inside
 from synthon.models.retrying import each_try
 
 _MINUTE_S = 60.0
 
 
 @dataclass(frozen=True)
-class _Wrapper:
-    model: Model
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def identity(self) -> str:
-        return self.model.identity
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return self.model.capabilities
-
-    @property
-    def attempts(self) -> int:
-        return attempts_of(self.model)
-
-    @property
-    def price(self) -> Price | None:
-        return price_of([self.model])
-
-    @property
-    def temperature(self) -> float | None:
-        return temperature_of([self.model])
-
-    @property
-    def soundness(self) -> Judge | None:
-        return soundness_of([self.model])
-
-
-@dataclass(frozen=True)
-class _Timed(_Wrapper):
+class _Timed(Wrapper):
     timeout_s: float
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
@@ -142,7 +108,7 @@ class _Window:
 
 
 @dataclass(frozen=True)
-class _RateLimited(_Wrapper):
+class _RateLimited(Wrapper):
     window: _Window
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
@@ -176,7 +142,7 @@ def RateLimited(  # noqa: N802 - a wrapper
 
 
 @dataclass(frozen=True)
-class _Hedged(_Wrapper):
+class _Hedged(Wrapper):
     after_s: float
 
     @property
