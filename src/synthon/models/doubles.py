@@ -74,21 +74,19 @@ def _place(function: object, *, is_named: bool) -> str:
         return _place(function.func, is_named=is_named) + _told(function, made_with)
     if code := getattr(function, "__code__", None):
         return f"{getattr(function, '__module__', '')}:{code.co_qualname}:{code.co_firstlineno}"
-    is_object = not hasattr(function, "__qualname__")  # else a class, or a function that is not written in Python
-    kind: Any = type(function) if is_object else function
+    kind: Any = function if hasattr(function, "__qualname__") else type(function)  # str and repr have no code
     place = f"{kind.__module__}:{kind.__qualname__}"
-    return place + _told(function, getattr(function, "__dict__", function)) if is_object and not is_named else place
+    return place if is_named or kind is function else place + _told(function, getattr(function, "__dict__", function))
 
 
 def _told(function: object, made_with: object) -> str:
     try:
         return f":{dumps(made_with)}"
     except UserError as error:
-        msg = (
+        raise UserError(
             f"FunctionModel was given {safe_repr(function)[:200]}, which holds what is no JSON, so that the journal "
             "could take another's answers for its own. Pass identity= with a text that says what its answers depend on."
-        )
-        raise UserError(msg) from error
+        ) from error
 
 
 def _pieces(text: str) -> list[str]:

@@ -94,10 +94,8 @@ def Retrying(model: Model, *, tries: int = 4, base_s: float = 0.5, cap_s: float 
 
 def each_try(model: Model, wrap: Callable[[Model], Model]) -> Model:
     """The model with that wrapped which each try of its `Retrying` asks; all of it where it has none."""
-    if not _retries(model):
-        return wrap(model)
     around = cast("_Retrying", model)  # or a wrapper around one
-    return replace(around, model=each_try(around.model, wrap))
+    return replace(around, model=each_try(around.model, wrap)) if _retries(model) else wrap(model)
 
 
 def _retries(model: object) -> bool:

@@ -131,12 +131,10 @@ def RateLimited(  # noqa: N802 - a wrapper
     Raises:
         UserError: neither limit was given, or one that is not above 0.
     """
-    limits = requests_per_minute, tokens_per_minute
-    if limits == (None, None):
-        raise UserError("RateLimited was given no limit. Pass requests_per_minute= or tokens_per_minute=.")
-    if not all(limit is None or limit > 0 for limit in limits):
-        msg = f"RateLimited was given {requests_per_minute=} and {tokens_per_minute=}. Pass limits above 0, or none."
-        raise UserError(msg)
+    given = [limit for limit in (requests_per_minute, tokens_per_minute) if limit is not None]
+    if not given or not all(limit > 0 for limit in given):
+        said = f"{requests_per_minute=}, {tokens_per_minute=}: one is no limit" if given else "no limit"
+        raise UserError(f"RateLimited was given {said}. Pass requests_per_minute= or tokens_per_minute=, above 0.")
     window = _Window((requests_per_minute or inf, tokens_per_minute or inf))
     return inside([model], lambda bare: each_try(bare[0], lambda tried: _RateLimited(tried, window)))
 
