@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import synthon as sy
 from synthon.core.errors import UserError
 from synthon.retrieval import Document, Index
 from tests.retrieval.embedding import WordEmbedder
@@ -108,3 +109,32 @@ async def test_an_add_keeps_what_another_one_found_meanwhile(tmp_path: Path) -> 
         assert index.documents() == ["new.txt", "old.txt"]
         (folder / "new.txt").unlink()
         assert (await index.add(folder)).removed == ("new.txt",)
+
+
+async def test_a_search_that_a_change_overtakes_is_kept_for_the_documents_it_found(tmp_path: Path) -> None:
+    class Overtaken(WordEmbedder):
+        """While it embeds a query, another document comes."""
+
+        async def embed(self, texts: Sequence[str]) -> FloatArray:
+            if texts == ["secret"]:
+                await index.add(Document(f"the secret {len(self.texts)}", f"s{len(self.texts)}"))
+            return await super().embed(texts)
+
+    async def ask() -> list[str]:
+        return [passage.document for passage in await index.search("secret")]
+
+    embedder, journal = Overtaken(), sy.MemoryJournal()
+    with Index(tmp_path / "i.db", embedder=embedder) as index:
+        await index.add(Document("alpha", "a"))
+        found = await sy.run(ask, journal=journal, policy="cache")
+        assert found == ["s1", "a"]
+        assert embedder.texts.count("secret") == 1  # asked once, however often documents change
+        assert await sy.run(ask, journal=journal, policy="replay_only") == found
+        await index.remove("s1")
+        embedder.texts.clear()
+        assert await sy.run(ask, journal=journal, policy="cache") == ["s0", "a"]
+
+        async def twice() -> list[list[str]]:
+            return list(await asyncio.gather(ask(), ask()))
+
+        assert await sy.run(twice, policy="fresh", journal=journal) == [["s2", "s0", "a"]] * 2

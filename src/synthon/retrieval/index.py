@@ -8,6 +8,7 @@ import json
 import threading
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -46,6 +47,14 @@ _BATCH_CHUNKS = 512
 _EMBEDDED_AT_ONCE = 64
 _SMALL = 100  # a change of less than one part in so many
 _CHUNK_CHARACTERS = range(100, 100_001)
+
+
+class _Moved(Exception):
+    """Documents changed while a search was embedded; it found `found` in those of `digest`."""
+
+    def __init__(self, digest: str, found: str) -> None:
+        super().__init__("the documents changed meanwhile; what was found is kept in the next row")
+        self.digest, self.found = digest, found
 
 
 class Index:
@@ -282,13 +291,29 @@ class Index:
             condition(where)  # what makes no sense is said before anything is recorded
         wanted = k if rerank is None else max(k, depth)
         question = Question(query, wanted, None if where is None else dict(where), chosen, weight)
-        arguments = {"index": await asyncio.to_thread(lambda: self.digest), **asdict(question)}
-        rows = await recorded("search", arguments, lambda: self._answer(question), kind="search")
-        found = [Passage(**row) for row in json.loads(rows)]
+        found = [Passage(**row) for row in json.loads(await self._rows(question))]
         return found if rerank is None else await reranked(rerank, query, found, k=k)
 
-    async def _answer(self, question: Question) -> str:
-        """A search's passages as JSON; with the index's digest, the question holds all that decides them."""
+    async def _rows(self, question: Question) -> str:
+        """A search's passages as JSON, journaled under the digest of the documents that they were found in."""
+
+        async def ended() -> str:
+            return moved.found
+
+        digest, asked = await asyncio.to_thread(lambda: self.digest), asdict(question)
+        try:
+            act = partial(self._answer, question, digest)
+            return await recorded("search", {"index": digest, **asked}, act, kind="search")
+        except _Moved as error:
+            moved = error
+        return await recorded("search", {"index": moved.digest, **asked}, ended, kind="search")
+
+    async def _answer(self, question: Question, digest: str) -> str:
+        """A search's passages as JSON; with the index's digest, the question holds all that decides them.
+
+        Raises:
+            _Moved: the digest is another by now.
+        """
         vector = None
         if question.mode != "bm25":
             embedder = await asyncio.to_thread(self._chosen_embedder)
@@ -301,12 +326,16 @@ class Index:
             answer = await embedder.embed([question.query])
             vector = vectors(answer, [question.query], embedder.identity)[0]
             self._check_dimension(await asyncio.to_thread(self._store.meta, "dimension"), len(vector))
-        return await asyncio.to_thread(self._found, question, vector)
+        return await asyncio.to_thread(self._found, question, vector, digest)
 
-    def _found(self, question: Question, vector: FloatArray | None) -> str:
+    def _found(self, question: Question, vector: FloatArray | None, digest: str) -> str:
         with self._store.state():
             passages = self._store.passages(self._current().best(question, vector))
-        return json.dumps([asdict(passage) for passage in passages], ensure_ascii=False)
+            present = self.digest
+        found = json.dumps([asdict(passage) for passage in passages], ensure_ascii=False)
+        if present != digest:
+            raise _Moved(present, found)
+        return found
 
     def _current(self) -> Snapshot:
         """The snapshot of the store's present state; called inside `state()`, so by one thread at a time."""
