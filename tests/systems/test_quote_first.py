@@ -10,6 +10,7 @@ import pytest
 
 import synthon as sy
 from synthon.cli import main
+from synthon.retrieval import Document
 from synthon.retrieval.quotes import Quotes
 from synthon.systems import ask_folder, quote_first
 from synthon.systems.quote_first import index_path
@@ -109,6 +110,26 @@ async def test_a_changed_document_is_read_again(folder: Path) -> None:
         await index.add(folder)
         answer = await sy.run(program, QUESTION, journal=journal, policy="cache")
     assert "Bo Carl" in answer.quotes[0].text
+
+
+async def test_a_document_changed_between_search_and_quote_is_quoted_right_when_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder, journal = WordEmbedder(), sy.MemoryJournal()
+    with sy.Index(tmp_path / "index.db", embedder=embedder) as index:
+        await index.add(Document("The bridge was opened by Anna Berg.", "bridge"))
+        search = index.search
+
+        async def overtaken(query: str, *, k: int) -> list[sy.Passage]:
+            found = await search(query, k=k)
+            await index.add(Document("The bridge was opened by Anna Borg.", "bridge"))
+            return found
+
+        monkeypatch.setattr(index, "search", overtaken)
+        with pytest.raises(sy.UserError, match="changed while it was quoted"):
+            await sy.run(quote_first(index, embedder), QUESTION, journal=journal, policy="cache")
+        answer = await sy.run(quote_first(index, embedder), QUESTION, journal=journal, policy="cache")
+    assert [quote.text for quote in answer.quotes] == ["The bridge was opened by Anna Borg."]
 
 
 async def test_k_is_a_knob_of_the_program(folder: Path) -> None:

@@ -137,8 +137,8 @@ async def _quoted(index: Index, embedder: Embedder, question: str, passages: lis
     async def act() -> str:
         return json.dumps(asdict(await quote(question, passages, embedder)))
 
-    places = [[passage.document, passage.start, passage.end, passage.score] for passage in passages]
-    arguments = {"question": question, "passages": places, "index": index.digest}
+    given = [[each.document, each.start, each.end, each.score, each.text] for each in passages]
+    arguments = {"question": question, "passages": given, "index": index.digest}
     row = json.loads(await recorded("quote", arguments, act, kind="search"))
     return Quotes(tuple(Quote(**each) for each in row["quotes"]), row["support"], row["lead"])
 
