@@ -159,6 +159,19 @@ def test_a_run_is_exported_as_json_lines(journal: str, capsys: pytest.CaptureFix
     assert rows[-1]["output"]["text"].startswith("fine")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_json_is_json_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    said = "caf\xe9 \x85 \u20ac \U0001f600 \udce9"
+    model = sy.Journaled(sy.FunctionModel(lambda _: sy.Completion(said)))
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        asyncio.run(sy.run(talk.using(model=model), "Ann", journal=journal))
+    export = ["trace", "export", "--journal", str(tmp_path / "j.db")]
+    command = [sys.executable, "-m", "synthon", *export]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=True)
+    run = json.loads(done.stdout.splitlines()[0].decode(encoding))
+    assert run["result"] == said
+
+
 def test_old_rows_are_pruned(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "trace", "prune", "--days", "1", "--journal", journal).startswith("Removed 0 rows")
     assert not said(capsys, "trace", "prune", "--days", "0", "--journal", journal).startswith("Removed 0 rows")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
+import json
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ from synthon.core.errors import SynthonError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ESCAPED = "synthon.escaped"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for an error of ours, 2 for usage, 130 for Ctrl-C."""
@@ -23,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without some letter gets its escape
+            stream.reconfigure(errors=_ESCAPED)
     try:
         arguments.command(arguments)
         sys.stdout.flush()
@@ -54,5 +58,14 @@ def _parser() -> argparse.ArgumentParser:
         room.commands(rooms)
     return parser
 
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """A letter that the output's encoding lacks, as JSON writes it: for a person in words, inside of JSON for programs."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_ESCAPED, _escaped)
 
 __all__ = ["main"]
