@@ -138,6 +138,19 @@ async def test_files_that_are_listed_but_may_not_be_opened_fail_alone(
     assert "Permission denied" in (await only_good(index, await index.add(folder)))["sub/secret.txt"]
 
 
+async def test_a_path_that_is_not_utf_8_says_so(tmp_path: Path, index: Index) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    (odd / "a.md").write_text("hello")
+    for source in (odd, odd / "a.md"):
+        with pytest.raises(UserError, match=r"caf.udce9' has a path that is not UTF-8. Rename it"):
+            await index.add(source)
+    with pytest.raises(UserError, match=r"as an index: .* must be UTF-8: name another"):
+        Index(odd / "i.db")
+    with pytest.raises(UserError, match="must be UTF-8"):
+        index.document("caf\udce9")
+
+
 async def test_a_name_that_is_not_utf_8_says_so(folder: Path, index: Index) -> None:
     (folder / os.fsdecode(b"bad\xff.txt")).write_text("text")
     reasons = await only_good(index, await index.add(folder))

@@ -82,20 +82,32 @@ def find(source: object, prefix: str) -> Found:
     """List what there is to add: a path, a document, or several.
 
     Raises:
-        UserError: no such file or folder, nothing in it that can be indexed, or two documents with one id.
+        UserError: no such file or folder, or one whose path is not UTF-8, or two documents with one id.
     """
     if not isinstance(source, str | Path):
         return _documents(source if isinstance(source, Iterable) else [source])
     path = Path(source)
     if os.path.isdir(path):  # noqa: PTH112 - Path's raises where it may not look
-        return list_folder(path.resolve(), prefix)
+        return list_folder(_checked(path.resolve()), prefix)
     if os.path.exists(path):  # noqa: PTH110 - as above
-        return Found([(path.resolve(), prefix + path.name)])
+        place = path.resolve()
+        return Found([(_checked(place.parent) / place.name, prefix + path.name)])
     msg = (
         f"No documents at {str(source)!r}: there is no such file or folder, or no permission to see it. "
         "Pass a folder with .md, .txt, .rst, .html, .pdf, .docx or source files, one such file, or Document values."
     )
     raise UserError(msg)
+
+
+def _checked(folder: Path) -> Path:
+    """The folder, whose path is kept with its documents.
+
+    Raises:
+        UserError: the path is not UTF-8.
+    """
+    if _printable(str(folder)) != str(folder):
+        raise UserError(f"The folder {str(folder)!r} has a path that is not UTF-8. Rename it, or move the documents.")
+    return folder
 
 
 def list_folder(folder: Path, prefix: str) -> Found:

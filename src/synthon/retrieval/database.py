@@ -39,6 +39,7 @@ _ADVICE = {
     apsw.ConnectionClosedError: "This Index was closed: make a new one of the file.",
     apsw.CorruptError: "The file is damaged: delete it, and index the documents again.",
     apsw.FullError: "Make room on its disk, then try again.",
+    UnicodeEncodeError: "Paths, ids and prefixes must be UTF-8: name another.",
 }
 
 
@@ -71,7 +72,7 @@ def explained(path: Path) -> Iterator[None]:
     """Say what to do in place of SQLite's errors."""
     try:
         yield
-    except (apsw.Error, OSError) as error:
+    except (apsw.Error, OSError, UnicodeEncodeError) as error:
         known = (advice for kind, advice in _ADVICE.items() if isinstance(error, kind))
         advice = next(known, "Name a file that an Index made, or a new one.")
         msg = f"Cannot use {str(path)!r} as an index: {error}. {advice}"
