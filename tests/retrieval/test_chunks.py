@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from synthon.retrieval.chunks import Chunk, Form, cut
+from synthon.retrieval.chunks import Chunk, Form, cut, first_heading
 
 FORMS: list[Form] = ["plain", "markdown", "rst", "code"]
 LINES = st.lists(
@@ -22,7 +22,7 @@ LINES = st.lists(
 def test_chunks_hold_every_visible_character_once_in_order(lines: list[str], form: Form, characters: int) -> None:
     text = "\n".join(lines)
     chunks = cut(text, characters=characters, form=form)
-    place = 0
+    place = int(text.startswith("\ufeff"))
     for chunk in chunks:
         assert text[place : chunk.start].strip() == ""
         assert place <= chunk.start < chunk.end <= chunk.start + characters
@@ -59,6 +59,23 @@ def test_code_is_cut_before_definitions() -> None:
     assert found == [("import os", ""), ("def first():\n    pass", "first"), ("pub fn second() {\n}", "second")]
 
 
-@pytest.mark.parametrize("text", ["", " \n\t\n", "\u3000"])
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("---\nauthor: x\n---\n# One\n\nwords", "markdown"),
+        ("# One\n\nwords", "markdown"),
+        ("One\n===\n\nwords\n", "rst"),
+        ("def one():\n    pass", "code"),
+        ("words only", "plain"),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_a_text(text: str, form: Form) -> None:
+    plain = cut(text, characters=100, form=form)
+    marked = cut(f"\ufeff{text}", characters=100, form=form)
+    assert marked == [Chunk(each.start + 1, each.end + 1, each.title) for each in plain]
+    assert first_heading(f"\ufeff{text}", form) == first_heading(text, form)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\n", "\u3000", "\ufeff", "\ufeff\n"])
 def test_blank_text_has_no_chunk(text: str) -> None:
     assert cut(text, characters=10) == []

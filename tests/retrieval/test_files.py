@@ -45,12 +45,14 @@ async def only_good(index: Index, added: Added) -> dict[str, str]:
 async def test_files_without_readable_text_say_why(folder: Path, index: Index) -> None:
     (folder / "empty.txt").write_bytes(b"")
     (folder / "blank.md").write_text(" \n\n")
+    (folder / "mark.md").write_text("\ufeff\n")
     (folder / "latin.txt").write_bytes("café".encode("latin-1"))
     (folder / "binary.py").write_bytes(b"text\0more")
     (folder / "half.txt").write_bytes("ok".encode("utf-16") + b"\x00")
     reasons = await only_good(index, await index.add(folder))
     assert "is empty" in reasons["empty.txt"]
     assert "holds no text" in reasons["blank.md"]
+    assert "holds no text" in reasons["mark.md"]
     assert "not UTF-8 (byte 0xe9 at 3)" in reasons["latin.txt"]
     assert "NUL byte at 4" in reasons["binary.py"]
     assert "not UTF-16" in reasons["half.txt"]
@@ -247,8 +249,18 @@ async def test_positions_count_in_the_file_itself_whatever_its_line_ends(folder:
     (folder / "windows.md").write_bytes(data.encode())
     await index.add(folder)
     passage = (await index.search("text lines", k=1))[0]
-    assert passage.document == "windows.md"
-    assert data[passage.start : passage.end] == passage.text
+    assert (passage.document, passage.title) == ("windows.md", "Heading")
+    assert data[passage.start : passage.end] == passage.text == data.strip("\ufeff\r\n")
+
+
+async def test_what_was_cut_under_other_rules_is_indexed_again(folder: Path, index: Index) -> None:
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr("synthon.retrieval.adding._RULES", "chunks-1")
+        before.setattr("synthon.retrieval.store.CUT_RULES", "chunks-1")
+        await index.add(folder)
+        digest = index.digest
+    assert (await index.add(folder)).changed == ("good.txt",)
+    assert index.digest != digest  # else a search would be answered from the row of before
 
 
 async def test_hidden_and_tool_folders_and_other_kinds_are_left_out(folder: Path, index: Index) -> None:

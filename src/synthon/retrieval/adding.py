@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from synthon.core.errors import UserError
-from synthon.retrieval.chunks import SEPARATOR, Form, cut, first_heading
+from synthon.retrieval.chunks import CUT_RULES, SEPARATOR, Form, cut, first_heading
 from synthon.retrieval.documents import Added, Document, Failed
 from synthon.retrieval.files import content, is_document, read, walk
 from synthon.retrieval.parsing import ParseError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from synthon.retrieval.store import Known, Store
 
 #: Part of every stamp: documents read or cut under other rules are indexed again.
-_RULES = f"chunks-2 parsers-2 {RULES}"
+_RULES = f"{CUT_RULES} parsers-2 {RULES}"
 
 _WORD = re.compile(r"\w+")
 

@@ -21,6 +21,10 @@ _CODE = re.compile(
     r"(?:export |default |pub(?:\([a-z]+\))? |public |private |protected |static |abstract |final |async )*"
     r"(?:def|class|func|fn|function|interface|struct|impl|enum|trait|module|namespace)\s+([\w.:<>]+)"
 )
+#: Stands before a text that some editors write, and is no part of it.
+_BYTE_ORDER_MARK = "\ufeff"
+#: Part of a document's stamp and digest: chunks cut under other rules are others.
+CUT_RULES = "chunks-3"
 #: Stands between the headings of a chunk's title.
 SEPARATOR = " > "
 #: Longest heading that is kept as context; a longer line is text.
@@ -47,8 +51,9 @@ class _Heading:
 def cut(text: str, *, characters: int, form: Form = "plain", title: str = "") -> list[Chunk]:
     """Chunks of at most `characters` characters, in order, without overlap.
 
-    Every character that is not white space lies in exactly one chunk, headings in the section they open. Sections are
-    cut where semchunk finds the widest gap: blank lines, then lines, then sentences, then words.
+    Every character that is not white space lies in exactly one chunk, headings in the section they open; a byte order
+    mark lies in none. Sections are cut where semchunk finds the widest gap: blank lines, then lines, then sentences,
+    then words.
 
     Raises:
         MissingExtra: semchunk is not installed.
@@ -77,16 +82,20 @@ def first_heading(text: str, form: Form) -> str:
 def _sections(text: str, form: Form) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """Spans between headings with the titles above them; they cover the whole text."""
     open_headings: list[_Heading] = []
-    start = 0
+    start = first = _first(text)
     for heading in _headings(text, form) if form != "plain" else ():
         # a heading with nothing between it and the next one stays with it
-        if heading.start > start and text[open_headings[-1].body if open_headings else 0 : heading.start].strip():
+        if heading.start > start and text[open_headings[-1].body if open_headings else first : heading.start].strip():
             yield start, heading.start, tuple(each.title for each in open_headings)
             start = heading.start
         while open_headings and open_headings[-1].level >= heading.level:
             open_headings.pop()
         open_headings.append(heading)
     yield start, len(text), tuple(each.title for each in open_headings)
+
+
+def _first(text: str) -> int:
+    return len(_BYTE_ORDER_MARK) if text.startswith(_BYTE_ORDER_MARK) else 0
 
 
 def _headings(text: str, form: Form) -> Iterator[_Heading]:
@@ -96,8 +105,9 @@ def _headings(text: str, form: Form) -> Iterator[_Heading]:
     levels: dict[str, int] = {}
     fence = ""
     previous, previous_start = "", 0
-    front = _FRONT.match(text) if form == "markdown" else None  # fields about the page, between lines of dashes
-    for start, line in _lines(text, front.end() if front else 0):
+    first = _first(text)
+    front = _FRONT.match(text, first) if form == "markdown" else None  # fields about the page, between lines of dashes
+    for start, line in _lines(text, front.end() if front else first):
         opened = _FENCE.match(line) if form == "markdown" else None
         if fence:
             fence = "" if opened and opened[1].startswith(fence) else fence
@@ -132,12 +142,12 @@ def _can_be_underlined(line: str, underline: re.Match[str], form: Form) -> bool:
 
 
 def _definitions(text: str) -> Iterator[_Heading]:
-    for start, line in _lines(text):
+    for start, line in _lines(text, _first(text)):
         if found := _CODE.match(line):
             yield _Heading(start, start, 1, found[1][:_HEADING_CHARACTERS])
 
 
-def _lines(text: str, start: int = 0) -> Iterator[tuple[int, str]]:
+def _lines(text: str, start: int) -> Iterator[tuple[int, str]]:
     """Offset and text of each line from `start` on; only LF and CR LF end one."""
     while start < len(text):
         end = text.find("\n", start)
@@ -162,4 +172,4 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start + left, start + max(left, len(piece.rstrip()))
 
 
-__all__ = ["SEPARATOR", "Chunk", "Form", "cut", "first_heading"]
+__all__ = ["CUT_RULES", "SEPARATOR", "Chunk", "Form", "cut", "first_heading"]

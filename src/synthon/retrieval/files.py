@@ -118,7 +118,7 @@ def content(path: Path, data: bytes, parser: Parser) -> Content:
 
 
 def _with_words(text: str) -> str:
-    if not text.strip():
+    if not text.strip().strip("\ufeff"):
         msg = "holds no text (a scanned document needs OCR first)."
         raise ParseError(msg)
     return text

@@ -15,6 +15,7 @@ import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.core.values import Passage
+from synthon.retrieval.chunks import CUT_RULES
 from synthon.retrieval.database import SCHEMA, SCHEMA_VERSION, connect, explained
 from synthon.retrieval.documents import Document
 
@@ -167,7 +168,7 @@ class Store:
             return None if key is None else self._by_key(reader, int(key))
 
     def digest(self) -> str:
-        """sha256 over all documents' ids, titles, texts and metadata; the order of adding means nothing."""
+        """sha256 over all documents' ids, titles, texts, metadata and rules; the order of adding means nothing."""
         total = hashlib.sha256()
         with self.state() as reader:
             for row in reader.execute("SELECT digest FROM documents ORDER BY id"):
@@ -289,7 +290,7 @@ class Store:
         document = entry.document
         metadata = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False)
         plain = [document.id, document.title, document.text, metadata, document.form]
-        digest = hashlib.sha256(json.dumps(plain).encode()).digest()
+        digest = hashlib.sha256(json.dumps([CUT_RULES, *plain]).encode()).digest()
         self._writer.execute(
             "INSERT INTO documents (id, title, text, metadata, form, digest, stamp, origin, source) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
