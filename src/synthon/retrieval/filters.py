@@ -16,7 +16,8 @@ Value = str | int | float | bool
 #: SQLite takes expressions of depth 1,000 and 32,766 values.
 _MOST_CLAUSES, _MOST_VALUES = 900, 30_000
 
-_NAME = re.compile(r"\s*(.*?)\s*(>=|<=|!=|>|<|)\s*")
+_NAME = re.compile(r"\s*(.*?)\s*([<>=!~]*)\s*")
+_OPERATORS = {"", ">=", "<=", "!=", ">", "<"}
 
 
 def condition(where: Filter) -> tuple[str, list[Value]]:
@@ -27,8 +28,8 @@ def condition(where: Filter) -> tuple[str, list[Value]]:
     that have the field with another value. A document without the field fits none of them. Keys are joined by "and".
 
     Raises:
-        UserError: an operator with a list, a value that is no text, number or truth value, or more of them than SQLite
-            takes.
+        UserError: an unknown operator, or one with a list, a value that is no text, number or truth value, or more of
+            them than SQLite takes.
     """
     if not isinstance(where, Mapping):
         msg = f"The filter {where!r} cannot be used: pass a dict of names and values, such as {{'year >=': 2020}}."
@@ -38,6 +39,9 @@ def condition(where: Filter) -> tuple[str, list[Value]]:
     for key, wanted in where.items():
         found = _NAME.fullmatch(str(key))
         name, operator = (found[1], found[2]) if found else (key, "")
+        if operator not in _OPERATORS:
+            msg = f"The filter {key!r}: there is no operator {operator!r}. Use >=, <=, >, < or !=; for equality, none."
+            raise UserError(msg)
         options = _options(key, operator, wanted)
         test = _test(operator or "=", options)
         clauses.append(f"key IN (SELECT document FROM fields WHERE name = ? AND {test})")  # noqa: S608  # ours
