@@ -33,6 +33,18 @@ def short(case, output):
 
 def broken(case, output):
     return "x"
+
+
+async def later(text: "Gone") -> str:
+    return "yes"
+
+
+class Called:
+    async def __call__(self, text):
+        return "yes"
+
+
+called, number = Called(), 5
 '''
 
 
@@ -186,4 +198,30 @@ def test_what_is_wrong_is_named(
 ) -> None:
     command = ("eval", "programs.py:opinion", "--cases", "cases.jsonl", "--journal", "j.db", *argv)
     assert main(command) == 1
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (("eval", ""), "The program '' cannot be found"),
+        (
+            ("eval", "programs.py:number"),
+            "'programs.py:number' is 5, which is no program. Name a step, a program or an",
+        ),
+        (("eval", "programs.py:yes", "--against", "programs.py:number"), "is 5, which is no program"),
+        (("eval", "programs.py:yes", "--against", ""), "The program '' cannot be found"),
+        (("eval", "programs.py:called"), "The annotations of 'programs.py:called' cannot be read"),
+        (("eval", "programs.py:later"), "name 'Gone' is not defined. Name a step, a program or an async function"),
+        (("optimize", "programs.py:number"), "'programs.py:number' is 5, which is no program"),
+        (("optimize", "programs.py:yes"), "'programs.py:yes' has no settings to search. Write @sy.step or @sy.program"),
+        (("optimize", "programs.py:opinion", "--proposer", "programs.py:number"), "is 5, which is no model"),
+        (("optimize", "programs.py:opinion", "--seed", "-1"), "--seed is -1"),
+    ],
+)
+def test_names_of_what_cannot_be_run_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], problem: str
+) -> None:
+    rows = ("--cases",) if argv[0] == "eval" else ("--calls", "9", "--train", "cases.jsonl", "--validation")
+    assert main((*argv, *rows, "cases.jsonl", "--metric", "exact_match", "--journal", "j.db")) == 1
     assert problem in capsys.readouterr().err

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -47,11 +47,10 @@ def _eval(arguments: argparse.Namespace) -> None:
     from synthon.core.budget import Budget  # noqa: PLC0415 - each command loads its own rooms
     from synthon.evals import evaluate  # noqa: PLC0415 - same
     from synthon.journal import SQLiteJournal  # noqa: PLC0415 - same
-    from synthon.runs import imported  # noqa: PLC0415 - same
 
     sys.path.insert(0, "")  # a module of the folder one stands in, as `python -m` finds it
-    named = [name for name in (arguments.program, arguments.against) if name]
-    programs = {name: imported(name) for name in named}
+    named = [name for name in (arguments.program, arguments.against) if name is not None]
+    programs = {name: program_of(name) for name in named}
     metrics = {name: metric_of(name) for name in arguments.metric}
     rows = cases_of(programs[arguments.program], arguments.cases, arguments, arguments.metric)
     limits = {"calls": arguments.calls, "usd": arguments.usd}
@@ -74,16 +73,42 @@ def _eval(arguments: argparse.Namespace) -> None:
         found[0].plot(arguments.plot, beside=found[1:], by=arguments.slice or "")
 
 
+def program_of(name: str) -> Callable[..., Awaitable[object]]:
+    """What a command runs on its cases.
+
+    Raises:
+        UserError: there is nothing of this name, or nothing that can be called.
+    """
+    from synthon.runs import imported  # noqa: PLC0415 - see _eval
+
+    found = imported(name)
+    if not callable(found):
+        raise UserError(
+            f"{name!r} is {found!r:.200}, which is no program. Name a step, a program or an async function."
+        )
+    return found
+
+
 def cases_of(
     program: Callable[..., object], path: Path, arguments: argparse.Namespace, metrics: Sequence[str]
 ) -> Cases[object]:
     """The cases, with the types that the program's annotations give them; an answer may be one of several.
 
     Where all metrics are the user's own, an answer of another type stays as the file has it, and there need be none.
+
+    Raises:
+        UserError: the file or the program's annotations cannot be read.
     """
     from synthon.evals import cases  # noqa: PLC0415 - see _eval
 
-    hints = get_type_hints(getattr(program, "fn", program))
+    try:
+        hints = get_type_hints(getattr(program, "fn", program))
+    except (NameError, TypeError) as error:
+        msg = (
+            f"The annotations of {arguments.program!r} cannot be read: {str(error).rstrip('.')}. Name a step, a "
+            "program or an async function, and import what it is annotated with outside `if TYPE_CHECKING:`."
+        )
+        raise UserError(msg) from error
     answer: Any = hints.get("return")
     inputs = {name: hints.get(name) for name in arguments.inputs.split(",")} if arguments.inputs else program
     strict = not all(":" in name for name in metrics)

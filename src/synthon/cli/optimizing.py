@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthon.cli.evaluating import cases_of, metric_of
+from synthon.cli.evaluating import cases_of, metric_of, program_of
 from synthon.cli.shell import add, journal_of, plain
 from synthon.core.errors import UserError
 
@@ -53,11 +53,17 @@ def _optimize(arguments: argparse.Namespace) -> None:
     from synthon.runs import imported  # noqa: PLC0415 - same
 
     sys.path.insert(0, "")  # a module of the folder one stands in, as `python -m` finds it
-    program: Any = imported(arguments.program)
+    program: Any = program_of(arguments.program)
+    if not hasattr(program, "parts"):
+        raise UserError(f"{arguments.program!r} has no settings to search. Write @sy.step or @sy.program above it.")
     metric = metric_of(arguments.metric)
     paths = [path for path in (arguments.train, arguments.validation, arguments.test) if path]
     train, validation, *test = (cases_of(program, path, arguments, [arguments.metric]) for path in paths)
     proposer: Any = imported(arguments.proposer) if arguments.proposer else None
+    if proposer is not None and not hasattr(proposer, "capabilities"):
+        raise UserError(f"{arguments.proposer!r} is {proposer!r:.200}, which is no model. Name one for --proposer.")
+    if arguments.seed < 0:
+        raise UserError(f"--seed is {arguments.seed}, and nothing is drawn from that. Pass 0 or more.")
     limits = {"calls": arguments.calls, "usd": arguments.usd, "minutes": arguments.minutes}
     budget = _budget(limits)
     if arguments.plan:
