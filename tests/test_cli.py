@@ -172,6 +172,18 @@ def test_json_is_json_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     assert run["result"] == said
 
 
+@pytest.mark.parametrize("argv", [["list", "--journal", "caf\udce9.db"], ["show", "caf\udce9"]])
+def test_a_name_that_is_not_utf_8_is_one_message(
+    journal: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    monkeypatch.chdir(Path(journal).parent)
+    monkeypatch.setenv("SYNTHON_JOURNAL", journal)
+    Path("caf\udce9.db").touch()
+    assert f"{argv[-1]!r} is not UTF-8. Rename it" in said(capsys, "trace", *argv, code=1).replace(f"{Path.cwd()}/", "")
+    with pytest.raises(UnicodeEncodeError):
+        main(["--debug", "trace", *argv])
+
+
 def test_old_rows_are_pruned(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "trace", "prune", "--days", "1", "--journal", journal).startswith("Removed 0 rows")
     assert not said(capsys, "trace", "prune", "--days", "0", "--journal", journal).startswith("Removed 0 rows")

@@ -31,10 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.command(arguments)
         sys.stdout.flush()
-    except SynthonError as error:
+    except (SynthonError, UnicodeEncodeError) as error:
         if arguments.debug:
             raise
-        print(f"synthon: {plain(str(error))}", file=sys.stderr)
+        print(f"synthon: {plain(_told(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -59,8 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _told(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):  # the name of a journal or a run, or what the environment says
+        return f"{error.object!r:.200} is not UTF-8. Rename it, or write it in UTF-8."
+    return str(error)
+
+
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """A letter that the output's encoding lacks, as JSON writes it: for a person in words, inside of JSON for programs."""
+    """A letter that the output's encoding lacks, as JSON writes it, so that JSON stays JSON and people see which."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return json.dumps(error.object[error.start : error.end])[1:-1], error.end
