@@ -78,6 +78,12 @@ async def test_thoughts_and_command_are_one_typed_answer() -> None:
     assert "Finder" in said(model.seen[0])
 
 
+@pytest.mark.parametrize("goals", ["find the key", []])
+def test_autogpt_needs_a_list_of_goals(goals: Any) -> None:
+    with pytest.raises(sy.UserError, match=r"The goals of 'Finder' are .*\. Pass a list of texts"):
+        autogpt("Finder", "finds things", goals, [look])
+
+
 async def test_autogpt_ends_by_itself_when_it_goes_round_or_has_used_up_its_steps() -> None:
     same = Scripted(say=lambda request: does("look", place="hall"))
     assert (await led(same)()).ended == "circle"

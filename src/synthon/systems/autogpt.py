@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from synthon.core.errors import BudgetExceeded, LoopDetected
+from synthon.core.errors import BudgetExceeded, LoopDetected, UserError
 from synthon.core.output import schema
 from synthon.core.program import Program, program
 from synthon.core.step import step
@@ -113,7 +113,12 @@ def autogpt(
         steps: commands at most.
         least: commands before it may finish.
         budget: of one run, on top of the run's own.
+
+    Raises:
+        UserError: no goals, or a text in place of a list of them.
     """
+    if isinstance(goals, str) or not goals:
+        raise UserError(f"The goals of {name!r} are {goals!r}. Pass a list of texts, such as ['Write a report.'].")
     work = agent(commands, steps, thought=thoughts, memory=memory, least=least, budget=budget, name="autogpt")
 
     @program(uses=[act.using(strategy=work)])
