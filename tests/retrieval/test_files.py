@@ -253,6 +253,13 @@ async def test_positions_count_in_the_file_itself_whatever_its_line_ends(folder:
     assert data[passage.start : passage.end] == passage.text == data.strip("\ufeff\r\n")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+async def test_a_mark_says_how_a_text_is_encoded(folder: Path, index: Index, encoding: str) -> None:
+    (folder / "wide.md").write_bytes("\ufeff# Café\n\nSome words.".encode(encoding))
+    await index.add(folder)
+    assert index.document("wide.md").text == "# Café\n\nSome words."
+
+
 async def test_what_was_cut_under_other_rules_is_indexed_again(folder: Path, index: Index) -> None:
     with pytest.MonkeyPatch.context() as before:
         before.setattr("synthon.retrieval.adding._RULES", "chunks-1")

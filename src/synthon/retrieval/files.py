@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,7 +102,7 @@ def content(path: Path, data: bytes, parser: Parser) -> Content:
     in PDF, Word and HTML they count in the extracted text.
 
     Raises:
-        ParseError: empty, binary, not UTF-8 (or UTF-16 with a mark), or its format's parser gave up.
+        ParseError: empty, binary, not UTF-8 (or UTF-16 or UTF-32 with a mark), or its format's parser gave up.
         MissingExtra: the format's parser is not installed.
     """
     suffix = path.suffix.lower()
@@ -125,7 +126,8 @@ def _with_words(text: str) -> str:
 
 
 def _decoded(data: bytes) -> str:
-    encoding = "utf-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
+    marks = {"utf-32": (BOM_UTF32_LE, BOM_UTF32_BE), "utf-16": (BOM_UTF16_LE, BOM_UTF16_BE)}  # one begins as the other
+    encoding = next((name for name, mark in marks.items() if data.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in data:
         msg = f"holds a NUL byte at {data.index(0):,}: it is a binary file. Remove it or rename its suffix."
         raise ParseError(msg)
