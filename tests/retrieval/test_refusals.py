@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from synthon.core.errors import UserError
 from synthon.retrieval import Document, Index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 @pytest.fixture
@@ -107,3 +108,16 @@ async def test_an_index_among_its_documents_is_none_of_them(tmp_path: Path) -> N
     (tmp_path / "i.db.usearch.json").write_text("{}")
     with Index(tmp_path / "i.db", embedder="none") as index:
         assert (await index.add(tmp_path)).added == ("a.txt",)
+
+
+@pytest.mark.parametrize("scores", [[1.0], [math.nan, 1.0], [None, 1.0], None], ids=str)
+async def test_a_reranker_that_does_not_score_each_passage(index: Index, scores: Any) -> None:
+    class Broken:
+        identity = "broken"
+
+        async def scores(self, query: str, passages: Sequence[sy.Passage]) -> list[float]:
+            return scores  # type: ignore[no-any-return]  # the point of the test
+
+    await index.add([Document("hello you", "a"), Document("hello", "b")])
+    with pytest.raises(UserError, match=r"'broken' gave .* a finite number for each of 2 passages"):
+        await index.search("hello", rerank=Broken())

@@ -52,8 +52,22 @@ class Reranker(Protocol):
 
 
 async def reranked(reranker: Reranker, query: str, passages: Sequence[Passage], *, k: int) -> list[Passage]:
-    """The `k` best passages by the reranker's score, which becomes theirs; equal ones keep their order."""
-    scores = await reranker.scores(query, passages)
+    """The `k` best passages by the reranker's score, which becomes theirs; equal ones keep their order.
+
+    Raises:
+        UserError: the reranker did not give one finite number for each passage.
+    """
+    given = await reranker.scores(query, passages)
+    try:
+        scores = [float(score) for score in given]
+    except (TypeError, ValueError):
+        scores = []
+    if len(scores) != len(passages) or not all(map(math.isfinite, scores)):
+        msg = (
+            f"The reranker {reranker.identity!r} gave {given!r:.200}. Its scores() must give a finite number for each "
+            f"of {len(passages)} passages."
+        )
+        raise UserError(msg)
     found = [replace(passage, score=score) for passage, score in zip(passages, scores, strict=True)]
     return sorted(found, key=lambda passage: -passage.score)[:k]
 
