@@ -14,6 +14,7 @@ from synthon.evals.evaluation import Evaluation, Measured
 from synthon.evals.grading import AnyMetric, Graded, Metric, called, graded
 from synthon.evals.metrics import unseen
 from synthon.evals.pricing import Bill, Tee
+from synthon.evals.unseen import unseen_model
 from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ async def evaluate(
     Raises:
         BudgetExceeded: the budget stopped a case or a judge, so there is no fair score; what was answered is kept.
         Suspended: a case waits for a person; answer, and evaluate again under the same `run_id`.
-        UserError: no case, something that is none, one that does not fit the program, a judge whose calls the budget
-            would not see, a wrong set-up, or a metric that fails.
+        UserError: no case, something that is none, one that does not fit the program, a step or a judge whose calls
+            the budget would not see, a wrong set-up, or a metric that fails.
     """
     rows = Cases(cases)
     if not rows or policy in {"off", "read_only"}:
@@ -76,6 +77,7 @@ async def evaluate(
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
     if budget is not None:
         refuse_unseen(every)
+        _refuse_uncounted(program)
     name = name or name_of(program)
     tee = Tee.of(journal)
     tee.watch(runs)
@@ -132,6 +134,21 @@ def refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
                 "Give its step sy.Journaled(model)."
             )
             raise UserError(msg)
+
+
+def _refuse_uncounted(program: object) -> None:
+    """The same of a step of the program.
+
+    Raises:
+        UserError: names the step and the model.
+    """
+    step, model = unseen_model(program)
+    if step:
+        msg = (
+            f"The step {step!r} of {name_of(program)!r} asks the model {model!r}, which keeps no journal, so no budget "
+            "sees its calls. Give it sy.Journaled(model), or leave out budget=."
+        )
+        raise UserError(msg)
 
 
 def _refuse_unfit(program: object, rows: Cases[object]) -> None:

@@ -19,12 +19,11 @@ import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
-from synthon.core.settings import MODEL, ambient, current, entered
 from synthon.evals._extras import extra
 from synthon.evals.cases import Case
 from synthon.evals.grading import AnyMetric, Grade, called
 from synthon.evals.trees import TreeError, shape_of
-from synthon.models.journaled import is_journaled
+from synthon.evals.unseen import unseen_model
 
 _RUN = re.compile(r"[^\W_]+")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -218,14 +217,7 @@ def unseen(metric: AnyMetric) -> str:
     """The model of a judge whose calls no budget sees, for it keeps no journal; empty where there is none."""
     while isinstance(metric, _Field):
         metric = metric.metric
-    judging: Any = metric.step if isinstance(metric, Judge) else None
-    for step in judging.parts().steps if hasattr(judging, "parts") else ():
-        with entered({**getattr(judging, "settings", {}), **step.settings}):
-            own = step.setting("model")
-            model = current(ambient().get(MODEL)) if own is None else own
-        if model is not None and not is_journaled(model):
-            return str(getattr(model, "name", model))
-    return ""
+    return unseen_model(metric.step)[1] if isinstance(metric, Judge) else ""
 
 
 def _answers(expected: object, output: object) -> list[object]:
