@@ -103,6 +103,18 @@ def test_rouge_and_bleu_are_those_of_the_libraries() -> None:
         ("f(1)", {"name": "f", "arguments": "{"}, 0),
         ("f(1)", ["x = 1"], 0),
         ("f(**{'b': 1}, a=[2.5])", "f(a=[2.5], **{'b': 1})", 1),
+        ("f(g(a=1, b=2))", "f(g(b=2, a=1.0))", 1),
+        ("f(g(2))", "f(g(3))", 0),
+        ("f(x=[2, y])", "f(x=[2.0, y])", 1),
+        ("f(x=[-2, y])", "f(x=[2.0, y])", 0),
+        ("f(a=x, b=y)", "f(a=y, b=x)", 0),
+        ("x = 2", "x = 2.0", 1),
+        ("x = 1", "x = True", 0),
+        ("y = f(a=1, b=2)", "y = f(b=2, a=1)", 1),
+        ("y = f(1, 2)", "y = f(2, 1)", 0),
+        ("x = 'a'", "x = u'a'", 1),
+        ("f({2, 'b', 'a'})", "f({'a', 2.0, 'b'})", 1),
+        ("'yes'", "'no'", 0),
     ],
 )
 def test_code_and_calls_match_by_meaning(expected: object, output: object, right: float) -> None:
@@ -133,6 +145,7 @@ def test_rouge_counts_words_in_any_script_and_english_ones_as_its_library_does()
 def test_feedback_names_missing_and_wrong_calls() -> None:
     assert told(metrics.ast_match, "f(1); g(2)", "f(1); h(3)")[1] == "Missing calls: g(2); wrong calls: h(3)."
     assert "no Python" in told(metrics.ast_match, "f(1)", "f(1")[1]
+    assert "no Python: RecursionError" in told(metrics.ast_match, "f(1)", "+".join(["1"] * 900))[1]
 
 
 def test_an_expected_value_that_is_no_code_is_an_error_of_the_cases() -> None:

@@ -37,9 +37,25 @@ def shape_of(value: object) -> Shape:
 
 def _parsed(text: str) -> Shape:
     try:
-        tree = ast.parse(text.strip())
+        return _shape(_Alike().visit(ast.parse(text.strip())))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise TreeError(f"The code is no Python: {type(error).__name__}: {error}.") from error
+
+
+class _Alike(ast.NodeTransformer):
+    """Numbers that are equal, keyword arguments in any order and texts with a u before them become the same."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        value = node.value
+        return ast.Constant(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        node.keywords.sort(key=ast.dump)
+        return node
+
+
+def _shape(tree: ast.Module) -> Shape:
     calls: list[ast.expr] = []
     for node in tree.body:
         value = node.value if isinstance(node, ast.Expr) else None
@@ -80,16 +96,19 @@ def _plain(value: object) -> str:
         return f"{{{', '.join(sorted(f'{_plain(key)}: {_plain(each)}' for key, each in value.items()))}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_plain, value))}]"
+    if isinstance(value, set):
+        return f"{{{', '.join(sorted(map(_plain, value)))}}}"
     if isinstance(value, float) and value.is_integer():
         return repr(int(value))
     return repr(value)
 
 
 def _bare(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings."""
+    """The tree without docstrings; a text that is all there is says something."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            first = node.body[0] if node.body else None
+            alone = isinstance(node, ast.Module) and len(node.body) == 1
+            first = node.body[0] if node.body and not alone else None
             if (
                 isinstance(first, ast.Expr)
                 and isinstance(first.value, ast.Constant)
