@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import BaseModel
@@ -103,3 +104,27 @@ async def test_bytes_that_are_no_text_become_inputs_again(tmp_path: Path) -> Non
         await sy.run(measured, b"\xff\xd8", journal=journal)
     (case,) = sy.cases_from_runs(tmp_path / "j.db", measured)
     assert (case.inputs, case.expected) == ({"picture": b"\xff\xd8"}, 2)
+
+
+async def test_the_same_inputs_are_one_case_however_they_were_passed(tmp_path: Path) -> None:
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(reply, Topic(name="cats"), journal=journal)
+        await sy.run(reply, topic=Topic(name="cats"), journal=journal)
+        await sy.run(reply, Topic(name="cats"), "kind", journal=journal)
+        await sy.run(reply.using(k=4), tone="kind", topic=Topic(name="cats"), journal=journal, run_id="last")
+        await sy.run(reply, Topic(name="cats"), "curt", journal=journal)
+    curt, kind = sy.cases_from_runs(tmp_path / "j.db", reply)
+    assert (curt.inputs["tone"], curt.expected.text) == ("curt", "curt words on cats")
+    assert kind.metadata == {"run": "last"}
+
+
+async def test_defaults_are_compared_as_their_types(tmp_path: Path) -> None:
+    @sy.program
+    async def scaled(by: float = 3, unit: str = cast("str", None)) -> float:
+        return by
+
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(scaled, journal=journal)
+        await sy.run(scaled, 3, journal=journal)
+        await sy.run(scaled, unit="m", journal=journal)
+    assert [case.inputs for case in sy.cases_from_runs(tmp_path / "j.db", scaled)] == [{"unit": "m"}, {"by": 3.0}]

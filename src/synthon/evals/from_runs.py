@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 from synthon.core.errors import UserError
-from synthon.core.identity import adapter
+from synthon.core.identity import adapter, to_json
 from synthon.core.running import name_of
 from synthon.core.settings import Knob
 from synthon.evals.cases import Case, Cases
@@ -32,7 +32,7 @@ def cases_from_runs(
 ) -> Cases[OutputT]:
     """The runs of a program that ended well: what it was given, and what it answered as the expected value.
 
-    The newest first, the same inputs once. `metadata` has the run's id.
+    The newest first, the same inputs once, however they were passed. `metadata` has the run's id.
 
     Args:
         path: the journal's file.
@@ -54,8 +54,8 @@ def cases_from_runs(
         if all(line["run"] != run.id for line in lines[1:]):
             continue  # a batch: its rows are runs of their own
         if scored is None or _worst(lines, run.id, scored) >= at_least:
-            case = _case(program, run.id, lines[0])
-            found.setdefault(json.dumps(lines[0]["arguments"], sort_keys=True), case)
+            key, case = _case(program, run.id, lines[0])
+            found.setdefault(key, case)
     if not found:
         kind = f"well scored ({scored} >= {at_least:g}) run" if scored else "run that ended well"
         raise UserError(
@@ -70,21 +70,34 @@ def _worst(lines: list[dict[str, Any]], run: str, scored: str) -> float:
     return min((each["value"] for span in spans for each in span["scores"] if each["name"] == scored), default=-1e300)
 
 
-def _case(program: Callable[..., Awaitable[OutputT]], run: str, shown: Mapping[str, Any]) -> Case[OutputT]:
+def _case(program: Callable[..., Awaitable[OutputT]], run: str, shown: Mapping[str, Any]) -> tuple[str, Case[OutputT]]:
+    """A run as a case, and its inputs as they are the same however they were passed, defaults among them."""
     fn: Any = getattr(program, "fn", program)
     hints = get_type_hints(fn)
     try:
         args, named = called_with(shown["arguments"] or {})
         shape = inspect.signature(fn)
         knobs = {name for name, parameter in shape.parameters.items() if isinstance(parameter.default, Knob)}
-        given = shape.bind(*args, **named).arguments
-        inputs = {name: _typed(hints.get(name), value) for name, value in given.items() if name not in knobs}
+        bound = shape.bind(*args, **named)
+        given = {name: value for name, value in bound.arguments.items() if name not in knobs}
+        inputs = {name: _typed(hints.get(name), value) for name, value in given.items()}
+        bound.apply_defaults()
+        rest = {name: value for name, value in bound.arguments.items() if name not in knobs and name not in inputs}
+        whole = inputs | {name: _default(hints.get(name), value) for name, value in rest.items()}
         expected = cast("OutputT", _typed(hints.get("return"), shown["result"]))
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         msg = f"Run {run!r} does not fit {name_of(program)!r} any more: {reason}. Leave it out by where=."
         raise UserError(msg) from error
-    return Case(inputs, expected, {"run": run})
+    return to_json(dict(sorted(whole.items())), again=True), Case(inputs, expected, {"run": run})
+
+
+def _default(hint: object, value: object) -> object:
+    """A default as its type, which it need not have."""
+    try:
+        return _typed(hint, value)
+    except ValueError:
+        return value
 
 
 def _typed(hint: object, value: object) -> object:
