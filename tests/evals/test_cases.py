@@ -182,7 +182,9 @@ def test_flat_rows_are_inputs_but_for_the_answer_metadata_and_id(tmp_path: Path)
         ("x.jsonl", '{"a": 1, "expected": 1, "metadata": 3}', "column 'metadata': it is 3, no object"),
         ("x.csv", "a,expected\n1,2\n1,2,3\n", "Line 3 of .* has 3 cells, its header 2"),
         ("x.csv", "a,a\n1,2\n", "not all different"),
-        ("x.csv", 'a,expected\n"1,2\n', "cannot be read: Error"),
+        ("x.csv", 'a,expected\n"1,2\n', r"Line 2 of .* is no CSV: unexpected end of data\. Close its quotes"),
+        ("x.csv", 'a,expected\n1,2\n"say "so"",2\n', "Line 3 of .* is no CSV: ',' expected"),
+        ("x.jsonl", '{"expected": 1}\n' + "[" * 100_000, "Line 2 of .* is no JSON: maximum recursion depth"),
         ("x.parquet", "no parquet", "cannot be read: .*Parquet"),
     ],
 )
@@ -200,3 +202,10 @@ def test_the_same_case_has_the_same_id_wherever_it_is_made() -> None:
     assert sy.Case({"a": 1}, "x").id == sy.Case({"a": 1}, "x", {"m": 1}).id != sy.Case({"a": 2}, "x").id
     assert repr(sy.Cases([sy.Case({"a": 1}, "x")])) == "Cases(1: a)"
     assert sy.Cases([sy.Case({}, n, id=str(n)) for n in range(5)])[1:3][0].expected == 1
+
+
+def test_a_cell_may_be_as_long_as_it_is(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    path = written(tmp_path / "x.csv", f"text,expected\n{'x' * 200_000},yes\n")
+    assert [len(str(case.inputs["text"])) for case in sy.cases(path, str)] == [200_000]
+    assert csv.field_size_limit() == limit

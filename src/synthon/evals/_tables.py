@@ -12,6 +12,8 @@ from pathlib import Path
 from synthon.core.errors import UserError
 from synthon.evals._extras import extra
 
+_LONGEST = 2**31 - 1  # characters of a cell: what a C long holds everywhere
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -44,7 +46,7 @@ def rows_of(path: Path) -> Rows:
         raise UserError(f"{str(path)!r} {problem}. Pass a .jsonl, .csv or .parquet file.")
     try:
         return Rows(path, list(reader(path)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{str(path)!r} cannot be read: {type(error).__name__}: {error}. Save it as UTF-8.") from error
 
 
@@ -55,7 +57,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"Line {number} of {str(path)!r} is no JSON: {error}. Write one object a line.") from error
         if not isinstance(row, dict):
             raise UserError(f"Line {number} of {str(path)!r} is {row!r:.100}, no object. Write one object a line.")
@@ -64,16 +66,24 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        names = next(reader, [])
-        if len(set(names)) < len(names):
-            raise UserError(f"The columns of {str(path)!r} are {names}, not all different. Rename them.")
-        for cells in reader:
-            if cells and len(cells) != len(names):
-                where = f"Line {reader.line_num} of {str(path)!r}"
-                raise UserError(f"{where} has {len(cells)} cells, its header {len(names)}. Quote cells with commas.")
-            if cells:
-                yield reader.line_num, dict(zip(names, cells, strict=True))
+        reader, limit = csv.reader(file, strict=True), csv.field_size_limit(_LONGEST)
+        try:
+            names = next(reader, [])
+            if len(set(names)) < len(names):
+                raise UserError(f"The columns of {str(path)!r} are {names}, not all different. Rename them.")
+            for cells in reader:
+                if cells and len(cells) != len(names):
+                    where = f"Line {reader.line_num} of {str(path)!r}"
+                    raise UserError(
+                        f"{where} has {len(cells)} cells, its header {len(names)}. Quote cells with commas."
+                    )
+                if cells:
+                    yield reader.line_num, dict(zip(names, cells, strict=True))
+        except csv.Error as error:
+            where = f"Line {reader.line_num} of {str(path)!r}"
+            raise UserError(f"{where} is no CSV: {error}. Close its quotes, and double those inside.") from error
+        finally:
+            csv.field_size_limit(limit)
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
