@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +35,23 @@ async def test_an_output_without_fields_is_wrong_and_stops_nothing(metric: Any) 
     found = await sy.evaluate(find, CASES, metric, journal=sy.MemoryJournal(), watch=lambda _: None)
     assert [row.score for row in found.rows] == [float(at != 7) for at in range(20)]
     assert "None has no field" in found.rows[7].feedback
+
+
+@pytest.mark.parametrize(
+    "score", [sum([0.05] * 20), sum([0.1] * 10), 1 + 9e-10, -1e-17, Decimal("0.25"), Fraction(1, 4)]
+)
+async def test_a_sum_that_rounding_moves_is_a_score_and_so_is_every_number(score: Any) -> None:
+    found = await sy.evaluate(
+        find, CASES, lambda case, output: score, journal=sy.MemoryJournal(), watch=lambda _: None,
+        metrics={"judged": sy.metrics.judge(half)},
+    )  # fmt: skip
+    assert {row.score for row in found.rows} == {round(float(score), 6)}
+    assert len(found.failures()) == (0 if score > 0.5 else 20)
+    assert found.scores["judged"].value == 1.0
+
+
+async def half(output: object) -> float:
+    return sum([0.05] * 20)
 
 
 @pytest.mark.parametrize("score", [-0.5, 7.0])

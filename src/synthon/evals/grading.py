@@ -6,6 +6,7 @@ import inspect
 import math
 import numbers
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,6 +24,7 @@ Grade: TypeAlias = float | tuple[float, str]
 Metric: TypeAlias = Callable[[Case[E], OutputT], Grade | Awaitable[Grade]]
 AnyMetric: TypeAlias = Metric[Any, Any]
 Graded: TypeAlias = dict[str, tuple[float, str]]
+ROUNDING = 1e-9  # of sums, which may pass 1 or stay below
 
 
 def called(metric: AnyMetric) -> str:
@@ -85,12 +87,13 @@ def _score(given: object) -> tuple[float, str]:
     score, feedback = given if isinstance(given, tuple) and len(given) == 2 else (given, "")  # noqa: PLR2004 - a score and words
     if isinstance(score, np.bool_):
         score = bool(score)
-    if not isinstance(score, numbers.Real | bool) or not math.isfinite(score) or not isinstance(feedback, str):
+    if not isinstance(score, numbers.Real | Decimal) or not math.isfinite(score) or not isinstance(feedback, str):
         raise TypeError(f"it gave {given!r:.200}, which is no finite score nor (score, feedback)")
     number = float(score)
-    if not 0 <= number <= 1:
+    if not -ROUNDING <= number <= 1 + ROUNDING:
         raise ValueError(f"it gave {number:g}; a score is in 0..1, higher is better, and a case that fails gets 0")
-    return number, feedback
+    whole = float(round(number))
+    return whole if abs(number - whole) <= ROUNDING else number, feedback
 
 
 def _broken(name: str, case: Case[Any], error: Exception) -> UserError:

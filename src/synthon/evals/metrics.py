@@ -21,7 +21,7 @@ from synthon.core.errors import UserError
 from synthon.core.identity import to_json
 from synthon.evals._extras import extra
 from synthon.evals.cases import Case
-from synthon.evals.grading import AnyMetric, Grade, called
+from synthon.evals.grading import ROUNDING, AnyMetric, Grade, called
 from synthon.evals.trees import TreeError, shape_of
 from synthon.evals.unseen import unseen_model
 
@@ -194,7 +194,7 @@ class Judge:
                 raise ValueError(f"it said {score!r}, which is not among the marks {list(self.marks)}")
             return self.marks[score], feedback
         number = float(cast("float", score)) / self.best
-        if not 0 <= number <= 1:
+        if not -ROUNDING <= number <= 1 + ROUNDING:
             raise ValueError(f"it said {score!r}, which is not in 0..{self.best:g}")
         return number, feedback
 
