@@ -14,8 +14,8 @@ import pytest
 from pydantic import BaseModel
 
 import synthon as sy
-from synthon.evals import Case, Cases
-from synthon.evals.statistics import Estimate, detectable_gain, dollars, mean, paired
+from synthon.evals import Case, Cases, Measured
+from synthon.evals.statistics import Estimate, detectable_gain, dollars, mean, paired, permutation_p
 from synthon.optimize.front import Front
 
 
@@ -127,3 +127,16 @@ async def test_a_picture_is_drawn_of_scores_that_rounding_moves_and_of_labels_wi
     Front([point, alone]).plot(tmp_path / "y.svg")
     assert (tmp_path / "x.svg").is_file()
     assert (tmp_path / "y.svg").is_file()
+
+
+def test_what_rounding_makes_of_equal_scores_is_no_difference() -> None:
+    one, other = [0.1 + 0.2] * 10, [0.3] * 10
+    assert one != other
+    assert permutation_p(one, other) == 1.0
+    assert permutation_p([0.5, *one], [0.25, *other]) == 1.0
+    assert paired(one, other) == paired(other, other)
+    cases = Cases(CASES[:10])
+    first, second = (sy.Evaluation("p", cases, [Measured(s, {"s": s}) for s in each]) for each in (one, other))
+    assert "0 of 10 cases differ; no difference" in str(first.compare(second))
+    assert permutation_p([2e-10] * 10, [1e-10] * 10) == 2 / 2**10  # of another scale: dollars
+    assert permutation_p([0.3, 0.1 + 0.2] * 20, [0.0] * 40) == 2 / 2**40  # all by the same amount

@@ -9,12 +9,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from synthon.core.errors import UserError
 from synthon.evals.cases import Case, Cases
 from synthon.evals.plotting import plot
-from synthon.evals.statistics import Estimate, detectable_gain, dollars, mean, paired, permutation_p, quantile
+from synthon.evals.statistics import Estimate, detectable_gain, dollars, gains, mean, paired, permutation_p, quantile
 
 _SURE = 0.05
 
@@ -170,7 +168,7 @@ class Evaluation(Clocked):
             msg = f"{self.name!r} and {other.name!r} were evaluated on different cases. Evaluate both on the same ones."
             raise UserError(msg)
         one, two = self._by(metric), other._by(metric)
-        differences = np.subtract(one, two)
+        differences = gains(one, two)
         return Comparison(
             self.name, other.name, paired(one, two, seed=seed), permutation_p(one, two, seed=seed),
             int((differences != 0).sum()), detectable_gain(differences),

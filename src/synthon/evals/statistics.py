@@ -21,7 +21,7 @@ RESAMPLES = 10_000
 _EXACT = 16  # differing pairs of which all 65,536 sign patterns are tried
 _NORMAL = NormalDist()
 _FEW = 8  # different values
-_SAME = 1e-9  # differences that rounding makes
+_SAME = 1e-9  # differences that rounding makes, as a share of the largest number
 _BLOCK = 4_000_000  # numbers of a block of resamples: 32 MB
 
 
@@ -179,7 +179,7 @@ def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: 
     Raises:
         UserError: the two are not of the same cases.
     """
-    differences = _differences(one, other)
+    differences = gains(one, other)
     both = np.concatenate([np.asarray(one, float), np.asarray(other, float)])
     reach = 1.0 if ((both >= 0) & (both <= 1)).all() else math.inf
     if not differences.size:
@@ -197,13 +197,13 @@ def permutation_p(one: ArrayLike, other: ArrayLike, *, seed: int = 0, resamples:
     Raises:
         UserError: the two are not of the same cases.
     """
-    differences = _differences(one, other)
+    differences = gains(one, other)
     differences = differences[differences != 0]
     n = int(differences.size)
     if n == 0:
         return 1.0
     sizes = np.abs(differences)
-    if np.all(sizes == sizes[0]):
+    if np.ptp(sizes) <= _SAME * sizes.max():
         fewer = int(min((differences > 0).sum(), (differences < 0).sum()))
         return min(1.0, 2 * _subsets(n, fewer) / (1 << n))
     if n <= _EXACT:
@@ -232,7 +232,12 @@ def _as_far(sums: Floats, differences: Floats) -> NDArray[np.bool_]:
     return far
 
 
-def _differences(one: ArrayLike, other: ArrayLike) -> Floats:
+def gains(one: ArrayLike, other: ArrayLike) -> Floats:
+    """`one - other`, case by case; what rounding makes of equal numbers is 0.
+
+    Raises:
+        UserError: the two are not of the same cases.
+    """
     first, second = np.asarray(one, float), np.asarray(other, float)
     if first.shape != second.shape or first.ndim != 1:
         msg = (
@@ -240,6 +245,8 @@ def _differences(one: ArrayLike, other: ArrayLike) -> Floats:
         )
         raise UserError(msg)
     differences: Floats = first - second
+    most = max(np.abs(first).max(initial=0.0), np.abs(second).max(initial=0.0))
+    differences[np.abs(differences) < _SAME * most] = 0.0
     return differences
 
 
