@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -209,3 +210,23 @@ def test_a_cell_may_be_as_long_as_it_is(tmp_path: Path) -> None:
     path = written(tmp_path / "x.csv", f"text,expected\n{'x' * 200_000},yes\n")
     assert [len(str(case.inputs["text"])) for case in sy.cases(path, str)] == [200_000]
     assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("value", ["hello", {"a": 1}, {"inputs": {"a": 1}}, {}])
+def test_an_argument_called_inputs_is_read_again(tmp_path: Path, value: Any) -> None:
+    async def ask(inputs: Any) -> str:
+        return "yes"
+
+    kept = sy.Cases([sy.Case({"inputs": value}, "yes", {"kind": "a"})])
+    kept.save(tmp_path / "in.jsonl")
+    for inputs in (ask, ["inputs"], {"inputs": object}, None):
+        assert sy.cases(tmp_path / "in.jsonl", str, inputs=inputs) == kept
+
+
+@pytest.mark.parametrize("value", ["hello", {"a": 1}, {"text": "b"}, {}])
+def test_a_column_called_inputs_is_the_argument_of_that_name(tmp_path: Path, value: Any) -> None:
+    async def ask(inputs: Any, text: str = "") -> str:
+        return "yes"
+
+    path = written(tmp_path / "x.jsonl", json.dumps({"inputs": value, "text": "b", "expected": "yes"}))
+    assert dict(sy.cases(path, str, inputs=ask)[0].inputs) == {"inputs": value, "text": "b"}

@@ -179,7 +179,8 @@ def cases(
         type_: the type of the answers; without it they stay as the file has them.
         inputs: columns that are arguments, as a mapping with their types, or the program, whose parameters but for its
             knobs they are; the other columns become metadata. Without it, all that are not the answer, `metadata` or
-            `id`. A column `inputs` that holds objects has the arguments in it, as `Cases.save` writes.
+            `id`. A column `inputs` that holds objects has the arguments in it, as `Cases.save` writes; where an
+            argument has that name, only objects that name the arguments do.
         expected: the column with the answers.
         strict: False for a metric that compares with something else, or with nothing: an answer of another type stays
             as the file has it, and a row without one has None. A column that is named has to be in some row.
@@ -239,7 +240,9 @@ def _case(
 ) -> Case[object]:
     known = types or {}
     own = row.get("metadata") or {}
-    given = row.get("inputs") if "inputs" not in known else None
+    given = row.get("inputs")
+    if "inputs" in known and not (isinstance(given, Mapping) and set(needed) <= given.keys() <= known.keys()):
+        given = None  # the argument of that name
     if not isinstance(own, Mapping):
         raise rows.error(number, "metadata", f"is {own!r}, no object", "Give it an object")
     taken = given if isinstance(given, Mapping) else {name: row[name] for name in row if name in (types or row)}
