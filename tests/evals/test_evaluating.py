@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import synthon as sy
-from synthon.evals import Measured
+from synthon.evals import Measured, overlap
 from synthon.journal import tree
 
 
@@ -132,6 +132,22 @@ async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> 
     listed: Any = [sy.metrics.f1]
     with pytest.raises(sy.UserError, match=r"metrics= was given \[.*, a list\. Pass a dict of them by name"):
         await sy.evaluate(program, CASES, exact, metrics=listed)
+    with pytest.raises(sy.UserError, match=r"The metric 'own' is 'f1', a str\. Pass a function of a case"):
+        await sy.evaluate(program, CASES, exact, metrics={"own": cast("Any", "f1")})
+    for options, problem in {
+        ("workers", 0): r"workers= was given as 0\. Pass at least 1",
+        ("workers", 2.5): r"workers= was given as 2\.5, a float\. Pass a whole number",
+        ("workers", "8"): r"workers= was given as '8', a str",
+        ("budget", 5): r"budget= was given 5, a int\. Pass sy\.Budget\(calls=\.\.\.\), or leave it out",
+        ("journal", "j.db"): r"journal= was given 'j\.db', a str\. Pass sy\.SQLiteJournal\(path\)",
+        ("run_id", 5): "run_id= was given 5, a int",
+        ("watch", 5): "watch= was given 5, a int",
+    }.items():
+        wrong: Any = dict([options])
+        with pytest.raises(sy.UserError, match=problem):
+            await sy.evaluate(program, CASES, exact, **wrong)
+    with pytest.raises(sy.UserError, match=r"5 is a int, no program"):
+        await sy.evaluate(cast("Any", 5), CASES, exact)
     with pytest.raises(sy.UserError, match=r"'opinion' is a str, no program\. Pass a step"):
         await sy.evaluate(cast("Any", "opinion"), CASES, exact)
     rows: Any = [*CASES[:2], {"inputs": {"text": "x"}, "expected": "yes"}]
@@ -245,6 +261,21 @@ def test_a_better_program_is_told_from_an_equal_one() -> None:
     same = measured(*base).compare(measured(*base[::-1]))
     assert same.p > 0.5
     assert "no difference that these cases show" in str(same)
+
+
+def test_what_was_given_by_mistake_is_told() -> None:
+    wrong: Any
+    for wrong in ("x", 2.5, None):
+        with pytest.raises(sy.UserError, match=rf"seed= was given as {wrong!r}, a {type(wrong).__name__}"):
+            CASES.split(1, seed=wrong)
+        with pytest.raises(sy.UserError, match=r"seed= was given as .* Pass a whole number"):
+            measured(1.0).compare(measured(1.0), seed=wrong)
+    with pytest.raises(sy.UserError, match=r"The size of a part was given as 1\.5, a float"):
+        CASES.split(cast("Any", 1.5))
+    with pytest.raises(sy.UserError, match=r"'p' was compared to 0\.5, a float\. Pass what sy\.evaluate returned"):
+        measured(1.0).compare(cast("Any", 0.5))
+    with pytest.raises(sy.UserError, match=r"Cases were given as 5, a int"):
+        overlap(CASES, cast("Any", 5))
 
 
 def test_programs_on_different_cases_are_not_compared() -> None:

@@ -16,6 +16,7 @@ from synthon.core.errors import UserError
 from synthon.core.identity import adapter, digest, safe_repr, to_json
 from synthon.core.settings import Knob
 from synthon.core.values import JSON
+from synthon.evals._given import whole
 from synthon.evals._tables import Rows, rows_of
 
 T_co = TypeVar("T_co", covariant=True)
@@ -95,8 +96,9 @@ class Cases(Sequence[Case[T_co]]):
         """Disjoint parts of these sizes, drawn at random; the same seed draws the same. What is left over is left out.
 
         Raises:
-            UserError: fewer cases than the parts need, or a part of none.
+            UserError: fewer cases than the parts need, a part of none, or something that is no whole number.
         """
+        sizes, seed = tuple(whole("The size of a part", size) for size in sizes), whole("seed=", seed)
         if sum(sizes) > len(self) or not sizes or min(sizes) < 1:
             wanted = " + ".join(map(str, sizes)) or "no parts"
             raise UserError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from synthon.core.budget import Budget
 from synthon.core.errors import BudgetExceeded, Suspended, Uncertain, UserError
 from synthon.core.many import Failed, run_many
 from synthon.core.running import Defaults, current_run, described, name_of, new_id, running
+from synthon.evals._given import whole
 from synthon.evals.cases import Case, Cases
 from synthon.evals.evaluation import Evaluation, Measured
 from synthon.evals.grading import AnyMetric, Graded, Metric, called, graded
@@ -18,7 +20,6 @@ from synthon.evals.unseen import unseen_model
 from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal
 
 if TYPE_CHECKING:
-    from synthon.core.budget import Budget
     from synthon.core.progress import Watch
     from synthon.core.protocols import Journal, Policy
 
@@ -69,6 +70,8 @@ async def evaluate(
         problem = "no case" if not rows else f"policy={policy!r}, which keeps no spans to count cost and time from"
         raise UserError(f"evaluate({name_of(program)}) was given {problem}. Pass cases, and 'cache' or 'fresh'.")
     every = _named(metric, metrics or {})
+    workers = whole("workers=", workers, 1)
+    _refuse_odd(budget=budget, journal=journal, run_id=run_id, watch=watch)
     _refuse_unfit(program, rows)
     above = current_run()
     if journal is None:
@@ -76,8 +79,7 @@ async def evaluate(
     batch = run_id or (new_id() if above is None else above.inner([name_of(program), "evaluate", rows]))
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
     if budget is not None:
-        refuse_unseen(every)
-        _refuse_uncounted(program)
+        _refuse_uncounted(program, every)
     name = name or name_of(program)
     tee = Tee.of(journal)
     tee.watch(runs)
@@ -110,7 +112,7 @@ def _named(metric: AnyMetric, metrics: Mapping[str, AnyMetric]) -> dict[str, Any
     """All metrics by name, the one that scores first.
 
     Raises:
-        UserError: another metric has its name, or they have none.
+        UserError: another metric has its name, they have none, or one is no function.
     """
     given: object = metrics
     if not isinstance(given, Mapping):
@@ -118,7 +120,34 @@ def _named(metric: AnyMetric, metrics: Mapping[str, AnyMetric]) -> dict[str, Any
     name = called(metric)
     if metrics.get(name, metric) is not metric:
         raise UserError(f"Two metrics are called {name!r}. Give the one in metrics= another name.")
-    return {name: metric, **metrics}
+    every = {name: metric, **metrics}
+    for key, each in cast("dict[object, object]", every).items():
+        if not callable(each) or not isinstance(key, str):
+            raise UserError(
+                f"The metric {key!r} is {each!r:.200}, a {type(each).__name__}. Pass a function of a case and an "
+                "output by its name, such as sy.metrics.exact_match."
+            )
+    return every
+
+
+def _refuse_odd(**given: object) -> None:
+    """What is of another kind would be found out too late, or never.
+
+    Raises:
+        UserError: names it.
+    """
+    fits: Mapping[str, tuple[Callable[[object], bool], str]] = {
+        "budget": (lambda each: isinstance(each, Budget), "sy.Budget(calls=...)"),
+        "journal": (lambda each: hasattr(each, "write"), "sy.SQLiteJournal(path)"),
+        "run_id": (lambda each: isinstance(each, str), "a text"),
+        "watch": (callable, "a function of a sy.Progress"),
+    }
+    for name, value in given.items():
+        is_fit, remedy = fits[name]
+        if value is not None and not is_fit(value):
+            raise UserError(
+                f"{name}= was given {value!r:.200}, a {type(value).__name__}. Pass {remedy}, or leave it out."
+            )
 
 
 def refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
@@ -136,12 +165,13 @@ def refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
             raise UserError(msg)
 
 
-def _refuse_uncounted(program: object) -> None:
-    """The same of a step of the program.
+def _refuse_uncounted(program: object, metrics: Mapping[str, AnyMetric]) -> None:
+    """The same of judges and of the program's steps.
 
     Raises:
-        UserError: names the step and the model.
+        UserError: names the judge or step and the model.
     """
+    refuse_unseen(metrics)
     step, model = unseen_model(program)
     if step:
         msg = (

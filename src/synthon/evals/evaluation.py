@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from synthon.core.errors import UserError
+from synthon.evals._given import whole
 from synthon.evals.cases import Case, Cases
 from synthon.evals.plotting import plot
 from synthon.evals.statistics import Estimate, detectable_gain, dollars, gains, mean, paired, permutation_p, quantile
@@ -164,6 +165,10 @@ class Evaluation(Clocked):
         Raises:
             UserError: the two are not of the same cases in the same order, or not by that metric.
         """
+        seed, given = whole("seed=", seed, 0), cast("object", other)
+        if not isinstance(given, Evaluation):
+            kind = type(given).__name__
+            raise UserError(f"{self.name!r} was compared to {given!r:.200}, a {kind}. Pass what sy.evaluate returned.")
         if [case.id for case in self.cases] != [case.id for case in other.cases]:
             msg = f"{self.name!r} and {other.name!r} were evaluated on different cases. Evaluate both on the same ones."
             raise UserError(msg)

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 
 from synthon.core.identity import to_json
-from synthon.evals.cases import Case
+from synthon.evals.cases import Case, Cases
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def overlap(one: Iterable[Case[Any]], other: Iterable[Case[Any]], *, near: float
             (Broder 1997) and then counted exactly. A value that three or more rows share, such as a document they ask
             about, counts only for rows that have nothing else; so do words that over half of 20 or more rows have.
     """
-    sets = [[case.inputs for case in cases] for cases in (one, other)]
+    sets = [[case.inputs for case in Cases(cases)] for cases in (one, other)]
     firsts, seconds = ([_text(inputs) for inputs in some] for some in sets)
     exact = _equal(firsts, seconds)
     every = _telling([_shingles(text) for text in _own([*sets[0], *sets[1]])])
