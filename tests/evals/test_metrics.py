@@ -121,6 +121,21 @@ def test_code_and_calls_match_by_meaning(expected: object, output: object, right
     assert score(metrics.ast_match, expected, output) == right
 
 
+@pytest.mark.parametrize("metric", [metrics.exact_match, metrics.f1])
+def test_an_accent_may_be_a_character_of_its_own(metric: AnyMetric) -> None:
+    assert score(metric, "Caf\u00e9", "cafe\u0301") == 1.0
+    assert score(metric, "caf\u00e9", "cafe") == 0.0
+
+
+@pytest.mark.parametrize(
+    "text", ["\u201cyes\u201d", "\u00abyes\u00bb", "yes\u2026", "\u00bfyes?", "yes\u3002", "'yes'"]
+)
+def test_f1_counts_words_without_punctuation_of_any_script(text: str) -> None:
+    assert score(metrics.f1, "yes", text) == 1.0
+    assert score(metrics.f1, text, "\U0001f44d") == 0.0  # a sign is no punctuation
+    assert score(metrics.f1, "\u0915\u093f", "\u0915") == 0.0  # nor is a vowel that is a mark
+
+
 @pytest.mark.parametrize(
     ("expected", "output", "right"),
     [

@@ -26,6 +26,7 @@ def test_equal_inputs_are_found_whatever_their_case_and_space() -> None:
     found = overlap(asked("Where is my card?", "other"), asked("x", "where  is my CARD?"))
     assert (found.exact, found.near) == ([(0, 1)], [])
     assert str(found) == "1 pairs of cases with the same inputs, 0 with nearly the same"
+    assert overlap(asked("Caf\u00e9"), asked("cafe\u0301")).exact == [(0, 0)]
 
 
 def test_nearly_equal_inputs_are_found_with_their_similarity() -> None:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -229,10 +230,14 @@ def _answers(expected: object, output: object) -> list[object]:
 
 def _same(expected: object, output: object) -> bool:
     if isinstance(expected, str) and isinstance(output, str):
-        return " ".join(expected.split()).casefold() == " ".join(output.split()).casefold()
+        return _folded(expected) == _folded(output)
     if isinstance(expected, np.ndarray) or isinstance(output, np.ndarray):
         return bool(np.array_equal(expected, output))  # type: ignore[arg-type] # compares anything
     return expected == output
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())  # an accent may be a character of its own
 
 
 def _texts(case: Case[Any]) -> list[str]:
@@ -247,7 +252,10 @@ def _text(value: object) -> str:
 
 
 def _words(value: object) -> Counter[str]:
-    return Counter(_ARTICLES.sub(" ", _text(value).lower().translate(_PUNCTUATION)).split())
+    text = unicodedata.normalize("NFC", _text(value).lower()).translate(_PUNCTUATION)
+    if not text.isascii():
+        text = "".join(each for each in text if not unicodedata.category(each).startswith("P"))
+    return Counter(_ARTICLES.sub(" ", text).split())
 
 
 def _overlap(one: Counter[str], other: Counter[str]) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 from zlib import crc32
 
 import numpy as np
@@ -89,7 +90,7 @@ def _text(inputs: Mapping[str, object]) -> str:
 def _values(inputs: Mapping[str, object]) -> dict[str, str]:
     written = ((name, inputs[name]) for name in sorted(inputs))
     texts = ((name, value if isinstance(value, str) else to_json(value)) for name, value in written)
-    return {name: " ".join(text.split()).casefold() for name, text in texts}
+    return {name: normalize("NFC", " ".join(text.split()).casefold()) for name, text in texts}
 
 
 def _own(rows: Sequence[Mapping[str, object]]) -> list[str]:
