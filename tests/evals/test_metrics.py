@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,12 @@ def told(metric: AnyMetric, expected: object, output: object, **inputs: object) 
 
     row = asyncio.run(evaluated()).rows[0]
     return row.score, row.feedback
+
+
+@dataclass
+class Vectors:
+    text: str
+    numbers: Any
 
 
 class Slots(BaseModel):
@@ -121,6 +129,12 @@ def test_code_and_calls_match_by_meaning(expected: object, output: object, right
     assert score(metrics.ast_match, expected, output) == right
 
 
+def test_fields_may_hold_arrays_and_empty_ones_do_not_count() -> None:
+    one, other = {"v": np.array([1, 2]), "w": "x"}, {"v": np.array([1, 2]), "w": "y", "none": set()}
+    assert score(metrics.fields_f1, one, other) == 0.5
+    assert score(metrics.fields_f1, {"zero": 0, "no": False, "set": set()}, {"zero": 0, "no": False}) == 1.0
+
+
 @pytest.mark.parametrize("metric", [metrics.exact_match, metrics.f1])
 def test_an_accent_may_be_a_character_of_its_own(metric: AnyMetric) -> None:
     assert score(metric, "Caf\u00e9", "cafe\u0301") == 1.0
@@ -143,6 +157,12 @@ def test_f1_counts_words_without_punctuation_of_any_script(text: str) -> None:
         ([1, 2], np.array([1, 2]), 1),
         (np.array([1, 2]), [1, 3], 0),
         (np.array([1, 2]), "1 2", 0),
+        ({"v": np.array([1, 2])}, {"v": np.array([1, 2])}, 1),
+        ({"v": np.array([1, 2])}, {"v": np.array([1, 3])}, 0),
+        ({"v": [np.array([1, 2])]}, {"v": [np.array([1, 2]), 3]}, 0),
+        (Vectors("a", np.array([1, 2])), Vectors("a", np.array([1, 2])), 1),
+        (Vectors("a", np.array([1, 2])), Vectors("A", np.array([1, 2])), 0),
+        ((np.array([1, 2]), np.array([3])), (np.array([1, 2]), np.array([3])), 1),
     ],
 )
 def test_arrays_are_the_same_where_their_numbers_are(expected: object, output: object, right: float) -> None:
