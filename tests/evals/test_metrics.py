@@ -123,6 +123,10 @@ def test_rouge_and_bleu_are_those_of_the_libraries() -> None:
         ("x = 'a'", "x = u'a'", 1),
         ("f({2, 'b', 'a'})", "f({'a', 2.0, 'b'})", 1),
         ("'yes'", "'no'", 0),
+        ({"name": "f", "arguments": {"x": np.int64(2)}}, "f(x=2.0)", 1),
+        (r"f('\d')", r"f('\\d')", 1),
+        ("f()", None, 0),
+        ("f()", {"arguments": {}}, 0),
     ],
 )
 def test_code_and_calls_match_by_meaning(expected: object, output: object, right: float) -> None:
@@ -180,6 +184,7 @@ def test_rouge_counts_words_in_any_script_and_english_ones_as_its_library_does()
 def test_feedback_names_missing_and_wrong_calls() -> None:
     assert told(metrics.ast_match, "f(1); g(2)", "f(1); h(3)")[1] == "Missing calls: g(2); wrong calls: h(3)."
     assert "no Python" in told(metrics.ast_match, "f(1)", "f(1")[1]
+    assert told(metrics.ast_match, "f()", None)[1] == "None is no call: it needs a name and arguments."
     assert "no Python: RecursionError" in told(metrics.ast_match, "f(1)", "+".join(["1"] * 900))[1]
 
 

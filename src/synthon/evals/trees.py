@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
+
+import numpy as np
 
 Shape: TypeAlias = "str | Counter[str]"
 
@@ -37,7 +40,8 @@ def shape_of(value: object) -> Shape:
 
 def _parsed(text: str) -> Shape:
     try:
-        return _shape(_Alike().visit(ast.parse(text.strip())))
+        with warnings.catch_warnings(action="ignore"):  # of escapes that Python takes as they are
+            return _shape(_Alike().visit(ast.parse(text.strip())))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise TreeError(f"The code is no Python: {type(error).__name__}: {error}.") from error
 
@@ -83,6 +87,8 @@ def _call(value: Any) -> str:
     is_mapping = isinstance(value, Mapping)
     name = value.get("name") if is_mapping else getattr(value, "name", None)
     arguments = value.get("arguments") if is_mapping else getattr(value, "arguments", None)
+    if not isinstance(name, str):
+        raise TreeError(f"{value!r:.200} is no call: it needs a name and arguments.")
     try:
         arguments = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments or {}
         return f"{name}({', '.join(sorted(f'{key}={_plain(each)}' for key, each in arguments.items()))})"
@@ -98,6 +104,8 @@ def _plain(value: object) -> str:
         return f"[{', '.join(map(_plain, value))}]"
     if isinstance(value, set):
         return f"{{{', '.join(sorted(map(_plain, value)))}}}"
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float) and value.is_integer():
         return repr(int(value))
     return repr(value)
