@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -217,6 +218,7 @@ def test_an_expected_value_that_is_no_code_is_an_error_of_the_cases() -> None:
         (1200, {"size": "1,200 m"}, 1),
         (5, 10**400, 0),
         (10**400, 10**400, 1),
+        (Fraction(1, 2), 0.5, 1),
         (10**400, -(10**400), 0),
     ],
 )

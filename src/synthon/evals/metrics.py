@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -282,7 +283,7 @@ def _first(pair: tuple[float, str]) -> float:
 
 def _number(value: object) -> float | None:
     """A number as it is, or the last one in a text; one with commas between thousands is one, and a list is none."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int | Fraction) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:  # as its digits read
