@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 import synthon as sy
 from synthon.evals import Case, Cases, Measured
-from synthon.evals.statistics import Estimate, detectable_gain, dollars, mean, paired, permutation_p
+from synthon.evals.statistics import Estimate, detectable_gain, dollars, mean, paired, permutation_p, wilson
 from synthon.optimize.front import Front
 
 
@@ -119,6 +119,10 @@ async def test_a_picture_is_drawn_of_scores_that_rounding_moves_and_of_labels_wi
     )
     found.plot(tmp_path / "x.svg", by="price")
     sy.Evaluation("_own", found.cases, found.rows).plot(tmp_path / "z.svg")  # a legend without it would warn
+    sy.Evaluation("\0\x1b[31m\ud800", found.cases, found.rows).plot(tmp_path / "odd.svg")
+    assert not {"\0", "\x1b"} & set((tmp_path / "odd.svg").read_text())  # which are no XML
+    with pytest.raises(sy.UserError, match=r"gone.x\.svg' cannot be written: .*No such file.* Pass a path in a folder"):
+        found.plot(tmp_path / "gone" / "x.svg")
     moved = Estimate(0.7, 0.7 + 1e-16, 0.7 - 2e-16, 7)
     assert moved.low > moved.value > moved.high
     unbounded = Estimate(0.7, 0.0, math.inf, 1)
@@ -140,3 +144,10 @@ def test_what_rounding_makes_of_equal_scores_is_no_difference() -> None:
     assert "0 of 10 cases differ; no difference" in str(first.compare(second))
     assert permutation_p([2e-10] * 10, [1e-10] * 10) == 2 / 2**10  # of another scale: dollars
     assert permutation_p([0.3, 0.1 + 0.2] * 20, [0.0] * 40) == 2 / 2**40  # all by the same amount
+
+
+def test_what_is_no_number_shows_nothing() -> None:
+    with pytest.raises(sy.UserError, match=r"Scores nan and 1\.0 of case 1 have no difference"):
+        permutation_p([0.5, math.nan], [0.5, 1.0])
+    with pytest.raises(sy.UserError, match=r"wilson got 3 successes of n=2\. Pass 0 to n of them"):
+        wilson(3, 2)

@@ -43,7 +43,7 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -
         by: a metadata key; its slices are drawn below the whole.
 
     Raises:
-        UserError: another ending, or no case has the key.
+        UserError: another ending, no case has the key, or the file cannot be written.
         MissingExtra: what draws is not installed.
     """
     checked(path)
@@ -59,7 +59,10 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -
     scores.set(xlabel="mean score, 95 % interval")
     latencies.set(xlabel="latency (s)", ylabel="share of cases", xlim=(0, None))
     latencies.legend(loc="lower right")
-    drawn.savefig(Path(path), dpi=150)
+    try:
+        drawn.savefig(Path(path), dpi=150)
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be written: {error}. Pass a path in a folder that is there.") from error
 
 
 def _estimates(evaluation: Evaluation, by: str) -> dict[str, Estimate]:
@@ -85,8 +88,9 @@ def arms(estimates: Sequence[Estimate]) -> list[list[float]]:
 
 
 def _plain(label: str) -> str:
-    """A label that is drawn as it is written.
+    """A label that is drawn as it is written, but for what no font has.
 
     Matplotlib reads what is between two dollars as a formula, and leaves what begins with _ out of a legend.
     """
+    label = "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in label)
     return " " * label.startswith("_") + label.replace("$", r"\$")

@@ -46,9 +46,15 @@ class Estimate:
 
 
 def wilson(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Bounds of a share of `n` cases (Wilson 1927); never empty, not even for none or all."""
+    """Bounds of a share of `n` cases (Wilson 1927); never empty, not even for none or all.
+
+    Raises:
+        UserError: more successes than cases, or fewer than none.
+    """
     if n == 0:
         return math.nan, math.nan
+    if not 0 <= successes <= n:
+        raise UserError(f"wilson got {successes!r} successes of n={n}. Pass 0 to n of them.")
     z, share = _NORMAL.inv_cdf(0.5 + confidence / 2), successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -236,7 +242,7 @@ def gains(one: ArrayLike, other: ArrayLike) -> Floats:
     """`one - other`, case by case; what rounding makes of equal numbers is 0.
 
     Raises:
-        UserError: the two are not of the same cases.
+        UserError: the two are not of the same cases, or a difference is not known.
     """
     first, second = np.asarray(one, float), np.asarray(other, float)
     if first.shape != second.shape or first.ndim != 1:
@@ -245,6 +251,9 @@ def gains(one: ArrayLike, other: ArrayLike) -> Floats:
         )
         raise UserError(msg)
     differences: Floats = first - second
+    if np.isnan(differences).any():
+        place = int(np.flatnonzero(np.isnan(differences))[0])
+        raise UserError(f"Scores {first[place]} and {second[place]} of case {place} have no difference. Pass numbers.")
     most = max(np.abs(first).max(initial=0.0), np.abs(second).max(initial=0.0))
     differences[np.abs(differences) < _SAME * most] = 0.0
     return differences
