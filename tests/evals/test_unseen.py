@@ -151,3 +151,15 @@ async def test_without_a_budget_nothing_is_refused_nor_is_a_step_that_asks_no_mo
     asked.clear()
     assert (await evaluated(voted, sy.Budget(calls=5))).mean.value == 1.0
     assert not asked
+
+
+async def test_who_counts_under_the_budget_already_may_evaluate_what_asks_nobody() -> None:
+    budget = sy.Budget(calls=5)
+
+    @sy.program
+    async def search() -> float:
+        return (await evaluated(answer, budget)).mean.value
+
+    assert await sy.run(search, budget=budget, journal=sy.MemoryJournal()) == 1.0
+    with pytest.raises(sy.UserError, match="keeps no journal"):
+        await sy.run(search, budget=sy.Budget(calls=5), journal=sy.MemoryJournal())

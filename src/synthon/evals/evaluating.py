@@ -79,7 +79,7 @@ async def evaluate(
     batch = run_id or (new_id() if above is None else above.inner([name_of(program), "evaluate", rows]))
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
     if budget is not None:
-        _refuse_uncounted(program, every)
+        _refuse_uncounted(program, every, budget)
     name = name or name_of(program)
     tee = Tee.of(journal)
     tee.watch(runs)
@@ -165,13 +165,16 @@ def refuse_unseen(metrics: Mapping[str, AnyMetric]) -> None:
             raise UserError(msg)
 
 
-def _refuse_uncounted(program: object, metrics: Mapping[str, AnyMetric]) -> None:
-    """The same of judges and of the program's steps.
+def _refuse_uncounted(program: object, metrics: Mapping[str, AnyMetric], budget: Budget) -> None:
+    """The same of judges and of the program's steps; of these who counts under the budget already has judged.
 
     Raises:
         UserError: names the judge or step and the model.
     """
     refuse_unseen(metrics)
+    above = current_run()
+    if above is not None and any(each is budget for each in above.budgets):
+        return
     step, model = unseen_model(program)
     if step:
         msg = (
