@@ -150,7 +150,7 @@ class _Search(Generic[P, T]):
         teacher = Teacher(self.program, self.metric, self.journal, self.budget, workers=self.workers)
         examples = await teacher.examples(parts, self.train)
         self.most_calls = max(teacher.most_calls, len(parts.steps))
-        self.tuning = tuning_of(parts, examples, models, seed=self.seed, embedder=self.embedder)
+        self.tuning = tuning_of(self.program, parts, examples, models, seed=self.seed, embedder=self.embedder)
         self.limits = limits
         if self.tuning.space.size < 2 and proposer is None:  # noqa: PLR2004 - one point is no search
             msg = (
@@ -207,7 +207,7 @@ class _Search(Generic[P, T]):
     def _is_free(self, point: Point) -> bool:
         """Whether the program's one step is answered without a model."""
         step = self.tuning.parts.steps[0]
-        return asks_no_model(self.tuning.candidate(point).get(f"{step.name}.strategy"))
+        return asks_no_model(self.tuning.value(point, f"{step.name}.strategy"))
 
     async def _tried(self, point: Point, rows: Sequence[int]) -> Sequence[Measured]:
         """A point on training rows, which instructions are learnt from."""

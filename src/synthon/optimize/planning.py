@@ -122,7 +122,7 @@ async def plan(
     """
     parts = program.parts()
     examples = labelled(program, parts, train)
-    tuning = tuning_of(parts, examples, models, seed=seed, embedder=embedder)
+    tuning = tuning_of(program, parts, examples, models, seed=seed, embedder=embedder)
     unknown = [step.name for step in parts.steps if step.name not in examples and train and not step.demos]
     name = "" if proposer is None else proposer.name
     foreseen = await dearest(program, tuning, examples, [*train, *validation], proposer)

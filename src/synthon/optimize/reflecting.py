@@ -91,7 +91,7 @@ class Reflective:
         return found
 
     def _reads(self, step: Step[..., Any], point: Point) -> bool:
-        return not asks_no_model(self.tuning.candidate(point).get(f"{step.name}.strategy", step.strategy))
+        return not asks_no_model(self.tuning.value(point, f"{step.name}.strategy"))
 
     def _parents(self, able: Sequence[Point], history: History) -> Mapping[Point, int]:
         """Candidates that are best on some validation row, with on how many; a front over rows."""
@@ -153,7 +153,7 @@ class Reflective:
             self._right.add(parent)
             return None
         self._stale += 1
-        now = str(self.tuning.candidate(parent).get(f"{step.name}.instruction", step.instruction))
+        now = str(self.tuning.value(parent, f"{step.name}.instruction"))
         seen = "\n\n".join(_told(self.train[row], found) for row, found in zip(rows, before, strict=True))
         completion = await self.proposer.complete(_asked(now, seen))
         written = _BLOCK.search(completion.text)
@@ -233,7 +233,7 @@ def reflective(
     for step in tuning.parts.steps:
         name = f"{step.name}.instruction"
         if name in tuning.parts.settings and name not in tuning.sets:
-            tuning.add(name, [(step.instruction, {})], "instruction")
+            tuning.add(name, [(tuning.now[name], {})], "instruction", tuning.now[name])
     return Reflective(proposer, tuning, evidence, train, tried, seed, rounds)
 
 

@@ -7,11 +7,13 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import is_
 from statistics import median
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from synthon.core.errors import UserError
 from synthon.core.identity import to_json
-from synthon.core.settings import Knob, Nearest, Slot
+from synthon.core.settings import MODEL, Knob, Nearest, Slot, ambient, current, entered
 from synthon.optimize.space import Dimension, Kind, Space
 from synthon.retrieval.nearest import nearest
 from synthon.strategies.labelling import LinearProbe, linear_probe, neighbour_vote
@@ -40,10 +42,12 @@ _OFFLINE = {"accept", "threshold"}
 class Tuning:
     """A space, and what each value of its dimensions sets in the program.
 
-    `settings[name][place]` are settings by name, as `program.using` takes them; `words[name][place]` says it shortly.
+    `now[name]` is what a setting is in the program as it was given; `sets[name][place]` are settings by name, as
+    `program.using` takes them.
     """
 
     parts: Parts
+    now: dict[str, object]
     embedder: Embedder | str | None = None
     space: Space = field(default_factory=lambda: Space([]))
     sets: dict[str, list[Settings]] = field(default_factory=dict)
@@ -54,6 +58,10 @@ class Tuning:
         for dimension, place in zip(self.space.dimensions, point, strict=True):
             found.update(self.sets[dimension.name][place])
         return found
+
+    def value(self, point: Point, name: str) -> object:
+        """What a setting is at a point."""
+        return self.candidate(point).get(name, self.now.get(name))
 
     def applied(self, program: Program[P, T] | Step[P, T], point: Point) -> Program[P, T] | Step[P, T]:
         """A copy of the program at a point."""
@@ -67,16 +75,20 @@ class Tuning:
         return ", ".join(told) or "as it is"
 
     def add(
-        self,
-        name: str,
-        options: Sequence[tuple[object, Settings]],
-        kind: Kind,
-        *,
-        ordered: bool = False,
-        default: int = 0,
+        self, name: str, options: Sequence[tuple[object, Settings]], kind: Kind, now: object, *, ordered: bool = False
     ) -> None:
-        """A dimension of these labels, each with what it sets; one label is no choice and is only set."""
+        """A dimension of these labels, each with what it sets; one label is no choice and is only set.
+
+        The value in force is the default, in front where it is none of these.
+        """
+        places = (n for same in (is_, _same) for n, (_, own) in enumerate(options) if same(own.get(name, now), now))
+        default = next(places, -1)
+        if default < 0:
+            label = f"given {len(now)}" if isinstance(now, list | tuple) else _label(now)
+            options, default = [(label, {name: now}), *options], 0
         self.sets[name] = [settings for _, settings in options]
+        if now is self.now.get(name) and now is not self.parts.values.get(name):  # the program has set it
+            self.sets[name][default] = {}
         labels = tuple(label for label, _ in options)
         self.space.dimensions.append(Dimension(name, labels, kind, ordered, default))
 
@@ -87,6 +99,7 @@ class Tuning:
 
 
 def tuning_of(
+    program: Program[..., Any] | Step[..., Any],
     parts: Parts,
     examples: Mapping[str, Sequence[Demo]],
     models: Sequence[Model] = (),
@@ -97,50 +110,55 @@ def tuning_of(
     """What can be searched in a program.
 
     Args:
+        program: whose settings, and those of its steps, are in force.
         parts: of the program.
         examples: worked examples of its steps, by step.
         models: for every step, beside its own.
         seed: of the examples drawn.
         embedder: that finds the nearest examples; see `nearest`.
     """
-    tuning = Tuning(parts, embedder)
-    own = {name: setting for name, setting in parts.settings.items() if isinstance(setting, Knob)}
-    for name, knob in own.items():
-        if not _of_demos(parts, name):
-            values = _values(knob)
-            kind = _kind(name, values)
-            options = [(_label(value), {name: value}) for value in _selecting(tuning, name, values, examples)]
-            ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-            tuning.add(name, options, kind, ordered=ordered)
-    for step in parts.steps:
-        _add_step(tuning, step, examples.get(step.name, ()), models, random.Random(f"{seed}:{step.name}"))
+    own = [step.settings for step in parts.steps if step.fn is not program.fn]
+    with entered({setting: value for settings in (program.settings, *own) for setting, value in settings.items()}):
+        now = {name: current(ambient().get(each, parts.values[name])) for name, each in parts.settings.items()}
+        others = {f"{step.name}.model": current(ambient().get(MODEL)) for step in parts.steps}
+        now.update({name: model for name, model in others.items() if now.get(name) is None})
+        tuning = Tuning(parts, now, embedder)
+        for name, knob in parts.knobs.items():
+            if not _of_demos(tuning, knob):
+                *values, given = _selecting(tuning, name, [*_values(knob), now[name]], examples)
+                options: list[tuple[object, Settings]] = [(_label(value), {name: value}) for value in values]
+                ordered = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+                tuning.add(name, options, _kind(name, values), given, ordered=ordered)
+        for step in parts.steps:
+            _add_step(tuning, step, examples.get(step.name, ()), models, random.Random(f"{seed}:{step.name}"))
     return tuning
 
 
 def _add_step(
     tuning: Tuning, step: Step[..., Any], examples: Sequence[Demo], models: Sequence[Model], drawn: random.Random
 ) -> None:
-    name, settings = step.name, tuning.parts.settings
+    name, now = step.name, tuning.now
+    slots = {each for each, setting in tuning.parts.settings.items() if isinstance(setting, Slot)}
     selector = nearest(examples, embedder=tuning.embedder) if examples else None
-    own: object = step.demos
-    if isinstance(own, Nearest) and own.selector is None and selector is not None:
-        knob: object = own.k
-        ks = cast("Sequence[int]", knob.values if isinstance(knob, Knob) else (knob,))
-        shown = [(k, {f"{name}.demos": Nearest(k, selector)}) for k in ks]
-        tuning.add(f"{name}.demos", shown, "demos", ordered=True)
-    elif isinstance(own, list | tuple) and not own and examples and f"{name}.demos" in settings:
-        tuning.add(f"{name}.demos", _demonstrations(name, examples, selector, drawn), "demos")
-    is_free = isinstance(settings.get(f"{name}.calibrate"), Slot)
-    if step.output.choice is not None and is_free and _scores(step, models):
+    shown, own = now.get(f"{name}.demos"), step.demos
+    if f"{name}.demos" in slots and isinstance(shown, Nearest) and shown.selector is None and selector is not None:
+        ks = cast("Sequence[int]", getattr(shown.k, "values", (shown.k,)))
+        numbers = [(k, {f"{name}.demos": Nearest(k, selector)}) for k in ks]
+        tuning.add(f"{name}.demos", numbers, "demos", Nearest(current(shown.k), selector), ordered=True)
+    elif f"{name}.demos" in slots and isinstance(own, list | tuple) and not own and examples:
+        tuning.add(f"{name}.demos", _demonstrations(name, examples, selector, drawn), "demos", shown)
+    is_closed = step.output.choice is not None
+    if is_closed and f"{name}.calibrate" in slots and _scores(step, [now.get(f"{name}.model"), *models]):
         options = [(value, {f"{name}.calibrate": value}) for value in (step.calibrate, not step.calibrate)]
-        tuning.add(f"{name}.calibrate", options, "decoding")
-    if models and f"{name}.model" in settings and not isinstance(settings[f"{name}.model"], Knob):
+        tuning.add(f"{name}.calibrate", options, "decoding", now[f"{name}.calibrate"])
+    if models and f"{name}.model" in slots:
         given = [
             *([step.model] if step.model is not None else []),
             *(each for each in models if each is not step.model),
         ]
-        tuning.add(f"{name}.model", [(each.name, {f"{name}.model": each}) for each in given], "model")
-    if step.output.choice is not None and selector is not None:
+        named = [(each.name, {f"{name}.model": each}) for each in given]
+        tuning.add(f"{name}.model", named, "model", now[f"{name}.model"] or given[0])
+    if is_closed and selector is not None:
         _add_no_model(tuning, step, examples, selector)
 
 
@@ -148,15 +166,18 @@ def _add_no_model(tuning: Tuning, step: Step[..., Any], examples: Sequence[Demo]
     """Ways to answer a closed question from its examples alone: no call, no money."""
     name = f"{step.name}.strategy"
     found = [neighbour_vote(k, selector) for k in _VOTES if k <= len(examples)]
-    ways = {f"neighbour_vote({each.k})": each for each in found}
-    options: list[tuple[object, Settings]] = [(label, {name: each}) for label, each in ways.items()]
-    options.append(("linear_probe", {name: linear_probe(examples, embedder=tuning.embedder)}))
+    ways: dict[str, object] = {f"neighbour_vote({each.k})": each for each in found}
+    ways["linear_probe"] = linear_probe(examples, embedder=tuning.embedder)
     if name not in tuning.sets:
         if not isinstance(tuning.parts.settings.get(name), Slot):
             return
-        tuning.add(name, [(_label(step.strategy), {name: step.strategy})], "strategy")
-    for label, settings in options:  # beside these nothing else of the step is used
-        tuning.space.idle[name, tuning.extend(name, label, settings)] = f"{step.name}."
+        tuning.add(name, [(_label(step.strategy), {name: step.strategy})], "strategy", tuning.now[name])
+    for label, way in ways.items():
+        if not _same(way, tuning.now.get(name)):
+            tuning.extend(name, label, {name: way})
+    for place, settings in enumerate(tuning.sets[name]):
+        if asks_no_model(settings.get(name, tuning.now.get(name))):  # beside it nothing else of the step is used
+            tuning.space.idle[name, place] = f"{step.name}."
 
 
 def asks_no_model(strategy: object) -> bool:
@@ -212,10 +233,11 @@ def _kind(name: str, values: Sequence[object]) -> Kind:
     return "retrieval" if last in {"k", "mode", "where", "rerank"} else "other"
 
 
-def _of_demos(parts: Parts, name: str) -> bool:
+def _of_demos(tuning: Tuning, knob: Knob) -> bool:
     """Whether a knob is the number of a step's nearest examples, which is searched with their selector."""
-    step = next((step for step in parts.steps if name == f"{step.name}.demos.k"), None)
-    return step is not None and isinstance(step.demos, Nearest) and step.demos.selector is None
+    names = [f"{step.name}.demos" for step in tuning.parts.steps]
+    shown = [tuning.now[name] for name in names if isinstance(tuning.parts.settings.get(name), Slot)]
+    return any(isinstance(each, Nearest) and each.selector is None and is_(each.k, knob) for each in shown)
 
 
 def _selecting(
@@ -231,11 +253,26 @@ def _selecting(
     ]
 
 
-def _scores(step: Step[..., Any], models: Sequence[Model]) -> bool:
+def _scores(step: Step[..., Any], others: Sequence[object]) -> bool:
     """Whether some model of the step scores options, so that calibration means something."""
     own: object = step.model
-    given = [*(own.values if isinstance(own, Knob) else (own,)), *models]
+    given = [*(own.values if isinstance(own, Knob) else (own,)), *others]
     return any("score" in getattr(model, "capabilities", ()) for model in given)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values do the same; what is made of examples is told by what a saved program keeps of it."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if one is other or type(one) is not type(other):
+        return one is other
+    if not hasattr(one, "saved"):
+        return bool(one == other)
+    try:
+        ours, theirs = one.saved(), other.saved()
+    except UserError:  # its embedder has no name
+        return False
+    return all(_same(ours[each], theirs[each]) for each in ours)
 
 
 def _label(value: object) -> object:
