@@ -19,7 +19,7 @@ from synthon.models.budgeted import Budgeted
 from synthon.models.cascading import cascade
 from synthon.models.journaled import Journaled
 from synthon.optimize.reflecting import TOKENS, longest_asked
-from synthon.optimize.tuning import asks_no_model
+from synthon.optimize.tuning import asks_no_model, tuning_of
 from synthon.strategies.thinking import Predict, named
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ async def dearest(
     steps = [_Foreseen.of(step, program, tuning, examples.get(step.name, ()), proposer) for step in tuning.parts.steps]
     is_alone = len(steps) == 1 and steps[0].step.fn is program.fn
     unbounded = "" if is_alone else "a program's own code decides what its steps are asked"
-    given = [] if proposer is None else _leaves(proposer)
-    models = [leaf for each in steps for model in each.models for leaf in _leaves(model)]
-    unpriced = [f"the model {model.name!r} has no price" for model in (*models, *given) if _price(model) is None]
+    given = [] if proposer is None else leaves(proposer)
+    models = [leaf for each in steps for model in each.models for leaf in leaves(model)]
+    unpriced = [f"the model {model.name!r} has no price" for model in (*models, *given) if price_of(model) is None]
     unpriced += [f"step {each.step.name!r} has no model" for each in steps if None in each.values("model")]
     unlimited = [each.step.name for each in steps if each.is_unlimited]
     if unpriced:
@@ -192,7 +192,7 @@ class _Foreseen:
             for instruction in self.instructions:
                 request = await self._request(model, inputs, demos, (instruction, *values))
                 twice = 2 if request.continuations and any(self.values("calibrate")) else 1
-                amounts.append(twice * _most_usd(request, _leaves(model)))
+                amounts.append(twice * _most_usd(request, leaves(model)))
         return max(amounts)
 
     def _rows(self, cases: Sequence[Case[Any]]) -> list[Mapping[str, object]]:
@@ -238,7 +238,7 @@ class _Foreseen:
 
 
 def _most_usd(request: Request, models: Sequence[Model]) -> float:
-    return max(worst_case(_ALL, request, _price(model), 1, model.name).usd for model in models)
+    return max(worst_case(_ALL, request, price_of(model), 1, model.name).usd for model in models)
 
 
 def _asks_once(strategy: object) -> bool:
@@ -255,17 +255,26 @@ def _is_known(model: Model) -> bool:
     return isinstance(model, Journaled)
 
 
-def _leaves(model: Any) -> list[Model]:
+def leaves(model: Any) -> list[Model]:
     """The models that one built of others asks; else the model."""
     if isinstance(model, Journaled):
         return [model]
-    inner = [*getattr(model, "models", ()), *(getattr(model, name, None) for name in ("model", "cheap", "dear"))]
-    return [leaf for each in inner if each is not None for leaf in _leaves(each)] or [model]
+    held = [each if isinstance(each, list | tuple) else [each] for each in getattr(model, "__dict__", {}).values()]
+    inner = [each for several in held for each in several if hasattr(each, "complete")]
+    return [leaf for each in inner for leaf in leaves(each)] or [model]
 
 
-def _price(model: Model) -> Price | None:
+def askable(program: Program[..., Any] | Step[..., Any], models: Sequence[Model] = ()) -> list[Model]:
+    """All that the steps of a program may ask in a search, without what is built around it."""
+    tuning = tuning_of(program, program.parts(), {}, models)
+    steps = [_Foreseen.of(step, program, tuning, (), None) for step in tuning.parts.steps]
+    return [leaf for each in steps for model in each.models for leaf in leaves(model)]
+
+
+def price_of(model: Model) -> Price | None:
+    """Its own, or that of the model it keeps the journal of."""
     own: Price | None = getattr(model, "price", None)
     return own or getattr(getattr(model, "model", None), "price", None)
 
 
-__all__ = ["Dearest", "dearest"]
+__all__ = ["Dearest", "askable", "dearest", "leaves", "price_of"]

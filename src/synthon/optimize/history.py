@@ -277,17 +277,13 @@ class History:
 
     def _unbeaten(self, limits: Limits) -> dict[Point, list[float]]:
         """What is judged of the points within the limits that no other beats; of equal ones the first measured."""
-        judged = self._within(limits)
+        if not self.rows:
+            return {}
+        measured = zip(self.rows, self.judged().tolist(), strict=True)
+        judged = {point: values for point, values in measured if self.feasible(point, limits)}
         losses = np.array([[-score, cost, seconds] for score, cost, seconds in judged.values()]).reshape(-1, 3)
         kept = zip(judged.items(), nondominated(losses), strict=True)
         return {point: values for (point, values), is_best in kept if is_best}
-
-    def _within(self, limits: Limits) -> dict[Point, list[float]]:
-        """What is judged of the measured points that showed to keep the limits."""
-        if not self.rows:
-            return {}
-        judged = zip(self.rows, self.judged().tolist(), strict=True)
-        return {point: values for point, values in judged if self.feasible(point, limits)}
 
 
 __all__ = ["Ask", "Difference", "History", "Limits", "Measure", "Summary"]

@@ -8,13 +8,12 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from synthon.core.errors import SynthonError, UserError
 from synthon.core.identity import adapter, to_json
-from synthon.core.protocols import CallRecord, Emit, Journal, Key, Reservation, RunRecord, Span, discard
+from synthon.core.protocols import CallRecord, Emit, Span, discard
 from synthon.core.render import Demo
 from synthon.evals import evaluate
 from synthon.optimize.searching import affords
@@ -22,7 +21,7 @@ from synthon.optimize.searching import affords
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
     from synthon.core.parts import Parts
-    from synthon.core.protocols import Record
+    from synthon.core.protocols import Journal, Record
     from synthon.core.step import Step
     from synthon.core.values import Capability, Completion, Request
     from synthon.evals import Case, Evaluation, Metric
@@ -41,33 +40,14 @@ class Witness:
     journal: Journal
     steps: defaultdict[str, list[Span]] = field(default_factory=lambda: defaultdict(list))
 
-    def read(self, key: Key) -> str | None:
-        return self.journal.read(key)
-
-    def took(self, key: Key) -> float:
-        """Seconds that a recorded call took."""
-        return self.journal.took(key)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.journal, name)
 
     def write(self, record: Record) -> None:
         span = record.span if isinstance(record, CallRecord) else record
         if isinstance(span, Span) and span.kind == "step":
             self.steps[span.run].append(span)
         self.journal.write(record)
-
-    async def durable(self) -> None:
-        await self.journal.durable()
-
-    def run(self, run: str) -> RunRecord | None:
-        return self.journal.run(run)
-
-    def digests(self, scope: str) -> frozenset[str]:
-        return self.journal.digests(scope)
-
-    def inner(self, run: str, outer: AbstractSet[str]) -> frozenset[str]:
-        return self.journal.inner(run, outer)
-
-    def reservations(self, run: str) -> list[Reservation]:
-        return self.journal.reservations(run)
 
 
 @dataclass
@@ -138,8 +118,8 @@ class Teacher:
     ) -> tuple[list[list[Span]], Evaluation]:
         witness = Witness(self.journal)
         whole = await evaluate(
-            program or self.program, rows, self.metric, journal=witness, budget=self.budget, workers=self.workers,
-            watch=lambda _: None,
+            program or self.program, rows, self.metric, journal=cast("Journal", witness), budget=self.budget,
+            workers=self.workers, watch=lambda _: None,
         )  # fmt: skip
         return [witness.steps[row.run] for row in whole.rows], whole
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from synthon.core.errors import BudgetExceeded, SynthonError, Unsupported, UserError
 from synthon.core.progress import Progress
@@ -18,7 +18,6 @@ from synthon.core.running import Defaults, running
 from synthon.evals import Cases, evaluate
 from synthon.evals.evaluating import refuse_unseen
 from synthon.evals.grading import called
-from synthon.models.journaled import is_journaled
 from synthon.optimize.certifying import opened, shared
 from synthon.optimize.history import Ask, History, Limits, Measure
 from synthon.optimize.learning import Teacher, Witness, refuse_unfound
@@ -26,6 +25,7 @@ from synthon.optimize.outcome import Optimization
 from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
 from synthon.optimize.reflecting import Evidence, reflective
+from synthon.optimize.refusing import refuse_models, refuse_odd, unequal, unseen
 from synthon.optimize.searching import affords, name_of, search
 from synthon.optimize.tpe import tpe
 from synthon.optimize.tuning import asks_no_model, tuning_of
@@ -94,8 +94,9 @@ async def optimize(
         UserError: no rows, no metric that works, or a program with nothing to search.
         BudgetExceeded: the budget does not even pay for the program as it is.
     """
-    if workers < 1:
-        raise UserError(f"optimize({program.name!r}) was given workers={workers}. Pass 1 or more.")
+    refuse_odd(
+        program, seed=seed, models=models, proposer=proposer, budget=budget, within=within, workers=workers
+    )  # fmt: skip
     if proposer is not None and not (train and program.parts().steps):
         what = "are no training rows to learn from" if program.parts().steps else "is no step that has one"
         msg = f"The proposer {proposer.name!r} writes instructions, and there {what}. Leave it out, or pass some."
@@ -103,9 +104,7 @@ async def optimize(
     if not validation:
         raise UserError(f"optimize({program.name!r}) was given no validation rows. Pass some; 100 or more decide most.")
     refuse_unseen({called(each): each for each in (metric, *(metrics or {}).values())})
-    if proposer is not None and not is_journaled(proposer):
-        msg = f"The proposer {proposer.name!r} keeps no journal, so no budget sees its calls. Pass sy.Journaled(model)."
-        raise UserError(msg)
+    refuse_models(program, models, proposer, within)
     with ExitStack() as stack:
         kept = stack.enter_context(opened(journal))
         budget.once = True
@@ -217,7 +216,7 @@ class _Search(Generic[P, T]):
         candidate = self.tuning.applied(self.program, point)
         journal = self.journal if self.evidence else Witness(self.journal)
         found = await evaluate(
-            candidate, cases, self.metric, metrics=self.metrics, workers=workers, journal=journal,
+            candidate, cases, self.metric, metrics=self.metrics, workers=workers, journal=cast("Journal", journal),
             watch=lambda _: None,
         )  # fmt: skip
         if isinstance(journal, Witness):
@@ -277,19 +276,11 @@ class _Search(Generic[P, T]):
 
     def _measure(self, row: Measured) -> Measure:
         if row.cost_usd is None and not row.calls and not row.error:
-            msg = (
-                f"A model of {self.program.name!r} keeps no journal, so no budget sees what it is asked. Wrap it: "
-                "sy.Journaled(model, price=sy.Price(...))."
-            )
-            raise UserError(msg)
-        if not self.unit and row.calls:  # what asks nobody costs nothing in any unit
-            self.unit = "tokens" if row.cost_usd is None else "usd"
-        if self.unit == "usd" and row.cost_usd is None and row.calls:
-            msg = (
-                f"A model that {self.program.name!r} may use has no price, while others have one, so costs cannot be "
-                "compared. Give it one: price=sy.Price(input_usd=, output_usd=); sy.Price(0, 0) says that it is free."
-            )
-            raise UserError(msg)
+            raise unseen(f"A model of {self.program.name!r}")
+        if row.calls:  # what asks nobody costs nothing in any unit
+            self.unit = self.unit or ("tokens" if row.cost_usd is None else "usd")
+            if (row.cost_usd is None) is (self.unit == "usd"):
+                raise unequal(self.program.name)
         cost = row.tokens_in + row.tokens_out if self.unit == "tokens" else row.cost_usd or 0.0
         return Measure(row.score, float(cost), row.latency_s if self.limits.p95_s is not None else 0.0, row.calls)
 

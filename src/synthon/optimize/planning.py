@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from synthon.core.budget import Budget
 from synthon.evals.grading import called
 from synthon.optimize.dearest import Dearest, dearest
 from synthon.optimize.learning import labelled
+from synthon.optimize.refusing import refuse_odd
 from synthon.optimize.tuning import tuning_of
 
 if TYPE_CHECKING:
-    from synthon.core.budget import Budget
     from synthon.core.program import Program
     from synthon.core.protocols import Embedder, Model
     from synthon.core.step import Step
@@ -120,6 +121,9 @@ async def plan(
 
     Arguments as of `optimize`. Without `metric` nobody knows whether a judge would ask a model, so there is no bound.
     """
+    refuse_odd(
+        program, seed=seed, models=models, proposer=proposer, budget=Budget(calls=0) if budget is None else budget
+    )
     parts = program.parts()
     examples = labelled(program, parts, train)
     tuning = tuning_of(program, parts, examples, models, seed=seed, embedder=embedder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
+from synthon.core.saved import encoded
 from synthon.core.settings import MODEL, Knob, Nearest, Slot, ambient, current, entered
 from synthon.optimize.space import Dimension, Kind, Space
 from synthon.retrieval.nearest import nearest
@@ -146,7 +147,7 @@ def _add_step(
         numbers = [(k, {f"{name}.demos": Nearest(k, selector)}) for k in ks]
         tuning.add(f"{name}.demos", numbers, "demos", Nearest(current(shown.k), selector), ordered=True)
     elif f"{name}.demos" in slots and isinstance(own, list | tuple) and not own and examples:
-        tuning.add(f"{name}.demos", _demonstrations(name, examples, selector, drawn), "demos", shown)
+        tuning.add(f"{name}.demos", _demonstrations(name, examples, selector, drawn), "demos", shown or ())
     is_closed = step.output.choice is not None
     if is_closed and f"{name}.calibrate" in slots and _scores(step, [now.get(f"{name}.model"), *models]):
         options = [(value, {f"{name}.calibrate": value}) for value in (step.calibrate, not step.calibrate)]
@@ -262,17 +263,11 @@ def _scores(step: Step[..., Any], others: Sequence[object]) -> bool:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two values do the same; what is made of examples is told by what a saved program keeps of it."""
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if one is other or type(one) is not type(other):
-        return one is other
-    if not hasattr(one, "saved"):
-        return bool(one == other)
     try:
-        ours, theirs = one.saved(), other.saved()
-    except UserError:  # its embedder has no name
+        is_saved = hasattr(one, "saved") and hasattr(other, "saved")
+        return type(one) is type(other) and bool(one == other or (is_saved and encoded(one) == encoded(other)))
+    except (UserError, ValueError):  # its embedder has no name; or an array
         return False
-    return all(_same(ours[each], theirs[each]) for each in ours)
 
 
 def _label(value: object) -> object:
