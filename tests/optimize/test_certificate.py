@@ -53,6 +53,14 @@ def test_each_further_look_at_the_same_rows_is_judged_more_strictly() -> None:
     assert "over 3 looks" in str(often)
 
 
+@pytest.mark.parametrize("looks", [22, 40])
+def test_a_large_gain_of_any_scores_is_found_at_a_late_look_too(looks: int) -> None:
+    generator = np.random.default_rng(1)
+    scores = generator.uniform(0.0, 0.4, (2, 60))
+    assert certificate(scores[0] + 0.5, scores[1], looks=looks).verdict == "better"
+    assert certificate(scores[0] + 0.02, scores[1], looks=looks).verdict == "no real gain"
+
+
 def test_however_often_the_same_rows_are_asked_few_test_sets_give_a_false_verdict() -> None:
     generator, n, false = np.random.default_rng(3), 200, 0
     for _ in range(200):

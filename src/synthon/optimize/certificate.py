@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from synthon.core.errors import UserError
-from synthon.evals.statistics import Estimate, detectable_gain, mean, paired, permutation_p
+from synthon.evals.statistics import RESAMPLES, Estimate, detectable_gain, mean, paired, permutation_p
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -107,7 +107,8 @@ def certificate(
         raise UserError("A certificate was asked of no scores. Pass one a case, of both programs.")
     weight = looks * (looks + 1)
     gain = paired(one, other, confidence=1 - LEVEL / weight, seed=seed)
-    p = min(1.0, weight * permutation_p(one, other, seed=seed))
+    resamples = max(RESAMPLES, math.ceil(20 * weight / LEVEL))  # fewer could not show a p-value this small
+    p = min(1.0, weight * permutation_p(one, other, seed=seed, resamples=resamples))
     detectable = detectable_gain(one - other, level=LEVEL / weight)
     verdict: Verdict = "no real gain"
     if p < LEVEL and gain.low > 0:
