@@ -119,9 +119,10 @@ async def test_the_dial_runs_the_point_that_a_call_asks_for() -> None:
     dial = (await found(400))[1].front.dial()
     best, cheapest = dial.at(), min(dial.front, key=lambda one: one.cost.value)
     assert dial.at(cost_usd=cheapest.cost.value) is cheapest
-    assert dial.at(quality=cheapest.quality.value) is cheapest
-    assert best.quality.value == max(one.quality.value for one in dial.front)
-    assert await dial("bab", quality=best.quality.value) == await best("bab")
+    assert dial.at(quality=cheapest.sure) is cheapest
+    assert best is dial.front[0]
+    assert dial.at(quality=best.sure) is best
+    assert await dial("bab", quality=best.sure) == await best("bab")
     with pytest.raises(sy.UserError, match=r"No point of 'answer' keeps quality=1\.5"):
         await dial("bab", quality=1.5)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -170,3 +171,42 @@ async def test_rows_that_are_no_cases_are_refused() -> None:
         await sy.certify(kind, ROWS, against=kind, metric=exact, journal=journal, known={"training": rows})
     with pytest.raises(sy.UserError, match=r"is .*, a dict\. Pass a list of sy\.Case"):
         await sy.optimize(kind, [], rows, metric=exact, budget=sy.Budget(calls=9), journal=journal)
+
+
+WANTED = {f"row {n}": random.Random(n).choice(["yes", "no"]) for n in range(80)}
+
+
+def guessing(name: str, skill: float, usd: float) -> sy.Journaled:
+    def guess(request: sy.Request) -> sy.Completion:
+        text = request.messages[-1].text
+        is_right = random.Random(f"{name}{len(request.messages)}{text}").random() < skill
+        said = WANTED[text] if is_right else "no" if WANTED[text] == "yes" else "yes"
+        return sy.Completion(said, usage=sy.Usage(input_tokens=50 * len(request.messages), output_tokens=1))
+
+    return sy.Journaled(sy.FunctionModel(guess, name=name), price=sy.Price(usd, usd))
+
+
+@sy.step(model=sy.one_of(guessing("small", 0.5, 1), guessing("large", 0.8, 10)), temperature=0.0)
+async def guessed(text: str) -> Literal["yes", "no"]:
+    """Say."""
+    ...
+
+
+@pytest.mark.parametrize("seed", [4, 7])
+async def test_a_dial_and_its_front_begin_with_the_best_whoever_was_lucky_on_few_rows(seed: int) -> None:
+    rows = [Case({"text": text}, answer) for text, answer in WANTED.items()]
+    run = await sy.optimize(
+        guessed, rows[:20], rows[20:], metric=exact, budget=sy.Budget(calls=60), journal=sy.MemoryJournal(), seed=seed,
+        embedder="wordllama-256",
+    )  # fmt: skip
+    front = run.front
+    dial = front.dial()
+    lucky = [each for each in front if each.quality.value == 1.0 and each.quality.n < 9]
+    assert len(lucky) > 1
+    assert dial.at().changes == front[0].changes == run.best().changes
+    assert [each.sure for each in front] == sorted([each.sure for each in front], reverse=True)
+    kept = [each for each in front if each.sure >= front[1].sure]
+    assert dial.at(quality=front[1].sure) in kept
+    assert dial.at(quality=front[1].sure).cost.value == min(each.cost.value for each in kept)
+    with pytest.raises(sy.UserError, match=r"keeps quality=1\.0\. Ask for one of these:\n *sure +quality"):
+        dial.at(quality=1.0)

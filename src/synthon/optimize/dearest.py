@@ -246,13 +246,10 @@ def _asks_once(strategy: object) -> bool:
     return strategy is None or isinstance(strategy, Predict) or asks_no_model(strategy)
 
 
-def _is_known(model: Model) -> bool:
+def _is_known(model: Any) -> bool:
     """Whether it is journaled, or built of such in a way that changes no prompt."""
-    if isinstance(model, Budgeted):
-        return _is_known(model.model)
-    if isinstance(model, cascade):
-        return _is_known(model.cheap) and _is_known(model.dear)
-    return isinstance(model, Journaled)
+    inner = [getattr(model, name) for name in ("model", "cheap", "dear") if hasattr(model, name)]
+    return isinstance(model, Journaled) or (isinstance(model, Budgeted | cascade) and all(map(_is_known, inner)))
 
 
 def leaves(model: Any) -> list[Model]:

@@ -23,7 +23,7 @@ _WISHES = ("cost_usd", "latency_s", "quality")
 
 
 class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
-    """Programs by quality, the best first; each costs less or is faster than those above it."""
+    """Programs, the best first, as `Optimized.sure` tells; each costs less or is faster than those above it."""
 
     def __init__(self, programs: Sequence[Optimized[P, T]]) -> None:
         self._programs = tuple(programs)
@@ -46,14 +46,23 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         if not self._programs:
             return "no program"
         unit = self._programs[0].unit
-        rows = [("quality [95 %]", f"{unit} a call [95 %]", "p50 s [95 %]", "p95 s [95 %]", "rows", "settings")]
+        rows = [("sure", "quality [95 %]", f"{unit} a call [95 %]", "p50 s [95 %]", "p95 s [95 %]", "rows", "settings")]
         for each in self:
             cost = dollars(each.cost) if unit == "usd" else f"{each.cost:.0f}"
             times = str(each.latency_s(0.5)), str(each.latency_s(0.95))
-            rows.append((str(each.quality), cost, *times, str(each.quality.n), " ".join(each.changes.split())))
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+            rows.append(
+                (
+                    f"{each.sure:.3f}",
+                    str(each.quality),
+                    cost,
+                    *times,
+                    str(each.quality.n),
+                    " ".join(each.changes.split()),
+                )
+            )
+        widths = [max(len(row[column]) for row in rows) for column in range(6)]
         return "\n".join(
-            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
+            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[6]]) for row in rows
         )
 
     def dial(self) -> Dial[P, T]:
@@ -98,8 +107,8 @@ class Dial(Generic[P, T]):
     """Runs the point of a front that a call asks for.
 
     `await dial(..., cost_usd=, latency_s=, quality=)`: at most so many dollars on average, at most so many seconds at
-    the 95th percentile, at least so much mean quality; without any, the best. Among the points that keep all that was
-    asked, the one with the highest quality runs, or with `quality=` the cheapest.
+    the 95th percentile, at least so much of the mean score that is no luck (`Optimized.sure`); without any, the best.
+    Among the points that keep all that was asked, the first of the front runs, or with `quality=` the cheapest.
     """
 
     front: Front[P, T]
@@ -128,16 +137,14 @@ class Dial(Generic[P, T]):
             for each in self.front
             if (cost_usd is None or each.cost.value <= cost_usd)
             and (latency_s is None or each.p95_s <= latency_s)
-            and (quality is None or each.quality.value >= quality)
+            and (quality is None or each.sure >= quality)
         ]
         if not kept:
             wishes = {"cost_usd": cost_usd, "latency_s": latency_s, "quality": quality}
             asked = ", ".join(f"{name}={wish}" for name, wish in wishes.items() if wish is not None)
             msg = f"No point of {self.name!r} keeps {asked}. Ask for one of these:\n{self.front}"
             raise UserError(msg)
-        if quality is not None:
-            return min(kept, key=lambda each: (each.cost.value, -each.quality.value))
-        return max(kept, key=lambda each: (each.quality.value, -each.cost.value))
+        return kept[0] if quality is None else min(kept, key=lambda each: each.cost.value)
 
     async def __call__(self, *args: Any, **kwargs: Any) -> T:
         """Run the point for `cost_usd=`, `latency_s=` and `quality=`; everything else goes to the program."""

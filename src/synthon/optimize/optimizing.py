@@ -170,10 +170,10 @@ class _Search(Generic[P, T]):
                 text = self.budget.report()
                 msg = f"{self.budget!r} does not pay for {self.program.name!r} as it is on a few rows. Raise the limit."
                 raise BudgetExceeded(msg, spent=text, limit=repr(self.budget))
-        names = [name_of(each) for each, _ in chosen]
+        names = tuple(name_of(each) for each, _ in chosen)
         warnings = [*shared(self.validation, {"training": self.train}), *self._left_out()]
         return Optimization(
-            self.program, self.tuning, history, self.evidence, self.unit or "usd", tuple(names), why, self.budget,
+            self.program, self.tuning, history, self.evidence, self.unit or "usd", names, why, self.budget,
             self.train, self.validation, self.metric, self.place, self.calls, self.workers, warnings,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ class Optimized(Clocked, Generic[P, T]):
         seconds: how long each row took; `p50_s`, `p95_s` and `latency_s` are of these.
         scores: the mean of each metric, the first one first.
         failures: rows that failed, of `quality.n`, and what the first of them said.
+        sure: what a front is ordered by: the mean score as far as it can be told from the luck of few rows.
         expected: the mean score without the luck of having been picked; None where nothing was picked from.
         certificate: of `certify`.
     """
@@ -58,6 +60,7 @@ class Optimized(Clocked, Generic[P, T]):
     seconds: Sequence[float] = field(repr=False)
     scores: Mapping[str, Estimate] = field(default_factory=dict)
     failures: tuple[int, str] = (0, "")
+    sure: float = math.nan
     expected: float | None = None
     certificate: Certificate | None = None
     origin: Optimization[P, T] | None = field(default=None, repr=False)
@@ -165,9 +168,12 @@ class Optimization(Generic[P, T]):
 
     @property
     def front(self) -> Front[P, T]:
-        """The programs that no other beats, the best first; at least the one started from."""
-        points = self.history.front() or [self.tuning.space.default]
-        return Front([self._optimized(point) for point in points])
+        """The programs that no other beats, `best()` first; at least the one started from."""
+        history = self.history
+        points, best = history.front() or [self.tuning.space.default], history.best()
+        sure = dict(zip(history.rows, history.judged()[:, 0].tolist(), strict=True))
+        points.sort(key=lambda point: point != best)
+        return Front([replace(self._optimized(point), sure=sure[point]) for point in points])
 
     def best(self, *, within: Limits | None = None) -> Optimized[P, T]:
         """The program that surely scores highest within the limits, of equals the cheapest.
@@ -191,9 +197,9 @@ class Optimization(Generic[P, T]):
         """What a pick scores on rows it was not picked by, from programs within the limits that have all its rows."""
         rows = self.history.rows
         cases = sorted(rows[picked])
-        same = [point for point in rows if rows[picked].keys() <= rows[point].keys()]
-        same = [point for point in same if self.history.feasible(point, limits)]
-        table = np.array([[rows[point][case].score for case in cases] for point in same])
+        able = [point for point in rows if self.history.feasible(point, limits)]
+        whole = [rows[point] for point in able if rows[picked].keys() <= rows[point].keys()]
+        table = np.array([[seen[case].score for case in cases] for seen in whole])
         return without_luck(table, seed=self.history.seed)
 
     def _optimized(self, point: Point) -> Optimized[P, T]:

@@ -110,11 +110,6 @@ class Reflective:
         gaps = [other[case].score - one[case].score for case in both]
         return bool(gaps) and min(gaps) >= 0 and max(gaps) > 0
 
-    @staticmethod
-    def _pick(parents: Mapping[Point, int], drawn: random.Random) -> Point:
-        points = sorted(parents)
-        return drawn.choices(points, [parents[point] for point in points])[0]
-
     def _merge(self, parents: Mapping[Point, int], history: History, drawn: random.Random) -> Point | None:
         """Of two good candidates whose instructions differ in different steps, one with both."""
         places = self._places(history)
@@ -147,7 +142,8 @@ class Reflective:
         self, step: Step[..., Any], parents: Mapping[Point, int], drawn: random.Random
     ) -> Point | None:
         """A child of a parent with one instruction written anew, if it does better on the rows it was written from."""
-        parent = self._pick(parents, drawn)
+        points = sorted(parents)
+        parent = drawn.choices(points, [parents[point] for point in points])[0]
         rows, before = await self._wrong(parent, drawn)
         if not rows:
             self._right.add(parent)

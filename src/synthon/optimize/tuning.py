@@ -55,10 +55,8 @@ class Tuning:
 
     def candidate(self, point: Point) -> dict[str, object]:
         """The settings at a point; where a dimension is at its default, nothing is set unless it must be."""
-        found: dict[str, object] = {}
-        for dimension, place in zip(self.space.dimensions, point, strict=True):
-            found.update(self.sets[dimension.name][place])
-        return found
+        pairs = zip(self.space.dimensions, point, strict=True)
+        return {name: value for each, place in pairs for name, value in self.sets[each.name][place].items()}
 
     def value(self, point: Point, name: str) -> object:
         """What a setting is at a point."""
