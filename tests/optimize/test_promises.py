@@ -193,3 +193,32 @@ async def test_certifying_has_a_budget_of_its_own() -> None:
     )  # fmt: skip
     with pytest.raises(sy.BudgetExceeded):
         run.best().certify(Cases([Case({"text": "abc"}, "yes"), *rows(40, 300)]), budget=sy.Budget(calls=3))
+
+
+@pytest.mark.parametrize("limit", [{"usd": 0.001}, {"usd": 0.002}, {"tokens": 1_000}])
+@pytest.mark.parametrize("workers", [1, 8])
+async def test_examples_of_several_steps_leave_money_and_tokens_for_a_search(
+    limit: dict[str, float], workers: int
+) -> None:
+    @sy.step(model=Answering("note", 0.9).model(1), temperature=0.0, max_tokens=4)
+    async def note(text: str) -> str:
+        """Note."""
+        ...
+
+    @sy.step(model=Answering("label", 0.9).model(1), temperature=0.0, max_tokens=4)
+    async def label(text: str, hint: str) -> Literal["yes", "no"]:
+        """Has it an a?"""
+        ...
+
+    @sy.program
+    async def noted(text: str, *, marks: int = sy.knob(1, 2)) -> str:
+        return await label(text + "!" * marks, await note(text))
+
+    budget = sy.Budget(**limit)  # type: ignore[arg-type] # one of its limits
+    run = await sy.optimize(
+        noted, rows(40), rows(30, 100), metric=right, budget=budget, journal=sy.MemoryJournal(), workers=workers,
+        embedder="wordllama-256", watch=lambda _: None,
+    )  # fmt: skip
+    assert run.best().quality.n >= 4
+    assert "label.demos" in run.tuning.sets
+    assert (budget.spent.usd if "usd" in limit else budget.spent.tokens) <= next(iter(limit.values()))

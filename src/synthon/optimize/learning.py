@@ -80,13 +80,16 @@ class Teacher:
         The only step of a program needs no run: a row is its example. Of several, a few rows that are run tell which
         one gives the program's answer. A row is its example too, where the step takes the row's own inputs; else with
         the inputs that a run has which stops at its door, and a part of the budget pays for those. Other steps get what
-        they said themselves in rows that went well.
+        they said themselves in rows that went well. Of money or tokens all that has no more than a part.
         """
         found = labelled(self.program, parts, train)
         calls = None if self.budget is None else self.budget.calls
         told = _TOLD if calls is None else min(_TOLD, calls // _SHARE)
         if found or not train or not told:
             return found
+        if self.budget is not None and (self.budget.tokens, self.budget.usd) != (None, None):
+            rows = self._rows(max(row.calls for row in (await self._run(train[:1]))[1].rows))
+            told = told if rows is None else min(told, max(1, rows))  # the first row tells what others cost
         seen, whole = await self._run(train[:told])
         self.most_calls = max(row.calls for row in whole.rows)
         found = self._accepted(seen, whole)

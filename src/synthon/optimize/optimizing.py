@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from synthon.core.program import Program
     from synthon.core.progress import Watch
     from synthon.core.protocols import Embedder, Journal, Model
+    from synthon.core.render import Demo
     from synthon.core.step import Step
     from synthon.evals import Case, Evaluation, Measured, Metric
     from synthon.optimize.searching import Method
@@ -94,9 +95,7 @@ async def optimize(
         UserError: no rows, no metric that works, or a program with nothing to search.
         BudgetExceeded: the budget does not even pay for the program as it is.
     """
-    refuse_odd(
-        program, seed=seed, models=models, proposer=proposer, budget=budget, within=within, workers=workers
-    )  # fmt: skip
+    refuse_odd(program, seed=seed, models=models, proposer=proposer, budget=budget, within=within, workers=workers)
     if proposer is not None and not (train and program.parts().steps):
         what = "are no training rows to learn from" if program.parts().steps else "is no step that has one"
         msg = f"The proposer {proposer.name!r} writes instructions, and there {what}. Leave it out, or pass some."
@@ -147,7 +146,9 @@ class _Search(Generic[P, T]):
         """Examples, space, search, outcome."""
         parts = self.program.parts()
         teacher = Teacher(self.program, self.metric, self.journal, self.budget, workers=self.workers)
-        examples = await teacher.examples(parts, self.train)
+        examples: dict[str, list[Demo]] = {}
+        with suppress(BudgetExceeded):  # what is left may pay for a search without them
+            examples = await teacher.examples(parts, self.train)
         self.most_calls = max(teacher.most_calls, len(parts.steps))
         self.tuning = tuning_of(self.program, parts, examples, models, seed=self.seed, embedder=self.embedder)
         self.limits = limits

@@ -169,9 +169,8 @@ class Optimization(Generic[P, T]):
     @property
     def front(self) -> Front[P, T]:
         """The programs that no other beats, `best()` first; at least the one started from."""
-        history = self.history
-        points, best = history.front() or [self.tuning.space.default], history.best()
-        sure = dict(zip(history.rows, history.judged()[:, 0].tolist(), strict=True))
+        points, best = self.history.front() or [self.tuning.space.default], self.history.best()
+        sure = dict(zip(self.history.rows, self.history.judged()[:, 0].tolist(), strict=True))
         points.sort(key=lambda point: point != best)
         return Front([replace(self._optimized(point), sure=sure[point]) for point in points])
 

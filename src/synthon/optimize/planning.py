@@ -128,14 +128,13 @@ async def plan(
     examples = labelled(program, parts, train)
     tuning = tuning_of(program, parts, examples, models, seed=seed, embedder=embedder)
     unknown = [step.name for step in parts.steps if step.name not in examples and train and not step.demos]
-    name = "" if proposer is None else proposer.name
     foreseen = await dearest(program, tuning, examples, [*train, *validation], proposer)
     beside = [f"the examples of {each} come from a recorded pass" for each in unknown]
     beside += ["the metric is not known here"] if metric is None else []
     given = (metric, *(metrics or {}).values())
     beside += [f"the metric {called(each)!r} may ask a model too" for each in given if each is not None and _asks(each)]
     foreseen = replace(foreseen, unbounded=next(filter(None, [foreseen.unbounded, *beside]), ""))
-    return Plan(tuning, unknown, len(validation), budget, foreseen, name)
+    return Plan(tuning, unknown, len(validation), budget, foreseen, "" if proposer is None else proposer.name)
 
 
 def _asks(metric: Any) -> bool:

@@ -72,7 +72,7 @@ class _Search:
             asks = self._new(await self._proposed())
             if not history.rows:
                 asks = self._default_first(asks)
-                if not asks or not await self._went([asks[0]]):
+                if not asks or not await self._all(asks[:1]):
                     return
             if not asks:
                 break

@@ -119,8 +119,7 @@ def tuning_of(
     own = [step.settings for step in parts.steps if step.fn is not program.fn]
     with entered({setting: value for settings in (program.settings, *own) for setting, value in settings.items()}):
         now = {name: current(ambient().get(each, parts.values[name])) for name, each in parts.settings.items()}
-        others = {f"{step.name}.model": current(ambient().get(MODEL)) for step in parts.steps}
-        now.update({name: model for name, model in others.items() if now.get(name) is None})
+        now |= {key: current(ambient().get(MODEL)) for step in parts.steps if not now.get(key := f"{step.name}.model")}
         tuning = Tuning(parts, now, embedder)
         for name, knob in parts.knobs.items():
             if not _of_demos(tuning, knob):
