@@ -112,9 +112,8 @@ async def finetune(
         accept=accept, workers=workers,
     )  # fmt: skip
     texts = [file.read_text(encoding="utf-8") for file in found.files.values()]
-    lines = [
-        line for text in texts for line in text.split("\n") if line
-    ]  # not splitlines: answers hold other line ends
+    # not splitlines: answers hold other line ends
+    lines = [line for text in texts for line in text.split("\n") if line]
     training = _Training(libraries, base, lines, lora or LoRA())
     if not training.made(path):
         with Defaults.watch(f"finetune {model.name}") if watch is None else nullcontext(watch) as shown:

@@ -142,8 +142,7 @@ class Dial(Generic[P, T]):
         if not kept:
             wishes = {"cost_usd": cost_usd, "latency_s": latency_s, "quality": quality}
             asked = ", ".join(f"{name}={wish}" for name, wish in wishes.items() if wish is not None)
-            msg = f"No point of {self.name!r} keeps {asked}. Ask for one of these:\n{self.front}"
-            raise UserError(msg)
+            raise UserError(f"No point of {self.name!r} keeps {asked}. Ask for one of these:\n{self.front}")
         return kept[0] if quality is None else min(kept, key=lambda each: each.cost.value)
 
     async def __call__(self, *args: Any, **kwargs: Any) -> T:
