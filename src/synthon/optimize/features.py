@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _MOST = 250  # features; a fit takes their third power
-_NOTHING = 1e-9
 _REACH = 2.0  # places over which the values of an ordered dimension act alike
 
 
@@ -75,14 +74,16 @@ class Features:
 
 
 def _basis(size: int, *, is_ordered: bool) -> Floats:
-    """A square root of the covariance of a dimension's effects: equal for any two values, or falling with distance."""
+    """A square root of the covariance of a dimension's effects: equal for any two values, or falling with distance.
+
+    By Cholesky's way, which has one answer on every machine; equal eigenvalues have many.
+    """
     places = np.arange(size)
     covariance = np.exp(-np.abs(places[:, None] - places) / _REACH) if is_ordered else np.eye(size)
     centring = np.eye(size) - 1 / size
-    values, vectors = np.linalg.eigh(centring @ covariance @ centring)
-    kept = values > _NOTHING
-    basis: Floats = vectors[:, kept] * np.sqrt(values[kept])
-    return basis / np.sqrt((basis**2).sum(axis=1).mean()) if kept.any() else basis
+    root = np.linalg.cholesky((centring @ covariance @ centring)[:-1, :-1])
+    basis: Floats = np.concatenate([root, -root.sum(axis=0, keepdims=True)])
+    return basis / np.sqrt((basis**2).sum(axis=1).mean()) if size > 1 else basis
 
 
 __all__ = ["Features"]
