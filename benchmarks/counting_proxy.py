@@ -7,8 +7,10 @@
 
 The first part of a path names the arm that asks. Each of an arm's calls is a line of `<arm>.calls.jsonl`: phase,
 request, response, seconds, tokens. An arm that is started again gets the answers of its log: the n-th request with the
-same body gets the n-th answer. It counts as a call, so the arm takes the same way as before. Call B+1 is refused with
-status 400, so that no client tries again.
+same body gets the n-th answer. It counts as a call, so the arm takes the same way as before. A greedy request that was
+answered before, to whichever arm, gets that answer and its seconds, and counts as a call too: several arms end in the
+same program, which would answer the same test rows again. Call B+1 is refused with status 400, so that no client tries
+again.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import hashlib
 import json
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import aiohttp
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Phase = Literal["optimize", "test"]
+_LOG = ".calls.jsonl"
 REFUSED = "the budget of calls is spent"
 
 
@@ -60,9 +64,13 @@ class CountingProxy:
         self._made: defaultdict[str, list[Call]] = defaultdict(list)
         self._kept: dict[str, defaultdict[str, list[Call]]] = {}
         self._phase: defaultdict[str, Phase] = defaultdict(lambda: "optimize")
+        self._greedy: dict[str, Call] = {}
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
+        for path in sorted(self.folder.glob(f"*{_LOG}")):
+            for call in logged(self.folder, path.name.removesuffix(_LOG)):
+                self._remember(call)
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/{arm}/test", self._tested)
         app.router.add_post("/{arm}/v1/chat/completions", self._asked)
@@ -98,7 +106,7 @@ class CountingProxy:
             if phase == "optimize" and len(self.calls(arm, phase)) >= self.budget:
                 self.refused[arm] += 1
                 return web.json_response({"error": {"message": REFUSED, "type": "invalid_request_error"}}, status=400)
-            call = self._from_log(arm, phase, body) or await self._forwarded(arm, phase, body)
+            call = self._from_log(arm, phase, body) or await self._answered(arm, phase, body)
             self._made[arm].append(call)
         return web.json_response(call.response, status=call.status)
 
@@ -110,19 +118,33 @@ class CountingProxy:
         kept = self._kept[arm][f"{phase} {key_of(body)}"]
         return kept.pop(0) if kept else None
 
-    async def _forwarded(self, arm: str, phase: Phase, body: dict[str, Any]) -> Call:
+    async def _answered(self, arm: str, phase: Phase, body: dict[str, Any]) -> Call:
+        same = self._greedy.get(_greedy(body))
+        call = await self._forwarded(phase, body) if same is None else replace(same, phase=phase, key=key_of(body))
+        self._remember(call)
+        with (self.folder / f"{arm}{_LOG}").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(asdict(call)) + "\n")
+        return call
+
+    def _remember(self, call: Call) -> None:
+        if call.status == HTTPStatus.OK and (key := _greedy(call.request)):
+            self._greedy.setdefault(key, call)
+
+    async def _forwarded(self, phase: Phase, body: dict[str, Any]) -> Call:
         start = time.perf_counter()
         async with self._client.post(f"{self.target}/v1/chat/completions", json=body) as response:
             said: dict[str, Any] = await response.json()
             status = response.status
         usage = said.get("usage") or {}
-        call = Call(
+        return Call(
             phase, key_of(body), time.perf_counter() - start, int(usage.get("prompt_tokens", 0)),
             int(usage.get("completion_tokens", 0)), status, body, said,
         )  # fmt: skip
-        with (self.folder / f"{arm}.calls.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(asdict(call)) + "\n")
-        return call
+
+
+def _greedy(body: dict[str, Any]) -> str:
+    """What tells a request at temperature 0 from others, whatever its model is called; empty for the rest."""
+    return key_of({**body, "model": ""}) if body.get("temperature") == 0 else ""
 
 
 def key_of(body: dict[str, Any]) -> str:
@@ -132,7 +154,7 @@ def key_of(body: dict[str, Any]) -> str:
 
 def logged(folder: Path, arm: str) -> list[Call]:
     """The calls in an arm's log; a torn last line is left out."""
-    path = folder / f"{arm}.calls.jsonl"
+    path = folder / f"{arm}{_LOG}"
     if not path.exists():
         return []
     text = path.read_bytes()

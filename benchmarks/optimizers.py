@@ -96,7 +96,7 @@ class Part:
 
 
 def small(task: str, seed: int) -> Part:
-    return Part(task, seed, 40, (160, 24, 40), 6)
+    return Part(task, seed, 40, (160, 24, 80), 6)
 
 
 Arm = dict[str, Any]

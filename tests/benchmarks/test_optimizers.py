@@ -64,6 +64,24 @@ async def test_the_call_over_the_budget_is_refused_until_the_test_begins(tmp_pat
         assert upstream.asked == 4
 
 
+async def test_a_greedy_request_that_any_arm_made_is_answered_from_its_log_and_counts(tmp_path: Path) -> None:
+    async def greedy(client: aiohttp.ClientSession, proxy: CountingProxy, arm: str, text: str) -> str:
+        body = {"model": arm, "temperature": 0.0, "messages": [{"role": "user", "content": text}]}
+        async with client.post(f"{proxy.url}/{arm}/v1/chat/completions", json=body) as response:
+            return str((await response.json())["choices"][0]["message"]["content"])
+
+    async with serving() as upstream, aiohttp.ClientSession() as client:
+        async with CountingProxy(upstream.url, tmp_path, budget=3) as proxy:
+            assert [await greedy(client, proxy, arm, "a") for arm in ("ours", "theirs", "ours")] == ["1", "1", "1"]
+            assert await greedy(client, proxy, "theirs", "b") == "2"
+            assert [len(proxy.calls(arm, "optimize")) for arm in ("ours", "theirs")] == [2, 2]
+            assert len({call.seconds for arm in ("ours", "theirs") for call in proxy.calls(arm, "optimize")[:1]}) == 1
+        async with CountingProxy(upstream.url, tmp_path, budget=3) as proxy:
+            assert await greedy(client, proxy, "third", "b") == "2"
+        assert upstream.asked == 2
+        assert [len(logged(tmp_path, arm)) for arm in ("ours", "theirs", "third")] == [2, 2, 1]
+
+
 async def test_an_arm_started_again_gets_the_answers_of_its_log_and_pays_for_them(tmp_path: Path) -> None:
     async with serving() as upstream, aiohttp.ClientSession() as client:
         async with CountingProxy(upstream.url, tmp_path, budget=3) as proxy:
@@ -148,8 +166,8 @@ def test_small_parts_are_kept_apart_from_whole_ones() -> None:
         found = groups_of(*chosen(argv))
         return {name: [(part.seed, part.rows[2]) for part in parts] for name, parts in found.items()}
 
-    assert groups() == {"slots.small": [(7, 40)]}
-    assert groups("--task", "climate", "--small", "--seed", "8") == {"climate.small": [(8, 40)]}
+    assert groups() == {"slots.small": [(7, 80)]}
+    assert groups("--task", "climate", "--small", "--seed", "8") == {"climate.small": [(8, 80)]}
     assert groups("--task", "climate") == {"climate": [(7, 300)]}
-    assert groups("--report", "--small")["climate.small"] == [(7, 40), (8, 40)]
+    assert groups("--report", "--small")["climate.small"] == [(7, 80), (8, 80)]
     assert groups("--report")["climate"] == [(7, 300), (8, 300)]
