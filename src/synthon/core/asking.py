@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from synthon.core.blame import Amendment, amendments, blame, mended
+from synthon.core.budget import counts
 from synthon.core.constraints import Constraint, Layout, Schema, Soundness
 from synthon.core.errors import CheckFailed, OutputError, Unsupported, UserError
 from synthon.core.identity import dumps
@@ -103,12 +104,15 @@ class Asking:
         """Prepare the first request; returns the model to ask.
 
         Raises:
-            UserError: no model was named.
+            UserError: no model was named, or budgets would not see what it is asked.
         """
         step, model = self.step, self.model
         if model is None:
             msg = f"Step {step.name!r} has no model. Pass @sy.step(model=...), or call program.using(model=...)."
             raise UserError(msg)
+        if opened.run.budgets and not counts(model):
+            msg = f"Step {step.name!r} runs under a budget and asks {model.name!r}, whose calls no budget sees: it "
+            raise UserError(f"{msg}keeps no journal. Wrap it: sy.Journaled(model, price=sy.Price(...)).")
         listener = sink.get()
         self.emit: Emit = discard
         if listener is not None:

@@ -41,6 +41,19 @@ class Amount(NamedTuple):
         return ", ".join([*shown, f"${self.usd:.6f}"] if self.usd else shown)
 
 
+def counts(model: object) -> bool:
+    """Whether budgets see all that a model is asked: it keeps a journal, or every model that it holds does.
+
+    One of a user's own that asks such models in a way that cannot be seen from outside says `counts = True`.
+    """
+    own = getattr(model, "counts", None)
+    if isinstance(own, bool):
+        return own
+    held = [each if isinstance(each, list | tuple) else [each] for each in getattr(model, "__dict__", {}).values()]
+    inner = [each for several in held for each in several if hasattr(each, "complete")]
+    return bool(inner) and all(map(counts, inner))
+
+
 def used(usage: Usage) -> Amount:
     """What a finished call counts."""
     return Amount(usage.attempts, usage.tokens, usage.cost_usd or 0.0)

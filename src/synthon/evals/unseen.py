@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from synthon.core.budget import counts
 from synthon.core.errors import UserError
 from synthon.core.program import program as as_program
 from synthon.core.settings import MODEL, ambient, current, entered
-from synthon.models.cascading import cascade
-from synthon.models.journaled import is_journaled
 from synthon.strategies.labelling import LinearProbe, neighbour_vote
 
 
@@ -30,7 +29,7 @@ def unseen_model(program: Any) -> tuple[str, str]:
     views = [{**program.settings, **each.settings} for each in parts.programs] or [program.settings]
     for step in parts.steps:
         models = [model for view in views for model in _asked(step, view)]
-        if models and not any(map(_is_kept, models)):
+        if models and not any(map(counts, models)):
             return step.name, str(getattr(models[0], "name", models[0]))
     return "", ""
 
@@ -42,12 +41,3 @@ def _asked(step: Any, settings: Mapping[Any, object]) -> Iterator[object]:
         model = current(ambient().get(MODEL)) if own is None else own
         if model is not None and not isinstance(step.setting("strategy"), neighbour_vote | LinearProbe):
             yield model
-
-
-def _is_kept(model: object) -> bool:
-    """Whether a journal keeps what a model asks; one of a user's own may hold models that do."""
-    if is_journaled(model):
-        return True
-    held = () if isinstance(model, cascade) else getattr(model, "__dict__", {}).values()
-    within = [one for each in held for one in (each if isinstance(each, list | tuple) else [each])]
-    return any(map(is_journaled, within))

@@ -35,6 +35,7 @@ class FunctionModel:
     Args:
         function: from a request to a text or a completion, sync or async.
         identity: what its answers depend on.
+        counts: that budgets need not see it, for it asks nobody, or journaled models only.
 
     Raises:
         UserError: such arguments or attributes are no JSON, so that nothing tells the model from others of its kind.
@@ -44,6 +45,7 @@ class FunctionModel:
     name: str = "function"
     identity: str = ""
     capabilities: frozenset[Capability] = field(default_factory=lambda: frozenset({"chat"}))
+    counts: bool = False
 
     def __post_init__(self) -> None:
         if not self.identity:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from synthon.core.budget import Amount, Budget, reserve, settle, used, worst_case
 from synthon.core.errors import BudgetExceeded, ProviderError, Unsupported, UserError
@@ -36,6 +36,7 @@ class Journaled:
 
     model: Model
     price: Price | None = None
+    counts: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -286,12 +287,6 @@ class _Safe:
             self.emit(delta)
         except Exception:  # noqa: BLE001 - what listens must not stop the model
             log.exception("a listener of a stream raised; the call goes on")
-
-
-def is_journaled(model: object) -> bool:
-    """Whether all that a model asks is journaled: itself, or the models that it stands around."""
-    inner = [getattr(model, name) for name in ("model", "cheap", "dear") if hasattr(model, name)]
-    return isinstance(model, Journaled) or (bool(inner) and all(map(is_journaled, inner)))
 
 
 def _price(journaled: Journaled) -> Price | None:

@@ -162,6 +162,7 @@ class Door:
 
     name: str = "door"
     identity: str = "door"
+    counts: bool = True
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -112,7 +112,7 @@ def _answered(
             text = step.output.written(await label(inputs))
             return Completion(text, model=name, unmet=_unmet(request.constraint, text) if request.constraint else "")
 
-        model = FunctionModel(say, name, capabilities=frozenset({"chat", "grammar"}))
+        model = FunctionModel(say, name, capabilities=frozenset({"chat", "grammar"}), counts=True)
         settings = {**step.settings, Slot(step.fn, "model"): model, Slot(step.fn, "demos"): ()}
         return await replace(step, settings=settings)(*args, **kwargs)
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar, cast
 
+from synthon.core.budget import counts
 from synthon.core.errors import UserError
 from synthon.core.protocols import Emit, discard
 from synthon.core.settings import MODEL, Slot, ambient, current, entered
@@ -38,6 +39,11 @@ class Through:
     def identity(self) -> str:
         """The model's identity; what it is asked on the way has rows of its own."""
         return self.model.identity
+
+    @property
+    def counts(self) -> bool:
+        """Whether budgets see the model."""
+        return counts(self.model)
 
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """What the way ends in, as one piece."""
