@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -439,3 +440,32 @@ async def test_a_script_that_is_no_python_or_fails_is_refused(tmp_path: Path, mo
     (tmp_path / "app.py").write_text("letter = 1 +\n")
     with pytest.raises(sy.UserError, match=r"cannot be found: SyntaxError"):
         await resume(journal, "r", program=f"{tmp_path / 'app.py'}:letter")
+
+
+class Item(BaseModel):
+    name: str
+
+
+class Fragile(Item):
+    note: str = ""
+
+
+@dataclass
+class Basket:
+    items: list[Item]
+
+
+@sy.program
+async def deliver_all(basket: Basket) -> str:
+    return f"{len(basket.items)}, {await sy.ask_person('Now?')}"
+
+
+async def test_fields_of_a_subclass_are_not_lost_without_a_word() -> None:
+    journal = sy.MemoryJournal()
+    basket = Basket([Item(name="pen"), Fragile(name="vase", note="up")])
+    with pytest.raises(sy.Suspended):
+        await sy.run(deliver_all, basket, run_id="r", journal=journal)
+    await answer(journal, "r", "yes")
+    with pytest.raises(sy.UserError, match=r"has a field that <class '.*Basket'> has not: 'items\.1\.note'"):
+        await resume(journal, "r", program=deliver_all)
+    assert await sy.run(deliver_all, basket, run_id="r", journal=journal) == "2, yes"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from synthon.core.errors import JournalError, UserError
-from synthon.core.identity import adapter
+from synthon.core.identity import adapter, to_json
 from synthon.core.running import name_of
 from synthon.core.running import run as running
 from synthon.runs.arguments import called_with
@@ -175,8 +175,31 @@ def _arguments(program: Callable[..., object], record: RunRecord) -> tuple[list[
 
 
 def _typed(hint: object, value: object) -> object:
+    """What was recorded, as its annotation says.
+
+    Raises:
+        UserError: it is that no more, or was more than that: an object of a subclass, whose own fields would be lost.
+    """
     try:
-        return value if hint is None else adapter(hint).validate_python(value, by_alias=True, by_name=True)
+        read = value if hint is None else adapter(hint).validate_python(value, by_alias=True, by_name=True)
     except ValueError as error:
         msg = f"The recorded argument {value!r} is no {hint!r} any more: {error}. Resume with the program that was run."
         raise UserError(msg) from error
+    if place := _lost(value, json.loads(to_json(read, again=True))):
+        raise UserError(
+            f"The recorded argument {value!r:.500} has a field that {hint!r} has not: {place[1:]!r}. It would be lost. "
+            "Name its own class in the program's signature, or go on from Python with the same arguments: "
+            "`sy.run(program, ..., run_id=...)`."
+        )
+    return read
+
+
+def _lost(kept: object, read: object) -> str:
+    """The first place of what was kept that is not in what was read, each step after a dot; empty if none."""
+    if isinstance(kept, dict) and isinstance(read, dict):
+        gone = next((f".{key}" for key in kept if key not in read), "")
+        return gone or next((f".{key}{place}" for key in kept if (place := _lost(kept[key], read[key]))), "")
+    if isinstance(kept, list) and isinstance(read, list):
+        pairs = enumerate(zip(kept, read, strict=False))
+        return next((f".{n}{place}" for n, pair in pairs if (place := _lost(*pair))), "")
+    return ""
