@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 import synthon as sy
 from synthon.core.wording import wording
+from synthon.decoding.validation import unmet_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,6 +187,25 @@ async def test_the_layout_goes_into_the_schema_of_the_type() -> None:
     assert seen[0].constraint == sy.schema(
         Ticket.model_json_schema() | {"additionalProperties": False}, layout="compact"
     )
+
+
+class Parcel(BaseModel, json_schema_extra={"allOf": [{"type": "object", "properties": {"place": {"const": "Bern"}}}]}):
+    place: str
+    weight: int
+
+
+async def test_a_schema_that_a_type_adds_to_its_own_leaves_room_for_what_both_say() -> None:
+    seen: list[sy.Request] = []
+
+    @sy.step(model=scripted('{"place":"Bern","weight":2}', seen=seen))
+    async def send(order: str) -> Parcel:
+        """Fill in."""
+        ...
+
+    assert (await send("2 kg")).weight == 2
+    sent = seen[0].constraint
+    assert isinstance(sent, sy.Schema)
+    assert not unmet_schema(sent.json, '{"place":"Bern","weight":2}')
 
 
 async def test_explain_gives_messages_constraint_and_what_becomes_of_it() -> None:

@@ -177,8 +177,9 @@ def _closed(schema: Any) -> Any:
         return [_closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {name: value if name in {"enum", "const", "default"} else _closed(value) for name, value in schema.items()}
-    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+    as_it_is = {"enum", "const", "default", "allOf"}  # the arms of the last speak of one value
+    closed = {name: value if name in as_it_is else _closed(value) for name, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object" and "allOf" not in schema:
         closed.setdefault("additionalProperties", False)
     return closed
 
