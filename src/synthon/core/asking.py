@@ -112,8 +112,8 @@ class Asking:
             raise UserError(msg)
         if opened.run.budgets and not counts(model):
             msg = f"Step {step.name!r} runs under a budget and asks {model.name!r}, whose calls no budget sees: it "
-            msg += "keeps no journal. Wrap it: sy.Journaled(model, price=sy.Price(...)); one that asks journaled models "
-            raise UserError(f"{msg}itself, or nobody, says `counts = True`.")
+            msg += "keeps no journal. Wrap it: sy.Journaled(model, price=sy.Price(...)); one that asks journaled "
+            raise UserError(f"{msg}models itself, or nobody, says `counts = True`.")
         listener = sink.get()
         self.emit: Emit = discard
         if listener is not None:
