@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord, Span
-from synthon.journal import DatasetRow, MemoryJournal, ScoreRecord, SQLiteJournal, content, schema, tree
+from synthon.journal import DatasetRow, MemoryJournal, ScoreRecord, SQLiteJournal, content, runs, schema, tree
 from tests.journal.rows import a_call, a_span
 from tests.nursery import forked
 
@@ -456,6 +456,13 @@ def test_prune_removes_what_is_old_with_its_long_texts_but_no_suspended_run(path
         assert journal.prune(time.time() + 60) == 0
     left = rows(path, "SELECT substr(text, 1, 1) FROM payloads ORDER BY 1")
     assert left == [("v",), ("y",), ("z",)]
+
+
+def test_a_path_that_is_not_utf_8_is_refused_before_a_file_is_made(tmp_path: Path) -> None:
+    for use in (SQLiteJournal, runs):
+        with pytest.raises(UserError, match=r"The journal '.*/\\udcff\.db' is not UTF-8\. Rename it"):
+            use(tmp_path / os.fsdecode(b"\xff.db"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_journal_that_was_never_written_to_leaves_no_thread(path: Path) -> None:

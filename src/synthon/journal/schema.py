@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import apsw
 
-from synthon.core.errors import JournalError
+from synthon.core.errors import JournalError, UserError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 Place: TypeAlias = "str | os.PathLike[str]"
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
@@ -57,6 +57,21 @@ SECOND = "ALTER TABLE runs ADD COLUMN source TEXT NOT NULL DEFAULT ''"
 THIRD = "ALTER TABLE calls ADD COLUMN took REAL NOT NULL DEFAULT 0.0"
 
 MIGRATIONS: tuple[str, ...] = (FIRST, SECOND, THIRD)
+
+
+def file_of(place: Place) -> Path:
+    """The file that a journal's path names.
+
+    Raises:
+        UserError: SQLite cannot open it, since its path is not UTF-8.
+    """
+    path = Path(place).expanduser().absolute()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        msg = f"The journal {str(path)!r} is not UTF-8. Rename it, or name another (SYNTHON_JOURNAL for the default)."
+        raise UserError(msg) from error
+    return path
 
 
 def connect(

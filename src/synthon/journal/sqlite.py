@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from contextlib import closing, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
 
@@ -30,11 +29,12 @@ from synthon.journal.rows import (
     quoted,
     store,
 )
-from synthon.journal.schema import Synchronous, connect, immediately, migrate
+from synthon.journal.schema import Synchronous, connect, file_of, immediately, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from synthon.journal.rows import Row, Value, Values
     from synthon.journal.schema import Place
@@ -82,12 +82,13 @@ class SQLiteJournal:
 
     Raises:
         JournalError: the file cannot be opened or created, is no journal, or one of a newer version.
+        UserError: its path is not UTF-8, which SQLite needs.
     """
 
     def __init__(
         self, path: Place, *, linger_s: float = 0.03, synchronous: Synchronous = "FULL", vfs: str | None = None
     ) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = file_of(path)
         self._synchronous: Synchronous = synchronous
         self._vfs = vfs
         self._pending: dict[Key, CallRecord] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
@@ -13,7 +12,7 @@ import apsw
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import Span
 from synthon.journal.rows import LONG_COLUMNS, SPAN_COLUMNS, long_text
-from synthon.journal.schema import check, connect
+from synthon.journal.schema import check, connect, file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -202,7 +201,7 @@ def diverged(path: Place, run: str) -> list[tuple[str, str]]:
 
 
 def _open(path: Place) -> apsw.Connection:
-    place = Path(path).expanduser()
+    place = file_of(path)
     if not place.is_file():
         msg = f"There is no journal at {str(place)!r}. Name its file, or run something first that writes to it."
         raise JournalError(msg)
