@@ -65,8 +65,9 @@ async def test_no_more_workers_run_than_were_asked_for() -> None:
 
     await sy.run_many(program, range(20), workers=4, watch=ignore)
     assert most == 4
-    with pytest.raises(sy.UserError, match=r"workers=0. Pass at least 1"):
-        await sy.run_many(program, [1], workers=0)
+    for workers in (0, 1.5, "a", None):
+        with pytest.raises(sy.UserError, match=rf"workers={workers!r}\. Pass at least 1"):
+            await sy.run_many(program, [1], workers=workers)  # type: ignore[arg-type] # what a caller may do
 
 
 async def test_a_wrong_set_up_stops_the_batch_at_once() -> None:

@@ -105,7 +105,10 @@ async def undecorated(text: str) -> str:
         (both, {"models": priced}, r"models=Journaled.* Pass a list"),
         (both, {"proposer": "gpt"}, r"proposer='gpt'\. Pass a model"),
         (both, {"within": 0.01}, r"within=0\.01\. Pass sy\.Limits"),
-        (both, {"workers": 0}, r"workers=0\. Pass 1 or more"),
+        (both, {"workers": 0}, r"workers=0\. Pass 1 or more, a whole number"),
+        (both, {"workers": "a"}, r"workers='a'\. Pass 1 or more"),
+        (both, {"workers": None}, r"workers=None\. Pass 1 or more"),
+        (both, {"workers": 2.5}, r"workers=2\.5\. Pass 1 or more"),
     ],
 )
 async def test_an_argument_of_another_kind_is_refused_with_what_to_pass(

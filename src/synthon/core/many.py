@@ -47,8 +47,8 @@ async def run_many(
         UserError: the set-up is wrong (no model, a missing extra): the batch stops at once.
         JournalError: rows can no longer be kept.
     """
-    if workers < 1:
-        raise UserError(f"run_many was given workers={workers}. Pass at least 1.")
+    if not hasattr(workers, "__index__") or workers < 1:
+        raise UserError(f"run_many was given workers={workers!r:.200}. Pass at least 1, a whole number.")
     todo = list(rows)
     results: list[T | Failed] = [cast("T", None)] * len(todo)
     pending = iter(range(len(todo)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def refuse_odd(
-    program: Any, *, seed: Any, models: Any, proposer: Any, budget: Any, within: Any = None, workers: int = 1
+    program: Any, *, seed: Any, models: Any, proposer: Any, budget: Any, within: Any = None, workers: Any = 1
 ) -> None:
     """Arguments must be what they are taken for.
 
@@ -34,7 +34,7 @@ def refuse_odd(
         ("proposer", proposer, proposer is None or hasattr(proposer, "complete"), "a model: sy.openai(...)"),
         ("budget", budget, isinstance(budget, Budget), "sy.Budget(calls=...)"),
         ("within", within, within is None or isinstance(within, Limits), "sy.Limits(usd=...)"),
-        ("workers", workers, workers >= 1, "1 or more"),
+        ("workers", workers, hasattr(workers, "__index__") and workers >= 1, "1 or more, a whole number"),
     ]
     for argument, given, fits, right in wanted:
         if not fits:
