@@ -85,8 +85,8 @@ class Budget:
     ) -> None:
         limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
         given = {name: limit for name, limit in limits.items() if limit is not None}
-        if not given or not all(limit >= 0 for limit in given.values()):
-            msg = f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=, none negative."
+        if not given or not all(hasattr(limit, "__float__") and limit >= 0 for limit in given.values()):
+            msg = f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=, numbers from 0 on."
             raise UserError(msg)
         self.calls, self.tokens, self.usd, self.minutes, self.durable = calls, tokens, usd, minutes, durable
         self.once = once
