@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,11 @@ async def test_the_limit_that_ends_first_tells_how_many_calls_there_will_be(
         assert each.total is not None
         assert each.total == pytest.approx(total, abs=1)
         assert 0 < each.done <= each.total
+
+
+async def test_a_limit_of_time_without_end_tells_nothing_of_calls() -> None:
+    seen = await told(sy.Budget(minutes=math.inf))
+    assert {each.total for each in seen} == {None}
 
 
 async def test_time_that_passes_tells_how_many_calls_there_will_be() -> None:

@@ -300,6 +300,6 @@ class _Search(Generic[P, T]):
         paid, left_s = affords(budget), budget.remaining_s() if spent else None  # its clock starts with the first call
         totals = [] if budget.calls is None else [budget.calls]
         totals += [] if paid is None else [spent + paid]
-        if left_s is not None and budget.minutes:
+        if budget.minutes and left_s is not None and left_s < float("inf"):
             totals.append(int(spent / max(1 - left_s / (60 * budget.minutes), 1e-9)))
         return max(spent, min(totals)) if totals else None
