@@ -117,6 +117,12 @@ def test_runs_are_listed_newest_first_with_what_they_used(journal: str, capsys: 
     assert paid.split()[-2:] == ["$0.001244", "$0.001244"]
     assert hit.split()[-2:] == ["$0.001244", "$0"]
     assert len(said(capsys, "trace", "list", "--limit", "1", "--journal", journal).splitlines()) == 2
+    for beyond in (str(10**30), str(-(10**30))):  # more than SQLite's 64 bits
+        assert said(capsys, "trace", "list", "--limit", beyond, "--journal", journal).splitlines()[1:] == [
+            failed,
+            hit,
+            paid,
+        ]
 
 
 def test_the_tree_of_a_run_shows_calls_hits_and_money(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +194,8 @@ def test_old_rows_are_pruned(journal: str, capsys: pytest.CaptureFixture[str]) -
     assert said(capsys, "trace", "prune", "--days", "1", "--journal", journal).startswith("Removed 0 rows")
     assert not said(capsys, "trace", "prune", "--days", "0", "--journal", journal).startswith("Removed 0 rows")
     assert "holds no run yet" in said(capsys, "trace", "show", "--journal", journal, code=1)
-    assert "--days is -1" in said(capsys, "trace", "prune", "--days", "-1", "--journal", journal, code=1)
+    for days in ("-1", "nan"):
+        assert f"--days is {days}" in said(capsys, "trace", "prune", "--days", days, "--journal", journal, code=1)
 
 
 def test_a_missing_journal_and_an_unknown_run_are_clear_errors(

@@ -106,8 +106,8 @@ def _prune(arguments: argparse.Namespace) -> None:
     from synthon.journal import SQLiteJournal  # noqa: PLC0415 - see _list_models
 
     path = journal_of(arguments)
-    if arguments.days < 0:
-        raise UserError(f"--days is {arguments.days:g}, and nothing can be kept of the future. Pass 0 or more.")
+    if not arguments.days >= 0:
+        raise UserError(f"--days is {arguments.days:g}, which is no age that a row can have. Pass 0 or more.")
     if not path.is_file():
         raise UserError(f"There is no journal at {str(path)!r}. Name its file: --journal FILE.")
     with SQLiteJournal(path) as journal:

@@ -38,6 +38,7 @@ WHERE {span} AND parent = '' AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = 
 ORDER BY start DESC LIMIT :limit
 """
 _NEWEST = _RUNS.format(run="true", span="true")
+_MOST = 2**63 - 1  # that SQLite counts to
 _ONE = _RUNS.format(run="id = :run", span="run = :run")
 _CALL = "SELECT request, completion FROM calls WHERE scope IN (?, '') AND digest = ? ORDER BY scope DESC LIMIT 1"
 _TEXTS = "SELECT inputs, output FROM spans WHERE id = ? AND run = ?"
@@ -115,10 +116,11 @@ class Node:
 
 
 def runs(path: Place, limit: int = 20) -> list[RunSummary]:
-    """The newest runs, the newest first; `JournalError` where there is no journal."""
+    """The newest runs, the newest first, all where `limit` is negative; `JournalError` where there is no journal."""
+    most = {"limit": max(-1, min(limit, _MOST))}
     with closing(_open(path)) as connection:
         cursor = connection.cursor()
-        return [_summed(cursor, values) for values in cursor.execute(_NEWEST, {"limit": limit}).fetchall()]
+        return [_summed(cursor, values) for values in cursor.execute(_NEWEST, most).fetchall()]
 
 
 def summary(path: Place, run: str) -> RunSummary:
