@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthon import Passage
+from synthon import Passage, UserError
 from synthon.retrieval.clauses import clauses, keeps_to, speaks_to
 from synthon.retrieval.quotes import Quotes, fits, quote
 from synthon.retrieval.sentences import sentences
@@ -51,7 +53,7 @@ def test_sentences_end_where_a_reader_stops(text: str, parts: list[str]) -> None
 
 
 @given(
-    st.text(alphabet=st.characters(codec="utf-8") | st.sampled_from(" \n.!?-#aB1"), max_size=400), st.integers(2, 60)
+    st.text(alphabet=st.characters(codec="utf-8") | st.sampled_from(" \n.!?-#aB1"), max_size=400), st.integers(1, 60)
 )
 def test_every_letter_lies_in_exactly_one_sentence(text: str, longest: int) -> None:
     spans = sentences(text, longest=longest)
@@ -59,6 +61,12 @@ def test_every_letter_lies_in_exactly_one_sentence(text: str, longest: int) -> N
     assert covered == sorted(set(covered))
     assert {place for place, character in enumerate(text) if character.isalnum()} <= set(covered)
     assert all(0 < end - start <= longest and text[start:end] == text[start:end].strip() for start, end in spans)
+
+
+@pytest.mark.parametrize("longest", [0, -1, 2.5, "5"])
+def test_a_length_that_no_sentence_has_is_refused(longest: Any) -> None:
+    with pytest.raises(UserError, match=rf"longest={longest!r}\) is no length .* Pass 1 or more"):
+        sentences("One two three.", longest=longest)
 
 
 async def test_a_quote_is_the_characters_it_names() -> None:

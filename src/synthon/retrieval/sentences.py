@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from synthon.core.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -14,71 +16,12 @@ _END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s|$)|[。！？
 _LAST_WORD = re.compile(r"[\w.]*$")
 _DOTTED = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]")
 #: Followed by a full stop, these seldom end a sentence.
-_ABBREVIATIONS = frozenset(
-    [
-        "al",
-        "approx",
-        "apr",
-        "aug",
-        "ca",
-        "capt",
-        "cf",
-        "co",
-        "col",
-        "corp",
-        "dec",
-        "dept",
-        "dr",
-        "e.g",
-        "ed",
-        "eds",
-        "eq",
-        "etc",
-        "feb",
-        "fig",
-        "figs",
-        "ft",
-        "gen",
-        "gov",
-        "hon",
-        "i.e",
-        "inc",
-        "jan",
-        "jr",
-        "jul",
-        "jun",
-        "lt",
-        "ltd",
-        "maj",
-        "mar",
-        "messrs",
-        "mr",
-        "mrs",
-        "ms",
-        "mt",
-        "no",
-        "nos",
-        "nov",
-        "oct",
-        "op",
-        "p",
-        "pp",
-        "prof",
-        "rep",
-        "resp",
-        "rev",
-        "sec",
-        "sen",
-        "sep",
-        "sept",
-        "sgt",
-        "sr",
-        "st",
-        "viz",
-        "vol",
-        "vs",
-    ]
-)
+_ABBREVIATIONS = frozenset([
+    "al", "approx", "apr", "aug", "ca", "capt", "cf", "co", "col", "corp", "dec", "dept", "dr", "e.g", "ed", "eds",
+    "eq", "etc", "feb", "fig", "figs", "ft", "gen", "gov", "hon", "i.e", "inc", "jan", "jr", "jul", "jun", "lt",
+    "ltd", "maj", "mar", "messrs", "mr", "mrs", "ms", "mt", "no", "nos", "nov", "oct", "op", "p", "pp", "prof", "rep",
+    "resp", "rev", "sec", "sen", "sep", "sept", "sgt", "sr", "st", "viz", "vol", "vs",
+])  # fmt: skip
 
 
 def sentences(text: str, *, longest: int = 500) -> list[tuple[int, int]]:
@@ -88,8 +31,15 @@ def sentences(text: str, *, longest: int = 500) -> list[tuple[int, int]]:
     one. Abbreviations, initials and decimal points don't. English rules; elsewhere a sentence may come out too long.
 
     Args:
-        longest: characters; what is longer (code, tables) is cut at the last line end, semicolon or space before.
+        longest: characters, 1 or more; what has more (code, tables) is cut at the last line end, semicolon or space.
+
+    Raises:
+        UserError: `longest` leaves no room for a sentence.
     """
+    if not hasattr(longest, "__index__") or longest < 1:
+        raise UserError(
+            f"sentences(longest={longest!r:.200}) is no length of a sentence. Pass 1 or more, a whole number."
+        )
     found = (
         _trimmed(text, *piece)
         for first, last in _blocks(text)
