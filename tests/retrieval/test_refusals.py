@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import synthon as sy
 from synthon.core.errors import UserError
 from synthon.retrieval import Document, Index
+from tests.retrieval.embedding import WordEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from synthon.core.protocols import FloatArray
 
 
 @pytest.fixture
@@ -28,6 +33,8 @@ def index(tmp_path: Path) -> Iterator[Index]:
         ({"mode": "BM25"}, r"mode='BM25'\): it is one of 'hybrid', 'rrf', 'dense', 'bm25'"),
         ({"k": 1.5}, "k=1.5, .*k, depth >= 1"),
         ({"depth": "3"}, "depth='3', .*k, depth >= 1"),
+        ({"weight": "0.5"}, "weight='0.5'.*weight 0..1"),
+        ({"weight": None}, "weight=None.*weight 0..1"),
         ({"query": None}, r"search\(None, .*give words to look for"),
         ({"where": "year=2020"}, "'year=2020' cannot be used: pass a dict"),
         ({"where": {"year ==": 2020}}, "'year ==': there is no operator '=='. .* for equality, none"),
@@ -94,6 +101,40 @@ async def test_what_is_no_embedder(tmp_path: Path) -> None:
         Index(tmp_path / "i.db", embedder=5)  # type: ignore[arg-type]  # the point of the test
     with Index(tmp_path / "i.db", embedder="smollm2-135m") as index, pytest.raises(UserError, match="does not embed"):
         await index.add(Document("text", "a"))
+
+
+class Nameless:
+    async def embed(self, texts: Sequence[str]) -> FloatArray:
+        return np.ones((len(texts), 1), np.float32)
+
+
+class Misnamed(Nameless):
+    def identity(self) -> str:
+        return "a method"
+
+
+@pytest.mark.parametrize("embedder", [Nameless(), Misnamed(), Nameless], ids=["none", "method", "class"])
+async def test_an_embedder_that_does_not_say_which_it_is(tmp_path: Path, embedder: Any) -> None:
+    reason = r"has no identity that is a text\. Give it what is missing"
+    with Index(tmp_path / "i.db", embedder=embedder) as index:
+        with pytest.raises(UserError, match=reason):
+            await index.add(Document("text", "a"))
+        with pytest.raises(UserError, match=reason):
+            await index.search("text")
+    with pytest.raises(UserError, match=reason):
+        await sy.nearest([sy.Demo({"text": "a"}, "b")], embedder=embedder).nearest({"text": "c"}, 1)
+
+
+async def test_examples_with_what_is_no_embedder() -> None:
+    with pytest.raises(UserError, match=r"The embedder 5 has no async embed\(texts\) and no identity that is a text"):
+        await sy.nearest([sy.Demo({"text": "a"}, "b")], embedder=5).nearest({"text": "c"}, 1)  # type: ignore[arg-type]  # the point of the test
+
+
+async def test_a_weight_of_any_type_of_number(tmp_path: Path) -> None:
+    with Index(tmp_path / "i.db", embedder=WordEmbedder()) as index:
+        await index.add([Document("hello", "a"), Document("hello there", "b")])
+        found = [await index.search("hello", weight=each) for each in (0.5, np.float32(0.5), Fraction(1, 2))]  # type: ignore[arg-type]  # the point of the test
+        assert found[0] == found[1] == found[2] != []
 
 
 async def test_an_embedder_may_be_named(tmp_path: Path) -> None:

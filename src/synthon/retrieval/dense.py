@@ -8,7 +8,7 @@ import json
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from usearch.index import Index as Graph
 
-    from synthon.core.protocols import FloatArray
+    from synthon.core.protocols import Embedder, FloatArray
     from synthon.retrieval.store import Store
 
 #: Above this many chunks a graph answers in place of a scan of all vectors.
@@ -47,6 +47,23 @@ class Neighbours:
     def nearest(self, vector: FloatArray, count: int) -> NDArray[np.int64]:
         """Keys of about the `count` nearest chunks."""
         return np.asarray(self.graph.search(vector, count).keys, np.int64)
+
+
+def checked(embedder: Any) -> Embedder:
+    """An embedder that embeds and says which it is.
+
+    Raises:
+        UserError: names what it lacks.
+    """
+    has = {
+        "async embed(texts)": callable(getattr(embedder, "embed", None)),
+        "identity that is a text": isinstance(getattr(embedder, "identity", None), str),
+    }
+    if not all(has.values()):
+        lacks = " and no ".join(name for name, there in has.items() if not there)
+        msg = f"The embedder {embedder!r:.200} has no {lacks}. Give it what is missing (identities differ where"
+        raise UserError(f"{msg} vectors do), or pass a packaged embedder's name.")
+    return cast("Embedder", embedder)
 
 
 def vectors(answer: object, texts: Sequence[str], identity: str) -> FloatArray:
@@ -167,4 +184,4 @@ def _graph(dimension: int) -> Graph:
     return Index(ndim=dimension, metric="cos", dtype="f16", expansion_search=_EXPANSION)
 
 
-__all__ = ["EXACT_CHUNKS", "Neighbours", "is_kept", "neighbours", "vectors"]
+__all__ = ["EXACT_CHUNKS", "Neighbours", "checked", "is_kept", "neighbours", "vectors"]

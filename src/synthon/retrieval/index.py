@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, SupportsFloat, get_args
 
 from synthon.core.errors import UserError
 from synthon.core.progress import Progress
@@ -19,7 +19,7 @@ from synthon.core.running import Defaults
 from synthon.core.values import Passage
 from synthon.models.embedders import embedder as packaged_embedder
 from synthon.retrieval.adding import Report, find, list_folder, prepare
-from synthon.retrieval.dense import EXACT_CHUNKS, is_kept, vectors
+from synthon.retrieval.dense import EXACT_CHUNKS, checked, is_kept, vectors
 from synthon.retrieval.documents import Document
 from synthon.retrieval.files import MAX_BYTES
 from synthon.retrieval.filters import condition
@@ -283,14 +283,15 @@ class Index:
         if chosen not in get_args(Mode):
             msg = f"search(mode={mode!r}): it is one of {', '.join(map(repr, get_args(Mode)))}."
             raise UserError(msg)
-        is_typed = all(isinstance(each, kind) for each, kind in ((query, str), (k, int), (depth, int)))
+        kinds = ((query, str), (k, int), (depth, int), (weight, SupportsFloat))
+        is_typed = all(isinstance(each, kind) for each, kind in kinds)
         if not is_typed or not query.strip() or min(k, depth) < 1 or not 0 <= weight <= 1:
             msg = f"search({query!r}, {k=}, {depth=}, {weight=}): give words to look for, k, depth >= 1, weight 0..1."
             raise UserError(msg)
         if where is not None:
             condition(where)  # what makes no sense is said before anything is recorded
         wanted = k if rerank is None else max(k, depth)
-        question = Question(query, wanted, None if where is None else dict(where), chosen, weight)
+        question = Question(query, wanted, None if where is None else dict(where), chosen, float(weight))
         found = [Passage(**row) for row in json.loads(await self._rows(question))]
         return found if rerank is None else await reranked(rerank, query, found, k=k)
 
@@ -350,14 +351,14 @@ class Index:
         """The embedder, None for "none".
 
         Raises:
-            UserError: the index was made with another.
+            UserError: the index was made with another, or it does not say which it is.
         """
         with self._lock:
             if self._embedder is None:
                 self._embedder = packaged_embedder()
             elif isinstance(self._embedder, str) and self._embedder != "none":
                 self._embedder = packaged_embedder(self._embedder)
-            chosen = None if isinstance(self._embedder, str) else self._embedder
+            chosen = None if isinstance(self._embedder, str) else checked(self._embedder)
         self._check_embedder(self._store.meta("embedder"), "none" if chosen is None else chosen.identity)
         return chosen
 

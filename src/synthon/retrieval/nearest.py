@@ -16,6 +16,7 @@ from synthon.core.identity import digest, dumps, to_json
 from synthon.core.recording import recorded
 from synthon.core.render import shown
 from synthon.models.embedders import embedder as packaged_embedder
+from synthon.retrieval.dense import checked
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Embedder, FloatArray
@@ -61,9 +62,12 @@ class Examples:
 
         Raises:
             MissingExtra: the packaged embedder is not on this machine.
+            UserError: what was given is no embedder.
         """
         given = self._given
-        return packaged_embedder() if given is None else packaged_embedder(given) if isinstance(given, str) else given
+        return checked(
+            packaged_embedder() if given is None else packaged_embedder(given) if isinstance(given, str) else given
+        )
 
     async def nearest(self, inputs: Mapping[str, object], k: int) -> Sequence[Demo]:
         """At most `k` examples, the nearest last, next to the question; of equals the first counts as nearer.
