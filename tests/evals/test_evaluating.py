@@ -118,6 +118,15 @@ async def test_a_budget_of_the_programs_own_is_its_failure() -> None:
     assert [row.error[:14] for row in found.rows] == ["", "BudgetExceeded"]
 
 
+@pytest.mark.parametrize("inputs", [{"text": "x"}, {"rest": ["x"]}], ids=str)
+async def test_a_case_cannot_name_what_is_passed_by_place_only(inputs: dict[str, Any]) -> None:
+    async def loose(text: str = "", /, *rest: str, **more: object) -> str:
+        return f"{text}{rest}{more}"
+
+    with pytest.raises(sy.UserError, match=r" is not passed by name\. .* or evaluate a function around it"):
+        await sy.evaluate(loose, [sy.Case(inputs, "yes")], exact, journal=sy.MemoryJournal())
+
+
 async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> None:
     asked, seen = model()
     program = opinion.using(model=asked)

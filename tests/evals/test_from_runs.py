@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 from pydantic import BaseModel
+from typing_extensions import TypedDict, Unpack
 
 import synthon as sy
 
@@ -93,6 +94,46 @@ async def test_a_parameter_may_be_called_args(tmp_path: Path) -> None:
         await sy.run(joined, "+", args=["a", "b"], journal=journal)
     (case,) = sy.cases_from_runs(tmp_path / "j.db", joined)
     assert (case.inputs, case.expected) == ({"sep": "+", "args": ["a", "b"]}, "a+b")
+
+
+class Marks(TypedDict, total=False):
+    weight: float
+    seal: bytes
+
+
+@sy.program
+async def marked(text: str, /, *rest: Topic, tone: str = "kind", **more: Topic) -> str:
+    return f"{tone} {text} {[each.name for each in (*rest, *more.values())]}"
+
+
+@sy.program
+async def sealed(text: str, **more: Unpack[Marks]) -> str:
+    return f"{text} {sorted(more)}"
+
+
+async def test_arguments_without_a_parameter_of_their_own_are_inputs_by_name(tmp_path: Path) -> None:
+    one, two = Topic(name="1"), Topic(name="2")
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(marked, "a", x=one, more=two, journal=journal)
+        await sy.run(marked, "a", more=two, x=one, tone="kind", journal=journal)
+        await sy.run(marked, "a", one, two, y=two, journal=journal)
+        await sy.run(marked, "a", journal=journal)
+        await sy.run(sealed, "a", weight=1, seal=b"x", journal=journal)
+        await sy.run(sealed, "a", journal=journal)
+    found = [dict(case.inputs) for case in sy.cases_from_runs(tmp_path / "j.db", marked)]
+    passed_on = {"text": "a", "tone": "kind", "more": two, "x": one}
+    assert found == [{"text": "a"}, {"text": "a", "rest": [one, two], "y": two}, passed_on]
+    cases = sy.cases_from_runs(tmp_path / "j.db", sealed)
+    assert [dict(case.inputs) for case in cases] == [{"text": "a"}, {"text": "a", "weight": 1.0, "seal": b"x"}]
+    again = await sy.evaluate(sealed, cases, sy.metrics.exact_match, journal=sy.MemoryJournal())
+    assert again.mean.value == 1.0
+
+
+async def test_one_name_for_two_arguments_is_told(tmp_path: Path) -> None:
+    with sy.SQLiteJournal(tmp_path / "j.db") as journal:
+        await sy.run(marked, "a", text=Topic(name="b"), journal=journal, run_id="r1")
+    with pytest.raises(sy.UserError, match=r"Run 'r1' .* 'text' was given by its place and by its name\. Leave it out"):
+        sy.cases_from_runs(tmp_path / "j.db", marked)
 
 
 async def test_bytes_that_are_no_text_become_inputs_again(tmp_path: Path) -> None:

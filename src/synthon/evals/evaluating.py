@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 OutputT = TypeVar("OutputT")
+_BY_PLACE = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL}
 
 
 async def evaluate(
@@ -193,13 +194,17 @@ def _refuse_unfit(program: object, rows: Cases[object]) -> None:
         shape = inspect.signature(getattr(program, "fn", program))
     except ValueError:  # of something without one
         return
+    by_place = {name for name, each in shape.parameters.items() if each.kind in _BY_PLACE}
     for case in rows:
         try:
+            if by_place & case.inputs.keys():  # where there is a `**more`, it would take them
+                raise TypeError(f"{min(by_place & case.inputs.keys())!r} is not passed by name")
             shape.bind(**case.inputs)
         except TypeError as error:
             msg = (
                 f"Case {case.id!r} gives {', '.join(case.inputs) or 'nothing'}, and {name_of(program)}{shape} cannot be"
-                f" called with that: {error}. Name its inputs as the program's parameters."
+                f" called with that: {error}. Name its inputs as the program's parameters, or evaluate a function"
+                " around it that takes them by name."
             )
             raise UserError(msg) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from synthon.core.errors import UserError
 from synthon.core.identity import adapter, to_json
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OutputT = TypeVar("OutputT")
 _MOST = 100_000  # runs that are looked through
+_MANY = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def cases_from_runs(
@@ -32,7 +33,9 @@ def cases_from_runs(
 ) -> Cases[OutputT]:
     """The runs of a program that ended well: what it was given, and what it answered as the expected value.
 
-    The newest first, the same inputs once, however they were passed. `metadata` has the run's id.
+    The newest first, the same inputs once, however they were passed. `metadata` has the run's id. Inputs have names:
+    what went to `**more` its own, and what went to `*rest` or by place only the parameter's, which `evaluate` cannot
+    pass on so; give it a function around the program.
 
     Args:
         path: the journal's file.
@@ -79,10 +82,10 @@ def _case(program: Callable[..., Awaitable[OutputT]], run: str, shown: Mapping[s
         shape = inspect.signature(fn)
         knobs = {name for name, parameter in shape.parameters.items() if isinstance(parameter.default, Knob)}
         bound = shape.bind(*args, **named)
-        given = {name: value for name, value in bound.arguments.items() if name not in knobs}
-        inputs = {name: _typed(hints.get(name), value) for name, value in given.items()}
+        inputs = _inputs({name: each for name, each in bound.arguments.items() if name not in knobs}, shape, hints)
+        many = {name for name, parameter in shape.parameters.items() if parameter.kind in _MANY}
         bound.apply_defaults()
-        rest = {name: value for name, value in bound.arguments.items() if name not in knobs and name not in inputs}
+        rest = {name: each for name, each in bound.arguments.items() if name not in {*inputs, *knobs, *many}}
         whole = inputs | {name: _default(hints.get(name), value) for name, value in rest.items()}
         expected = cast("OutputT", _typed(hints.get("return"), shown["result"]))
     except (TypeError, ValueError) as error:
@@ -90,6 +93,28 @@ def _case(program: Callable[..., Awaitable[OutputT]], run: str, shown: Mapping[s
         msg = f"Run {run!r} does not fit {name_of(program)!r} any more: {reason}. Leave it out by where=."
         raise UserError(msg) from error
     return to_json(dict(sorted(whole.items())), again=True), Case(inputs, expected, {"run": run})
+
+
+def _inputs(given: Mapping[str, Any], shape: inspect.Signature, hints: Mapping[str, Any]) -> dict[str, object]:
+    """Arguments by name, each as its type: those of `**more` by their own names, those of `*rest` in a list.
+
+    Raises:
+        ValueError: one is not of its type, or two have one name.
+    """
+    found: dict[str, object] = {}
+    for name, value in given.items():
+        kind, hint = shape.parameters[name].kind, hints.get(name)
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            found[name] = [_typed(hint, each) for each in value]
+        elif kind is not inspect.Parameter.VAR_KEYWORD:
+            found[name] = _typed(hint, value)
+        elif twice := found.keys() & value.keys():
+            raise ValueError(f"{min(twice)!r} was given by its place and by its name")
+        elif repr(get_origin(hint)).endswith(".Unpack"):  # of `typing` or `typing_extensions`, which are two in 3.11
+            found |= cast("dict[str, object]", _typed(get_args(hint)[0], value))
+        else:
+            found |= {each: _typed(hint, item) for each, item in value.items()}
+    return found
 
 
 def _default(hint: object, value: object) -> object:
