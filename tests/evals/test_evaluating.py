@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -321,6 +322,16 @@ def test_the_table_and_the_json_hold_every_number() -> None:
         pytest.approx(-0.658, abs=1e-3),
         pytest.approx(0.658, abs=1e-3),
     ]
+
+
+@pytest.mark.parametrize("name", ["評価", "테스트 हिन्दी \U0001f9ec", "Ⓐ ℊ"])
+def test_a_plot_has_letters_of_any_script_in_a_font_that_has_them_and_warns_of_none(tmp_path: Path, name: str) -> None:
+    found = sy.Evaluation(name, sy.Cases([sy.Case({"n": 1}, 1, {"鍵": name})]), [Measured(1.0, {"exact": 1.0})])
+    for ending in ("png", "svg", "pdf"):
+        found.plot(tmp_path / f"x.{ending}", by="鍵")
+    fonts = set(re.findall(r'<path id="([A-Za-z]+)[\w-]*-[0-9a-f]+"', (tmp_path / "x.svg").read_text()))
+    assert "DejaVuSans" in fonts
+    assert name != "Ⓐ ℊ" or fonts - {"DejaVuSans", "LastResortHE"}  # what draws brings these letters itself
 
 
 def test_a_plot_is_written_in_the_format_that_its_name_says(tmp_path: Path) -> None:

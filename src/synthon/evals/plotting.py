@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -59,10 +61,43 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -
     scores.set(xlabel="mean score, 95 % interval")
     latencies.set(xlabel="latency (s)", ylabel="share of cases", xlim=(0, None))
     latencies.legend(loc="lower right")
-    try:
-        drawn.savefig(Path(path), dpi=150)
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be written: {error}. Pass a path in a folder that is there.") from error
+    _save(drawn, Path(path))
+
+
+def _save(drawn: Figure, path: Path) -> None:
+    """Write a figure, each letter in a font that has it; one that no font here has is a box.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support", UserWarning)
+        drawn.draw_without_rendering()  # makes the labels of the axes
+        texts = drawn.findobj(extra("matplotlib.text", "A plot").Text)
+        families = _families({letter for each in texts for letter in map(ord, each.get_text())})
+        for each in texts:
+            each.set_fontfamily(families)
+        try:
+            drawn.savefig(path, dpi=150)
+        except OSError as error:
+            msg = f"{str(path)!r} cannot be written: {error}. Pass a path in a folder that is there."
+            raise UserError(msg) from error
+
+
+def _families(letters: set[int]) -> list[str]:
+    """The user's fonts, then others of this machine that have what these lack."""
+    fonts = extra("matplotlib.font_manager", "A plot")
+    families: list[str] = list(fonts.FontProperties().get_family())
+    missing = letters - {ord("\n")}
+    for name in families:
+        missing -= fonts.get_font(fonts.findfont(fonts.FontProperties(family=[name]))).get_charmap().keys()
+    for font in sorted(fonts.fontManager.ttflist, key=lambda each: (each.style != "normal", each.name)):
+        if missing and not font.name.startswith("Last Resort"):  # which has a box for every letter
+            with suppress(OSError, RuntimeError):  # one of pictures, say, which cannot be read
+                found = missing & fonts.get_font(font.fname).get_charmap().keys()
+                families += [font.name] if found else []
+                missing -= found
+    return families
 
 
 def _estimates(evaluation: Evaluation, by: str) -> dict[str, Estimate]:
