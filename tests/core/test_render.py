@@ -3,12 +3,12 @@
 import dataclasses
 import enum
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
 
 import synthon as sy
 from synthon.core.output import Output
@@ -136,6 +136,28 @@ def test_hostile_text_is_a_value_or_an_output_error(text: str) -> None:
 )
 def test_partial_values_say_what_is_there_so_far(type_: object, text: str, value: object) -> None:
     assert Output[object](type_, "here").partial(text) == value
+
+
+class Year(BaseModel):
+    year: int = Field(validation_alias=AliasChoices("inYear", "y"))
+
+
+class Named(BaseModel):
+    model_config = ConfigDict(validate_by_name=True)
+    first: str = Field(alias="firstName")
+    x: int = Field(0, alias="y")
+    y: str = Field("", alias="x")
+    born: Year | None = None
+    kin: list["Named"] = []
+
+
+def test_partial_values_have_fields_under_their_aliases_as_the_schema_names_them() -> None:
+    output: Output[Named] = Output(Named, "here")
+    text = '{"firstName": "Ann", "y": 1, "x": "b", "born": {"inYear": 1931}, "kin": [{"firstName": "Bo'
+    partial = cast("Named", output.partial(text))
+    assert partial == output.parse(f'{text}"}}]}}')
+    assert partial.model_fields_set == {"first", "x", "y", "born", "kin"}
+    assert cast("Named", output.partial('{"first": "An')).first == "An"
 
 
 def test_options_are_written_by_their_text() -> None:

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from synthon.core.constraints import Choice, Layout, Schema
 from synthon.core.errors import OutputError, UserError
 from synthon.core.identity import adapter, dumps, to_json
-from synthon.core.rebuild import rebuilt
+from synthon.core.rebuild import keyed, rebuilt
 
 T = TypeVar("T")
 _SCANNED = 64
@@ -288,14 +288,15 @@ def _refusal(text: str, expected: str, reason: str) -> str:
 def _partly(type_: object, value: object) -> object:
     fields: Mapping[str, Any] | None = getattr(type_, "model_fields", None)
     if fields is not None and isinstance(value, dict):
-        known = {name: _partly(fields[name].annotation, item) for name, item in value.items() if name in fields}
-        return cast("Any", type_).model_construct(set(known), **known)
-    if get_origin(type_) in {list, Union, types.UnionType}:
-        inner = [item for item in get_args(type_) if item is not type(None)]
-        if get_origin(type_) is list and isinstance(value, list):
-            return [_partly(inner[0], item) for item in value]
-        if get_origin(type_) is not list and len(inner) == 1 and value is not None:
-            return _partly(inner[0], value)
+        kinds = {name: field.annotation for name, field in fields.items()}
+        kinds |= {keyed(type_, name): kind for name, kind in kinds.items()}
+        known = {key: _partly(kinds[key], item) for key, item in value.items() if key in kinds}
+        return cast("Any", type_).model_construct(**known)
+    inner = [item for item in get_args(type_) if item is not type(None)]
+    if get_origin(type_) is list and isinstance(value, list):
+        return [_partly(inner[0], item) for item in value]
+    if get_origin(type_) in {Union, types.UnionType} and len(inner) == 1 and value is not None:
+        return _partly(inner[0], value)
     try:
         return adapter(type_).validate_python(value, experimental_allow_partial="trailing-strings")
     except ValueError:

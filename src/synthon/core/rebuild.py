@@ -30,6 +30,13 @@ def at(value: Any, key: Any) -> Any:
     return value[key] if isinstance(value, list | tuple) else getattr(value, key, None)
 
 
+def keyed(type_: object, name: Any) -> Any:
+    """What a field is called in JSON, as the type's schema has it: by its first alias."""
+    alias = getattr(getattr(type_, "__pydantic_fields__", {}).get(name), "validation_alias", None)
+    first = getattr(alias, "choices", [alias])[0]
+    return first if isinstance(first, str) else name
+
+
 def rebuilt(type_: object, value: object, before: object) -> Any:
     """A value as one of the type; what it shares with the value before the change is taken as it is.
 

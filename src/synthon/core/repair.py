@@ -10,7 +10,7 @@ from synthon.core.errors import OutputError
 from synthon.core.identity import adapter, dumps
 from synthon.core.light import dataclass
 from synthon.core.output import Output, read_json
-from synthon.core.rebuild import at, put
+from synthon.core.rebuild import at, keyed, put
 from synthon.core.verdicts import Path
 
 
@@ -60,21 +60,16 @@ def repair(output: Output[Any], value: object, paths: Sequence[Path]) -> Repair 
 def dotted(value: object, path: Path) -> str:
     """What a path into a value is called: its fields by their aliases, as in the schema."""
     return ".".join(
-        str(_name(inside, key)) for inside, key in zip(accumulate(path[:-1], at, initial=value), path, strict=True)
+        str(keyed(type(inside), key))
+        for inside, key in zip(accumulate(path[:-1], at, initial=value), path, strict=True)
     )
-
-
-def _name(value: object, key: str | int) -> str | int:
-    alias = getattr(getattr(type(value), "__pydantic_fields__", {}).get(key), "validation_alias", None)
-    first = getattr(alias, "choices", [alias])[0]
-    return first if isinstance(first, str) else key
 
 
 def _inner(whole: Any, path: Path, value: Any) -> Any:
     """The schema of a field, seen through references and alternatives: those the value is of, if they can be told."""
     found = [whole]
     for key in path:
-        places = [(each, inner) for schema in found for each, inner in _under(whole, schema, _name(value, key))]
+        places = [(each, inner) for schema in found for each, inner in _under(whole, schema, keyed(type(value), key))]
         if not places:
             return None
         own = _own(type(value)) if len(places) > 1 else []
