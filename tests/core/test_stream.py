@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
+import json
 import logging
 from collections.abc import Callable
 from typing import Literal, TypeVar
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import synthon as sy
+from synthon.core.output import Output
 from tests.core.counting import Counting, ask, until
 
 
@@ -324,6 +327,44 @@ async def test_partials_of_a_list_and_of_a_choice_end_with_the_result() -> None:
     assert values[-1] == [1, 2, 3]
     assert len(values) > 1
     assert (await grown(choice.using(model=streaming("refund")).stream("q"))) == ["refund"]
+
+
+async def test_a_long_answer_is_read_as_often_as_it_grows_by_a_share_and_at_its_end() -> None:
+    """At each piece would cost the square of its length."""
+    numbers = []
+    for rows in (500, 1_000, 2_000):
+        text = json.dumps({"value": list(range(rows))})
+        values = await grown(several.using(model=streaming(text)).stream("q"))
+        assert values[-1] == list(range(rows))
+        numbers.append(len(values))
+    assert numbers[0] > 100
+    assert all(after - before < 64 for before, after in itertools.pairwise(numbers))
+
+
+async def test_a_long_answer_is_read_to_its_end_before_the_next_step_begins() -> None:
+    @sy.program
+    async def both(text: str) -> str:
+        await several(text)
+        return await choice(text)
+
+    said = iter([json.dumps({"value": list(range(1_000))}), "refund"])
+    async with both.using(model=sy.FunctionModel(lambda _: next(said))).stream("q") as stream:
+        *_, last, chosen = [partial.value async for partial in stream.partials()]
+    assert (last, chosen) == (list(range(1_000)), "refund")
+
+
+async def test_the_partials_of_an_answer_that_breaks_off_end_with_all_that_it_says() -> None:
+    cut = json.dumps({"value": list(range(1_000))})[:-2] + ', 7, "'
+    values: list[object] = []
+
+    async def read() -> None:
+        async with several.using(model=streaming(cut)).stream("q") as stream:
+            async for partial in stream.partials():
+                values.append(partial.value)  # noqa: PERF401 - those before the error count
+
+    with pytest.raises(sy.OutputError, match="does not fit"):
+        await read()
+    assert values[-1] == Output[object](list[int], "here").partial(cut)
 
 
 async def test_partials_forget_what_was_reset() -> None:

@@ -160,9 +160,7 @@ class Output(Generic[T]):
             return text
         if self.options is not None:
             return self.options.get(text.strip())
-        start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
-        if start < 0:
-            return None
+        start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=len(text))
         try:
             value = from_json(text[start:], allow_partial="trailing-strings")
         except ValueError:

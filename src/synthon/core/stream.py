@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from synthon.core.errors import UserError
@@ -93,7 +92,7 @@ class Sink:
     def of(self, step: str, span: str, output: Output[object]) -> Emit:
         """The listener for one step's call: its pieces bear the step's name and span."""
         self.outputs[span] = output
-        return _Named(self, step, span)
+        return _Named(self, step, span, self.retractable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +100,7 @@ class _Named:
     sink: Sink
     step: str
     span: str
-
-    @property
-    def retractable(self) -> bool:
-        return self.sink.retractable
+    retractable: bool
 
     def __call__(self, delta: Delta, /) -> None:
         self.sink(replace(delta, step=self.step, span=self.span))
@@ -138,9 +134,7 @@ class Stream(Generic[T]):
         self._task.add_done_callback(lambda _: loop.call_soon(put, None))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         task = self._running()
         task.cancel()
         await asyncio.wait([task])
@@ -155,25 +149,39 @@ class Stream(Generic[T]):
             "    async with support.stream(message) as stream:\n        async for delta in stream: ..."
         )
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return (delta async for delta in self._pieces() if delta is not None)
+
+    async def _pieces(self) -> AsyncIterator[Delta | None]:
+        """Every piece, None after the last, then what the program raised."""
         task = self._running()
         while (delta := await self._queue.get()) is not None:
             yield delta
         self._queue.put_nowait(None)
+        yield None
         if not task.cancelled():  # as one is whose block was left early
             task.result()
 
     async def partials(self) -> AsyncIterator[Partial]:
-        """Typed values as they grow, one after each piece that changes what its step says."""
-        texts: dict[str, str] = {}
-        last: dict[str, object] = {}
-        async for delta in self:
-            text = "" if delta.reset else texts.get(delta.span, "") + delta.text
-            texts[delta.span] = text
-            value = self._sink.outputs[delta.span].partial(text)
-            if value is not None and value != last.get(delta.span):
-                last[delta.span] = value
-                yield Partial(delta.step, delta.span, value)
+        """Typed values as they grow, one after each piece that changes what its step says.
+
+        JSON is read again when it has grown by a 64th, where it is closed, and at the stream's end.
+        """
+        whole: dict[str, Delta] = {}
+        read: dict[str, tuple[int, object]] = {}
+        async for delta in self._pieces():
+            if delta is not None:
+                before = "" if delta.reset or delta.span not in whole else whole[delta.span].text
+                whole[delta.span] = replace(delta, text=before + delta.text)
+            for each in whole.values() if delta is None else [whole[delta.span]]:
+                output, text = self._sink.outputs[each.span], each.text
+                length, last = read.get(each.span, (0, None))
+                is_closed = text.endswith("}") and text.count("{") == text.count("}")
+                if delta is None or output.is_text or is_closed or not length <= len(text) < length * 65 / 64:
+                    value = output.partial(text)
+                    read[each.span] = len(text), last if value is None else value
+                    if value is not None and value != last:
+                        yield Partial(each.step, each.span, value)
 
     async def result(self) -> T:
         """The program's result, or what it raised."""
