@@ -119,3 +119,9 @@ async def test_an_argument_of_another_kind_is_refused_with_what_to_pass(
     if not more.keys() & {"within", "workers"}:
         with pytest.raises(sy.UserError, match=why):
             await plan(program, [], ROWS, **more)
+
+
+@pytest.mark.parametrize("limits", [{"usd": "1"}, {"usd": -1.0}, {"p95_s": float("nan")}])
+def test_limits_that_nothing_can_keep_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(sy.UserError, match=r"Limits\(usd=.*, p95_s=.*\): pass numbers from 0 on"):
+        sy.Limits(**limits)

@@ -22,38 +22,11 @@ from synthon.optimize.space import Dimension, Kind, Point, Space
 from synthon.optimize.tpe import tpe
 
 __all__ = [
-    "Ask",
-    "Certificate",
-    "Dial",
-    "Difference",
-    "Dimension",
-    "Exported",
-    "Front",
-    "History",
-    "Kind",
-    "Limits",
-    "LoRA",
-    "Measure",
-    "Measuring",
-    "Method",
-    "Optimization",
-    "Optimized",
-    "Plan",
-    "Point",
-    "Space",
-    "Summary",
-    "certificate",
-    "certify",
-    "export",
-    "finetune",
-    "optimize",
-    "plan",
-    "racing",
-    "random_search",
-    "search",
-    "tpe",
+    "Ask", "Certificate", "Dial", "Difference", "Dimension", "Exported", "Front", "History", "Kind", "Limits",
+    "LoRA", "Measure", "Measuring", "Method", "Optimization", "Optimized", "Plan", "Point", "Space", "Summary",
+    "certificate", "certify", "export", "finetune", "optimize", "plan", "racing", "random_search", "search", "tpe",
     "without_luck",
-]
+]  # fmt: skip
 
 
 class _Room(ModuleType):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthon.core.errors import UserError
 from synthon.optimize.dominance import nondominated
 from synthon.optimize.features import Features
 from synthon.optimize.space import Point, Space
@@ -40,10 +41,19 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a call of the program may cost on average, and take at the 95th percentile; None is no limit."""
+    """What a call of the program may cost on average, and take at the 95th percentile; None is no limit.
+
+    Raises:
+        UserError: one is no number, or negative.
+    """
 
     usd: float | None = None
     p95_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for limit in (self.usd, self.p95_s):
+            if limit is not None and not (hasattr(limit, "__float__") and limit >= 0):
+                raise UserError(f"Limits(usd={self.usd!r:.99}, p95_s={self.p95_s!r:.99}): pass numbers from 0 on.")
 
 
 @dataclass(frozen=True, slots=True)
