@@ -70,6 +70,15 @@ def test_a_temperature_that_float32_cannot_hold_is_greedy() -> None:
     ) == (0, "True\n")
 
 
+def test_a_default_out_of_range_is_refused_as_a_requests_number_is() -> None:
+    assert process(
+        "for name, value in ('temperature', float('nan')), ('temperature', -1.0), ('max_tokens', 0):\n"
+        "    model = LlamaModel(Path(sys.argv[1]), threads=1, context=256, **{name: value})\n"
+        "    try: run(model, **{'max_tokens': 3, name: None})\n"
+        "    except sy.UserError as error: print(f'has {name}={value!r}, out of range' in str(error))\n"
+    ) == (0, "True\n" * 3)
+
+
 def test_after_streams_that_could_not_be_made_the_engine_goes_on() -> None:
     assert process(
         "model = LlamaModel(Path(sys.argv[1]), threads=1, context=256, memory_gb=4)\n"

@@ -62,6 +62,12 @@ def test_draws_follow_the_temperature() -> None:
     assert [Sampling(0.0).pick(logits, number / 10) for number in range(10)] == [0] * 10
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 1e-38, 1e39, 1e300])
+def test_no_temperature_chooses_a_token_that_a_mask_barred(temperature: float) -> None:
+    logits = np.array([-np.inf, 3.0, -np.inf, 2.0, -np.inf], np.float32)
+    assert {Sampling(temperature).pick(logits, number / 10) for number in range(10)} <= {1, 3}
+
+
 def test_a_wide_nucleus_is_as_exact_as_a_narrow_one() -> None:
     logits = np.zeros(5000, np.float32)
     kept = {Sampling(1.0, top_p=0.5).pick(logits, number / 5000) for number in range(5000)}

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from synthon.engine.binding import Weights
 
 _LIKELIEST = 1024
-_COLDEST = 1e-37  # float32 would divide 0 by 0 below its smallest normal number, and choose a token that is none
+# float32 would divide 0 by 0 below its smallest normal number, -inf by inf above its largest, and choose no token
+_COLDEST, _HOTTEST = 1e-37, 1e38
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Sampling:
         likeliest = np.argpartition(logits, -self.top_k)[-self.top_k :] if 0 < self.top_k < logits.size else None
         kept = logits if likeliest is None else logits[likeliest]
         with np.errstate(over="ignore"):
-            weights = np.exp((kept - kept.max()) / np.float32(self.temperature), dtype=np.float32)
+            weights = np.exp((kept - kept.max()) / np.float32(min(self.temperature, _HOTTEST)), dtype=np.float32)
         weights /= weights.sum()
         if self.top_p < 1:
             weights = np.where(self._nucleus(weights), weights, np.float32(0))

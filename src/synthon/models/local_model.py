@@ -149,14 +149,14 @@ class LlamaModel:
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         from synthon.engine import answer, engine_for  # noqa: PLC0415 - the extra `local` asks for
 
-        self._check(request)
-        decoder = self._decoder(request.extra)
-        seed = int(digest(with_sample(canonical(self.identity, request), request.sample)), 16)
         filled = replace(
             request,
             temperature=self.temperature if request.temperature is None else request.temperature,
             max_tokens=self.max_tokens if request.max_tokens is None else request.max_tokens,
         )
+        self._check(filled)
+        decoder = self._decoder(request.extra)
+        seed = int(digest(with_sample(canonical(self.identity, request), request.sample)), 16)
         loop, listening = asyncio.get_running_loop(), emit is not discard
 
         def deliver(text: str) -> None:
