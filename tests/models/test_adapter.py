@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,21 @@ async def test_an_adapter_of_zeros_changes_no_number_and_another_does(tmp_path: 
     assert all(abs(old - new) > 0.01 for old, new in zip(before, changed, strict=True))
     assert await scores(base) == before
     close(base, same, other)
+
+
+def test_an_adapter_written_anew_answers_and_the_one_before_leaves_the_memory(tmp_path: Path) -> None:
+    path, known = tmp_path / "tuned.gguf", set(threading.enumerate())
+    first = asyncio.run(scores(local(adapter(str(path), scale=0.2))))
+    Path(adapter(f"{tmp_path}/next.gguf", scale=0.4)).replace(path)
+    model = local(str(path))
+    second = asyncio.run(scores(model))
+    close(model)
+    assert asyncio.run(scores(model)) == second != first
+    close(model)
+    for thread in set(threading.enumerate()) - known:
+        if thread.name.startswith("synthon engine"):
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 async def test_a_journal_never_takes_one_for_the_other(tmp_path: Path) -> None:

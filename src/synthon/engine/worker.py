@@ -55,7 +55,7 @@ class Engine:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings, self.files = settings, _stamps(settings)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._closing = flag()
         self._is_closed = False
@@ -183,11 +183,22 @@ _lock = Lock()
 
 
 def engine_for(settings: Settings) -> Engine:
-    """The process's engine of these settings."""
+    """The process's engine of these settings; once a file was replaced it is closed, and there is another."""
+    files = _stamps(settings)
     with _lock:
-        if (engine := _engines.get(settings)) is None:
-            engine = _engines[settings] = Engine(settings)
-        return engine
+        before = _engines.get(settings)
+        if before is not None and before.files == files:
+            return before
+        engine = _engines[settings] = Engine(settings)
+    if before is not None:
+        Thread(target=before.close).start()
+    return engine
+
+
+def _stamps(settings: Settings) -> list[tuple[int, int, int]]:
+    """What tells the files from others that were put in their place."""
+    found = [path.stat() for path in (settings.path, settings.adapter) if path is not None and path.exists()]
+    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in found]
 
 
 def _close_all() -> None:
