@@ -199,3 +199,26 @@ async def test_a_text_that_ends_before_its_constraint_lets_it_says_so() -> None:
         for each in (model, sy.Journaled(model)):
             assert not (await each.complete(request)).unmet
     model.close()
+
+
+async def test_a_search_that_is_cut_off_leaves_out_half_a_character() -> None:
+    model = LlamaModel(WEIGHTS, threads=1, context=256)
+    shape, heard = sy.regex("[\U0001f600-\U0001f64f]{6}"), list[str]()
+    for decoder in (beam(3), '{"decoder":{"kind":"best_k","width":3,"budget":6}}'):
+        for tokens in (1, 2, 5):
+            asked = ask("An emoji!", max_tokens=tokens, constraint=shape, extra=decoder)
+            done = await model.complete(asked, lambda delta: heard.append(delta.text))
+            assert "\ufffd" not in done.text
+            assert "".join(heard) == done.text
+            heard.clear()
+    model.close()
+
+
+async def test_best_k_goes_back_to_a_text_longer_than_a_batch() -> None:
+    model = LlamaModel(WEIGHTS, threads=1, context=2048)
+    long = f"{'1' * 560}95837"
+    search = '{"decoder":{"kind":"best_k","width":1,"budget":1000}}'
+    told = ask(f"Repeat: {'1' * 99}", max_tokens=1000, constraint=sy.choice(long, f"z{long}"), extra=search)
+    (done,) = await run(model, told)
+    model.close()
+    assert done.text.startswith("1" * 500)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from synthon.core.values import Completion, Finish, TokenLogprob, Usage
-from synthon.engine.generation import left_open
+from synthon.engine.binding import BATCH
+from synthon.engine.generation import TextStream, left_open
 from synthon.engine.scheduler import Feed, Open, Opened
 from synthon.engine.scoring import logprobs
 
@@ -84,8 +85,8 @@ class _Search:
 
     def completion(self, text: _Text, prompt: int, cached: int, emit: Callable[[str], None]) -> Completion:
         """The text as the answer, given to `emit` at once."""
-        said = self.spelled(text.tokens)
-        said = said[: min((place for stop in self._request.stop if (place := said.find(stop)) >= 0), default=len(said))]
+        stream = TextStream(self._request.stop)
+        said = stream.push(b"".join(map(self._weights.piece, text.tokens))) + stream.close()
         emit(said)
         finish: Finish = "stop" if text.is_finished else "length"
         named = [(self.spelled([token]), part) for token, part in zip(text.tokens, text.parts, strict=True)]
@@ -176,9 +177,12 @@ def _best_first(searching: _Search, begun: list[_Text], opened: Opened, decoder:
         if is_best or not going or searching.computed >= decoder.budget:
             return best or max(waiting, key=lambda text: (len(text.tokens), text.total), default=_Text())
         feeds = _placed(opened, prompt, held, going)
+        searching.computed += sum(len(feed.tokens) for feed in feeds)
+        while far := [feed for feed in feeds if len(feed.tokens) > BATCH]:  # texts that left their slot long ago
+            yield [replace(feed, tokens=feed.tokens[:BATCH]) for feed in far]
+            feeds = [replace(feed, tokens=feed.tokens[BATCH:]) if feed in far else feed for feed in feeds]
         rows = yield feeds
         assert isinstance(rows, list)  # noqa: S101 - the answer to feeds
-        searching.computed += sum(len(feed.tokens) for feed in feeds)
         waiting = [text for text in waiting if text not in going]
         waiting += [grown for text, row in zip(going, rows, strict=True) for grown in searching.expanded(text, row[0])]
 
