@@ -16,6 +16,7 @@ from synthon.engine.binding import Piece, Streams, Weights
 from synthon.engine.prefixes import Prefixes
 from synthon.models.local_model import LlamaModel
 from tests.conftest import MODELS
+from tests.models.loopback import Heard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,14 +204,14 @@ async def test_a_text_that_ends_before_its_constraint_lets_it_says_so() -> None:
 
 async def test_a_search_that_is_cut_off_leaves_out_half_a_character() -> None:
     model = LlamaModel(WEIGHTS, threads=1, context=256)
-    shape, heard = sy.regex("[\U0001f600-\U0001f64f]{6}"), list[str]()
+    shape = sy.regex("[\U0001f600-\U0001f64f]{6}")
     for decoder in (beam(3), '{"decoder":{"kind":"best_k","width":3,"budget":6}}'):
         for tokens in (1, 2, 5):
             asked = ask("An emoji!", max_tokens=tokens, constraint=shape, extra=decoder)
-            done = await model.complete(asked, lambda delta: heard.append(delta.text))
+            heard = Heard()
+            done = await model.complete(asked, heard)
             assert "\ufffd" not in done.text
-            assert "".join(heard) == done.text
-            heard.clear()
+            assert heard.text == done.text
     model.close()
 
 
