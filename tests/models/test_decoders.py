@@ -285,6 +285,22 @@ async def test_what_is_found_keeps_to_the_constraint(decoder: Decoder) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("decoder", [beam(8), best_k(4, 100)], ids=lambda decoder: decoder.kind)
+async def test_a_search_never_computes_more_than_a_budget_of_tokens(decoder: Decoder) -> None:
+    model = decoder.over(sy.local(threads=1, context=2048))
+
+    async def found() -> str:
+        return (await model.complete(replace(QUESTION, messages=(sy.Message("user", "Tell a story."),)))).text
+
+    few, enough = sy.Budget(tokens=100), sy.Budget(tokens=300)
+    with pytest.raises(sy.BudgetExceeded, match="tokens=100"):
+        await sy.run(found, budget=few)
+    assert few.spent.tokens == 0
+    assert await sy.run(found, budget=enough)
+    assert 100 < enough.spent.tokens <= 300
+
+
+@pytest.mark.engine
 async def test_the_local_model_refuses_other_extra_parameters() -> None:
     with pytest.raises(sy.Unsupported, match="extra"):
         await sy.local(threads=1, context=2048).complete(replace(QUESTION, extra='{"other":1}'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -47,6 +48,13 @@ def demands(request: Request) -> Iterator[tuple[str, Capability]]:
         yield "see images", "image"
     if begins(request):
         yield "go on with the beginning of its own turn", "fork"
+
+
+def searched(request: Request) -> Request:
+    """The request with as many tokens as a search for its answer may compute: `width` texts beyond its `budget`."""
+    search = json.loads(request.extra)["decoder"] if '"decoder"' in request.extra else {}
+    most = request.max_tokens and request.max_tokens * search.get("width", 1) + search.get("budget", 0)
+    return replace(request, max_tokens=most)
 
 
 def begins(request: Request) -> bool:

@@ -17,6 +17,7 @@ from synthon.core.running import current_span, log, span
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Delta, Price, Request, Usage
 from synthon.models._constraints import given, judged, may_be_checked, soundness_at
+from synthon.models._demands import searched
 
 if TYPE_CHECKING:
     from synthon.core.constraints import Constraint, Soundness
@@ -146,7 +147,7 @@ class _Call:
         if not set(metered).isdisjoint(_metering.get()):
             raise _nested(self.journaled.name, "another")
         attempts = getattr(self.journaled.model, "attempts", 1)
-        self.amount = worst_case(metered, self.request, _price(self.journaled), attempts, self.journaled.name)
+        self.amount = worst_case(metered, searched(self.request), _price(self.journaled), attempts, self.journaled.name)
         await reserve(self.budgets, self.amount, self.step)
         self.held = _metering.set(metered)
 

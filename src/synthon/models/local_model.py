@@ -186,11 +186,9 @@ class LlamaModel:
 
     def _decoder(self, extra: str) -> Decoder | None:
         """The search that `Request.extra` asks for: `{"decoder": {"kind": "beam", "width": 4}}`."""
-        if not extra:
-            return None
         from synthon.engine import Decoder  # noqa: PLC0415 - the extra `local` asks for
 
-        asked = json.loads(extra)
+        asked = json.loads(extra or "{}")
         rest = {name: value for name, value in asked.items() if name != "decoder"}
         if rest:
             raise Unsupported(
