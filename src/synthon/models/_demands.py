@@ -52,7 +52,7 @@ def demands(request: Request) -> Iterator[tuple[str, Capability]]:
 
 def searched(request: Request) -> Request:
     """The request with as many tokens as a search for its answer may compute: `width` texts beyond its `budget`."""
-    search = json.loads(request.extra)["decoder"] if '"decoder"' in request.extra else {}
+    search = json.loads(request.extra).get("decoder", {}) if '"decoder"' in request.extra else {}
     most = request.max_tokens and request.max_tokens * search.get("width", 1) + search.get("budget", 0)
     return replace(request, max_tokens=most)
 
