@@ -459,9 +459,12 @@ def main() -> None:
         if found[name].without_model_wins:
             print(f"{name}: an arm without any language model has the highest score")
     everyone = [arms for finished in done.values() for arms in finished]
+    seeds = sorted({part.seed for name in done for part in groups[name]})
+    flags = (" --report" if own.report else "") + (" --small" if own.small else "")
     report(
         NAME, arguments.seed, measures, as_json=arguments.json, peers=versions(everyone), readme=arguments.readme,
         overview=overview(found, measures),
+        how=f"`python -m benchmarks.{NAME}{flags}`, seeds {' and '.join(map(str, seeds))}",
     )  # fmt: skip
 
 

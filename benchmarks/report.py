@@ -77,14 +77,18 @@ def report(
     peers: Mapping[str, str] | None = None,
     readme: bool = False,
     overview: str = "",
+    how: str = "",
 ) -> None:
     """Print the table and, with `as_json`, the JSON object as the last line.
 
-    `peers` are their resolved versions; `overview` is a shorter table of the same for people, put before a long one.
+    `peers` are their resolved versions; `overview` is a shorter table of the same for people, put before a long one;
+    `how` is what was run, in words, where it is more than the benchmark's name and one seed.
     """
     print(table(measures))
     if readme:
-        _write_readme(name, seed, table(measures), peers or {}, overview)
+        _write_readme(
+            name, how or f"`python -m benchmarks.{name}`, seed {seed}", table(measures), peers or {}, overview
+        )
     if as_json:
         summary: dict[str, object] = {
             "benchmark": name, "seed": seed, "measures": {key: _plain(measure) for key, measure in measures.items()},
@@ -97,10 +101,10 @@ def report(
 _LONG = 60  # rows; a longer table is folded
 
 
-def _write_readme(name: str, seed: int, text: str, peers: Mapping[str, str], overview: str) -> None:
+def _write_readme(name: str, how: str, text: str, peers: Mapping[str, str], overview: str) -> None:
     """Put the table between the benchmark's markers."""
     beside = f", beside {', '.join(f'{peer} {version}' for peer, version in peers.items())}" if peers else ""
-    command = f"`python -m benchmarks.{name}`, seed {seed}{beside}:"
+    command = f"{how}{beside}:"
     if text.count("\n") > _LONG:
         text = f"<details><summary>{text.count(chr(10)) - 1} measures</summary>\n\n{text}\n\n</details>"
     block = "\n\n".join(each for each in (command, overview, text) if each)
