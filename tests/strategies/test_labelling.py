@@ -222,6 +222,22 @@ async def test_a_probe_leaves_out_the_direction_that_tells_nothing() -> None:
     assert [await nearest("right"), await nearest("left")] == ["refund", "card"], "of two it takes the nearer"
 
 
+@pytest.mark.parametrize("apart", [0.0, 3.0])
+async def test_a_probe_says_the_frequent_label_where_vectors_tell_little_and_only_there(apart: float) -> None:
+    """Nine of ten are cards: always saying so is right in nine of ten, where nothing else is known."""
+    drawn = np.random.default_rng(1)
+    labels = ["card" if number % 10 else "refund" for number in range(200)]
+    centres = {"card": np.zeros(8), "refund": np.eye(8)[0] * apart}
+    rows = {f"message {number}": centres[label] + drawn.normal(size=8) for number, label in enumerate(labels)}
+    asked = {f"new {number}": centres[label] + drawn.normal(size=8) for number, label in enumerate(labels)}
+    embedder = Given({text: row.tolist() for text, row in (rows | asked).items()})
+    step = route.using(strategy=sy.linear_probe(shown(*labels), embedder=embedder))
+    said = [await step(text) for text in asked]
+    right = sum(one == other for one, other in zip(said, labels, strict=True))
+    assert right >= 0.88 * len(labels)
+    assert (said.count("refund") >= 10) == (apart > 0)
+
+
 @given(st.lists(st.sampled_from(["card", "refund", "other"]), min_size=1, max_size=8), st.integers(0, 2**32))
 async def test_a_probe_always_answers_one_of_its_labels(labels: list[str], seed: int) -> None:
     drawn = np.random.default_rng(seed).normal(size=(len(labels), 4))
