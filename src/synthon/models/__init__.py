@@ -22,30 +22,10 @@ if TYPE_CHECKING:
     from synthon.models.timing import Hedged, RateLimited, Timed
 
 __all__ = [
-    "Budgeted",
-    "Decoder",
-    "Fallback",
-    "FunctionModel",
-    "Hedged",
-    "Journaled",
-    "RateLimited",
-    "Recorded",
-    "Retrying",
-    "Session",
-    "Timed",
-    "anthropic",
-    "beam",
-    "best_k",
-    "best_of",
-    "cascade",
-    "distribution",
-    "embedder",
-    "local",
-    "openai",
-    "openai_embedder",
-    "select",
-    "session",
-]
+    "Budgeted", "Decoder", "Fallback", "FunctionModel", "Hedged", "Journaled", "RateLimited", "Recorded",
+    "Retrying", "Session", "Timed", "anthropic", "beam", "best_k", "best_of", "cascade", "distribution", "embedder",
+    "local", "openai", "openai_embedder", "select", "session",
+]  # fmt: skip
 _FILES = {
     "Budgeted": "budgeted",
     "Decoder": "decoders",

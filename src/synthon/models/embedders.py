@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from synthon.core.errors import MissingExtra, UserError
+from synthon.models.cores import cores
 from synthon.models.weights import named, path_of
 
 if TYPE_CHECKING:
@@ -44,8 +44,4 @@ def embedder(name: str = DEFAULT, *, threads: int | None = None) -> Embedder:
     from synthon.models._vectors import SentenceEmbedder, StaticEmbedder  # noqa: PLC0415 - the extra asked for above
 
     path, tokenizer = path_of(weights), path_of(weights, "tokenizer.json")
-    return StaticEmbedder(path, tokenizer) if is_static else SentenceEmbedder(path, tokenizer, threads or _cores())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return StaticEmbedder(path, tokenizer) if is_static else SentenceEmbedder(path, tokenizer, threads or cores())

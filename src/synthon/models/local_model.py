@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import sys
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from synthon.core.errors import MissingExtra, Unsupported, UserError
 from synthon.core.identity import canonical, digest, with_sample
 from synthon.core.protocols import discard
 from synthon.core.values import Delta, Image, Price, ToolCall, ToolResult
+from synthon.models.cores import cores
 from synthon.models.journaled import Journaled
 from synthon.models.weights import adapter_at, digest_of, path_of
 
@@ -57,7 +57,7 @@ def local(
         temperature: for requests that name none; 0 is greedy.
         max_tokens: for requests that name none.
         context: tokens of prompt and answer together, at most; less if the model was trained with less.
-        threads: the cores this process may use but one, if None.
+        threads: the cores this process may use but one, if None; a container has as many as its quota pays for.
         chat_template: Jinja source in place of the one in the model file.
         parallel: requests computed at once; more wait.
         memory_gb: for the keys and values of running and kept sequences; the weights come on top.
@@ -85,7 +85,7 @@ def local(
         temperature=temperature,
         max_tokens=max_tokens,
         context=context,
-        threads=threads or _cores(),
+        threads=threads or max(1, cores() - 1),  # they spin: one too many costs ten times the speed
         chat_template=chat_template,
         parallel=parallel,
         memory_gb=memory_gb,
@@ -250,12 +250,6 @@ class LlamaModel:
 def _is_within(number: Any, least: float, most: float, kind: Any = Real) -> bool:
     """Whether a number is absent, or of the kind and within bounds."""
     return number is None or (isinstance(number, kind) and least <= number <= most)
-
-
-def _cores() -> int:
-    """The cores there are but one: llama.cpp's threads wait by spinning, and one too many costs ten times the speed."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
 
 
 def _digest_of(path: Path) -> str:
