@@ -70,6 +70,7 @@ class Probe:
             question = np.asarray(await embedder.embed([asked]), np.float64)
             return str(np.argmax(np.round(question @ slopes + offsets, _DIGITS)))
 
+        # the last tells its answers from those of a rule before, which took no account of frequency
         arguments = {"examples": self.digest, "embedder": embedder.identity, "inputs": asked, "frequent": "preferred"}
         label = int(await recorded("linear_probe", arguments, act, kind="search"))
         return self._examples.examples[[*self._first.values()][label]].output
