@@ -13,6 +13,7 @@ import pytest
 import synthon as sy
 from synthon.core.errors import UserError
 from synthon.retrieval import Document, Index
+from synthon.retrieval.quotes import quote
 from tests.retrieval.embedding import WordEmbedder
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
         ({"depth": "3"}, "depth='3', .*k, depth >= 1"),
         ({"weight": "0.5"}, "weight='0.5'.*weight 0..1"),
         ({"weight": None}, "weight=None.*weight 0..1"),
+        ({"rerank": 5}, r"search\(rerank=5\): that judges nothing. Pass a Reranker"),
         ({"query": None}, r"search\(None, .*give words to look for"),
         ({"where": "year=2020"}, "'year=2020' cannot be used: pass a dict"),
         ({"where": {"year ==": 2020}}, "'year ==': there is no operator '=='. .* for equality, none"),
@@ -123,6 +125,28 @@ async def test_an_embedder_that_does_not_say_which_it_is(tmp_path: Path, embedde
             await index.search("text")
     with pytest.raises(UserError, match=reason):
         await sy.nearest([sy.Demo({"text": "a"}, "b")], embedder=embedder).nearest({"text": "c"}, 1)
+
+
+class Waiting:
+    identity = "waiting"
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        return np.ones((len(texts), 1), np.float32)
+
+
+async def test_an_embedder_that_is_not_async(tmp_path: Path) -> None:
+    embedder: Any = Waiting()
+    reason = r"'waiting' answered at once, which nobody can await\. Write `async def embed"
+    with Index(tmp_path / "i.db", embedder=embedder) as index:
+        with pytest.raises(UserError, match=reason):
+            await index.add(Document("text", "a"))
+        with pytest.raises(UserError, match=reason):
+            await index.search("text")
+    examples = [sy.Demo({"text": each}, each) for each in "ab"]
+    with pytest.raises(UserError, match=reason):
+        await sy.nearest(examples, embedder=embedder).nearest({"text": "c"}, 1)
+    with pytest.raises(UserError, match=reason):
+        await quote("text", [sy.Passage("Some text.", "a", 0, 10)], embedder)
 
 
 async def test_examples_with_what_is_no_embedder() -> None:

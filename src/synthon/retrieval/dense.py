@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
 import os
 import stat
@@ -66,12 +67,22 @@ def checked(embedder: Any) -> Embedder:
     return cast("Embedder", embedder)
 
 
-def vectors(answer: object, texts: Sequence[str], identity: str) -> FloatArray:
-    """What an embedder gave for some texts, shape (len(texts), dimension).
+async def embedded(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
+    """The texts' vectors, shape (len(texts), dimension).
 
     Raises:
-        UserError: it is not one row of finite numbers for each text.
+        UserError: `embed` is not async, or gave no row of finite numbers for each text.
     """
+    identity, answer = getattr(embedder, "identity", type(embedder).__name__), embedder.embed(texts)
+    if not inspect.isawaitable(answer):
+        msg = (
+            f"The embedder {identity!r} answered at once, which nobody can await. Write `async def embed(self, texts)`."
+        )
+        raise UserError(msg)
+    return _vectors(await answer, texts, identity)
+
+
+def _vectors(answer: object, texts: Sequence[str], identity: str) -> FloatArray:
     try:
         with np.errstate(over="ignore"):
             matrix = np.asarray(answer, np.float32)
@@ -184,4 +195,4 @@ def _graph(dimension: int) -> Graph:
     return Index(ndim=dimension, metric="cos", dtype="f16", expansion_search=_EXPANSION)
 
 
-__all__ = ["EXACT_CHUNKS", "Neighbours", "checked", "is_kept", "neighbours", "vectors"]
+__all__ = ["EXACT_CHUNKS", "Neighbours", "checked", "embedded", "is_kept", "neighbours"]

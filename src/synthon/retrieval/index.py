@@ -19,7 +19,7 @@ from synthon.core.running import Defaults
 from synthon.core.values import Passage
 from synthon.models.embedders import embedder as packaged_embedder
 from synthon.retrieval.adding import Report, find, list_folder, prepare
-from synthon.retrieval.dense import EXACT_CHUNKS, checked, is_kept, vectors
+from synthon.retrieval.dense import EXACT_CHUNKS, checked, embedded, is_kept
 from synthon.retrieval.documents import Document
 from synthon.retrieval.files import MAX_BYTES
 from synthon.retrieval.filters import condition
@@ -218,7 +218,7 @@ class Index:
         for start in range(0, len(missing), _EMBEDDED_AT_ONCE):
             digests = missing[start : start + _EMBEDDED_AT_ONCE]
             asked = [texts[digest] for digest in digests]
-            matrix = vectors(await embedder.embed(asked), asked, embedder.identity)
+            matrix = await embedded(embedder, asked)
             dimension = dimension or matrix.shape[1]
             self._check_dimension(dimension, matrix.shape[1])
             found.update((digest, row.astype("<f2").tobytes()) for digest, row in zip(digests, matrix, strict=True))
@@ -288,6 +288,9 @@ class Index:
         if not is_typed or not query.strip() or min(k, depth) < 1 or not 0 <= weight <= 1:
             msg = f"search({query!r}, {k=}, {depth=}, {weight=}): give words to look for, k, depth >= 1, weight 0..1."
             raise UserError(msg)
+        if rerank is not None and not callable(getattr(rerank, "scores", None)):
+            msg = f"search(rerank={rerank!r}): that judges nothing. Pass a Reranker, as retrieval.cross_encoder()."
+            raise UserError(msg)
         if where is not None:
             condition(where)  # what makes no sense is said before anything is recorded
         wanted = k if rerank is None else max(k, depth)
@@ -324,8 +327,7 @@ class Index:
                     "Search with mode='bm25', or index the documents into a new file with an embedder."
                 )
                 raise UserError(msg)
-            answer = await embedder.embed([question.query])
-            vector = vectors(answer, [question.query], embedder.identity)[0]
+            vector = (await embedded(embedder, [question.query]))[0]
             self._check_dimension(await asyncio.to_thread(self._store.meta, "dimension"), len(vector))
         return await asyncio.to_thread(self._found, question, vector, digest)
 

@@ -16,7 +16,7 @@ from synthon.core.identity import digest, dumps, to_json
 from synthon.core.recording import recorded
 from synthon.core.render import shown
 from synthon.models.embedders import embedder as packaged_embedder
-from synthon.retrieval.dense import checked
+from synthon.retrieval.dense import checked, embedded
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Embedder, FloatArray
@@ -88,7 +88,7 @@ class Examples:
         if not texts:
             return []
         vectors = await self.vectors()
-        question = await _rows(self.embedder, [asked])
+        question = await embedded(self.embedder, [asked])
         order = np.argsort(-np.round(vectors @ question[0], 6), kind="stable")
         return [int(place) for place in order if texts[place] != asked][:k]
 
@@ -99,7 +99,7 @@ class Examples:
             task = self._embedding.get(loop)
             if task is None or (task.done() and (task.cancelled() or task.exception())):
                 texts = [text_of(demo.inputs) for demo in self.examples]
-                task = self._embedding[loop] = loop.create_task(_rows(self.embedder, texts))
+                task = self._embedding[loop] = loop.create_task(embedded(self.embedder, texts))
             self._vectors = await asyncio.shield(task)
         return self._vectors
 
@@ -118,10 +118,6 @@ def nearest(examples: Sequence[Demo], *, embedder: Embedder | str | None = None)
         MissingExtra: the packaged embedder is not on this machine.
     """
     return Examples(examples, embedder)
-
-
-async def _rows(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
-    return np.asarray(await embedder.embed(texts), np.float32)
 
 
 def text_of(inputs: Mapping[str, object]) -> str:

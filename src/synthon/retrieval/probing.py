@@ -9,6 +9,7 @@ import numpy as np
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
 from synthon.core.recording import recorded
+from synthon.retrieval.dense import embedded
 from synthon.retrieval.nearest import Examples, text_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Probe:
             if self._plane is None:
                 self._plane = self._fitted(await self._examples.vectors())
             slopes, offsets = self._plane
-            question = np.asarray(await embedder.embed([asked]), np.float64)
+            question = (await embedded(embedder, [asked])).astype(np.float64)
             return str(np.argmax(np.round(question @ slopes + offsets, _DIGITS)))
 
         # the last tells its answers from those of a rule before, which took no account of frequency

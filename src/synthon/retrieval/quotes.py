@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthon.retrieval.dense import embedded
 from synthon.retrieval.sentences import sentences
 from synthon.retrieval.words import words
 
@@ -111,7 +112,7 @@ async def quote(question: str, passages: Sequence[Passage], embedder: Embedder, 
     found = _candidates(passages)
     if not found:
         return Quotes()
-    vectors = await embedder.embed([question, *(" ".join(each.quote.text.split()) for each in found)])
+    vectors = await embedded(embedder, [question, *(" ".join(each.quote.text.split()) for each in found)])
     cosines = vectors[1:] @ vectors[0]
     asked = asked_words(question)
     scores = _scores(question, asked, found, cosines)
