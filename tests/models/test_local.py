@@ -53,6 +53,15 @@ class Heard:
         self.first.set()
 
 
+@pytest.mark.parametrize(
+    "sizes", [{"context": 512.0}, {"context": 0}, {"threads": 0}, {"parallel": -1}, {"max_tokens": "9"}]
+)
+def test_sizes_that_are_none(sizes: dict[str, Any]) -> None:
+    size, given = next(iter(sizes.items()))
+    with pytest.raises(UserError, match=rf"{size}={given!r}\): pass a whole number, 1 or more"):
+        sy.local(**sizes)
+
+
 async def test_local_answers_and_counts_its_tokens() -> None:
     answered = await sy.local(threads=1, context=2048).complete(ask("Say hello.", max_tokens=5))
     assert answered.text

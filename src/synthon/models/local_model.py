@@ -66,9 +66,18 @@ def local(
         adapter: the path of a GGUF LoRA adapter for these weights; `synthon.optimize.finetune` makes one.
 
     Raises:
-        UserError: no such name or file.
+        UserError: no such name or file, or a size below 1.
         MissingExtra: the engine or the weights are not on this machine; says the command that gets them.
     """
+    sizes = {
+        "max_tokens": max_tokens,
+        "context": context,
+        "parallel": parallel,
+        "threads": 1 if threads is None else threads,
+    }
+    for size, given in sizes.items():
+        if not hasattr(given, "__index__") or given < 1:
+            raise UserError(f"sy.local({name!r}, {size}={given!r}): pass a whole number, 1 or more.")
     path = path_of(str(name))
     for package in ("llama_cpp", "numpy", "jinja2"):
         if find_spec(package) is None:
