@@ -41,8 +41,9 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows cannot fork
 def sync(call: Callable[[], Coroutine[object, object, T]]) -> T:
     """Run a coroutine to its end from ordinary code, under the caller's settings, spans and budget.
 
-    Ctrl-C cancels it and returns after it has cleaned up. Nesting `asyncio.to_thread` and `.sync()` many deep
-    (about 40) uses up the executor's threads and hangs: await inside async code instead.
+    Ctrl-C cancels it and returns after it has cleaned up. Await inside async code instead: there it holds up the loop
+    that it is called on, so under a budget of tokens or dollars it may wait for a call of that loop which then never
+    ends; and nesting `asyncio.to_thread` and `.sync()` many deep (about 40) uses up the executor's threads and hangs.
 
     Raises:
         UserError: called on Synthon's own loop, where waiting would never end.
