@@ -192,7 +192,7 @@ async def guessed(text: str) -> Literal["yes", "no"]:
     ...
 
 
-@pytest.mark.parametrize("seed", [4, 7])
+@pytest.mark.parametrize("seed", [1, 7, 18])  # in which several are lucky
 async def test_a_dial_and_its_front_begin_with_the_best_whoever_was_lucky_on_few_rows(seed: int) -> None:
     rows = [Case({"text": text}, answer) for text, answer in WANTED.items()]
     run = await sy.optimize(

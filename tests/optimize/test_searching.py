@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from synthon.core.errors import BudgetExceeded, MissingExtra, UserError
@@ -23,6 +25,7 @@ from synthon.optimize import (
     search,
     tpe,
 )
+from synthon.optimize.outlook import Outlook
 from tests.optimize.landscapes import Landscape, two_steps
 
 METHODS = [random_search(), tpe(cases=10), racing()]
@@ -245,3 +248,16 @@ async def test_tpe_without_optuna_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtra, match=r"pip install 'synthon\[optimize\]'"):
         await searched(tpe(), Landscape(two_steps()))
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(usd=4.0, p95_s=0.4)], ids=["none", "both"])
+async def test_a_quarter_of_the_users_wants_the_best_that_the_search_allows(limits: Limits) -> None:
+    landscape = Landscape(two_steps())
+    history = History(landscape.space, landscape.cases, 0, calls=200, limits=limits)
+    await search(racing(), history, landscape)
+    generator = np.random.default_rng(0)
+    users = Outlook.of(history, generator).users(history, generator)
+    dearest = max(history.mean(point).cost for point in history.rows) if limits.usd is None else limits.usd
+    assert sum(usd >= dearest for usd, _ in users) >= len(users) / 4
+    assert max(usd for usd, _ in users) == (limits.usd or math.inf)
+    assert len({usd for usd, _ in users}) > len(users) / 2

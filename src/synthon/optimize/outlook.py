@@ -23,6 +23,7 @@ _POINTS = 2048  # that are looked at in a round
 _PARENTS = 32
 _DRAWS = 48
 _USERS = 64
+_WITHOUT = 16  # of them, who have no limit but the search's: a program is taken by `best()` more than by the dial
 _BLOCK = 8  # cases
 _SURE = 2.5  # standard deviations
 
@@ -73,17 +74,17 @@ class Outlook:
     def value_of_measuring(self, history: History, generator: np.random.Generator) -> Floats:
         """For each point the regret that hangs on it, as a share of what users have over the worst; shape (points,).
 
-        A user has a limit of cost and of seconds, drawn over all there are, and takes the measured point with the
-        highest mean that keeps them. In each draw some point would have been the best for him; what he loses by not
-        taking it hangs on that point and on the one he took, by as much as eight more cases would tell of it.
-        Points measured on all cases have nothing left to tell.
+        A user has a limit of cost and of seconds, drawn over all there are, or as who asks for the best has none, and
+        takes the measured point with the highest mean that keeps them. In each draw some point would have been the best
+        for him; what he loses by not taking it hangs on that point and on the one he took, by as much as eight more
+        cases would tell of it. Points measured on all cases have nothing left to tell.
         """
         kept = self._contenders()
         cost, seconds, scores, draws = self.cost[kept], self.seconds[kept], self.scores[kept], self.draws[kept]
         is_measured, unsure = self.cases[kept] > 0, draws.var(axis=1) + 1e-12
         told = unsure**2 / (unsure + self.variance / _BLOCK)
         regret, level = np.zeros(len(self.points)), 0.0
-        for most, longest in self._users(history, generator):
+        for most, longest in self.users(history, generator):
             able = np.flatnonzero((cost <= most) & (seconds <= longest))
             if not len(able):
                 continue
@@ -115,16 +116,18 @@ class Outlook:
         beaten[front, np.arange(len(front))] = False
         return np.flatnonzero(~beaten.any(axis=1))
 
-    def _users(self, history: History, generator: np.random.Generator) -> Sequence[tuple[float, float]]:
-        """Limits: half of them even in the amount, half in its logarithm; half without one of seconds."""
+    def users(self, history: History, generator: np.random.Generator) -> Sequence[tuple[float, float]]:
+        """Limits, of a quarter those of the search alone; else half even in the amount, half in its logarithm."""
         limits, longest = history.limits, np.inf
         if limits.p95_s is not None:
             shown = map(history.mean, history.rows)
             longest = limits.p95_s / float(np.median([each.p95_s / max(each.latency_s, 1e-9) for each in shown]))
-        usd = _drawn(self.cost, np.inf if limits.usd is None else limits.usd, generator)
-        seconds = _drawn(self.seconds, longest, generator)
+        most = np.inf if limits.usd is None else limits.usd
+        usd, seconds = _drawn(self.cost, most, generator), _drawn(self.seconds, longest, generator)
         seconds[: _USERS // 2] = longest
-        return list(zip(usd.tolist(), generator.permutation(seconds).tolist(), strict=True))
+        seconds = generator.permutation(seconds)
+        usd[:_WITHOUT], seconds[:_WITHOUT] = most, longest
+        return list(zip(usd.tolist(), seconds.tolist(), strict=True))
 
 
 def _hoped(believed: tuple[Floats, Floats], measured: Means, places: NDArray[np.int64]) -> Floats:
