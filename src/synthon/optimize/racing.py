@@ -94,15 +94,15 @@ def _block(history: History) -> int:
 def racing(*, tolerance: float = 1e-5) -> Racing:
     """Few cases for many points, then more for those on which it depends what somebody would take.
 
-    All points see the cases in one order, so any two are compared on the same ones. The first round is the default,
-    its neighbours (offline dimensions first, then demos, retrieval, models, strategies; instructions last) and points
-    from all over in which every value comes equally often. Then a Bayesian linear model of single dimensions and pairs
-    says what each point, measured or not, may score, cost and take; joint draws from it say for users with limits of
-    cost and time, or with none, which point would be best for them, and what they lose by the one that now looks best. The next cases
-    go where a call can lower that loss most (as in knowledge gradients: Frazier, Powell and Dayanik 2009, The
-    Knowledge-Gradient Policy for Correlated Normal Beliefs). Points that others beat get nothing more, which is a race
-    (Maron and Moore 1993, Hoeffding Races). Points that differ offline only are measured together, those that need no
-    call on all cases at once.
+    All points see the cases in one order, so any two are compared on the same ones. The first round is the default, its
+    neighbours (offline dimensions first, then demos, retrieval, models, strategies; instructions last) and points from
+    all over in which every value comes equally often. Then a Bayesian linear model of single dimensions and pairs says
+    what each point, measured or not, may score, cost and take; joint draws from it say for users with limits of cost
+    and time, a quarter of them with none, which point would be best for them, and what they lose by the one that now
+    looks best. The next cases go where a call can lower that loss most (as in knowledge gradients: Frazier, Powell and
+    Dayanik 2009, The Knowledge-Gradient Policy for Correlated Normal Beliefs). Points that others beat get nothing
+    more, which is a race (Maron and Moore 1993, Hoeffding Races). Points that differ offline only are measured
+    together, those that need no call on all cases at once.
 
     Args:
         tolerance: share of the score, over the worst point's, that all users together may still gain by the next
