@@ -260,4 +260,5 @@ async def test_a_quarter_of_the_users_wants_the_best_that_the_search_allows(limi
     dearest = max(history.mean(point).cost for point in history.rows) if limits.usd is None else limits.usd
     assert sum(usd >= dearest for usd, _ in users) >= len(users) / 4
     assert max(usd for usd, _ in users) == (limits.usd or math.inf)
+    assert users.count(max(users)) >= len(users) / 4  # no limit of seconds either
     assert len({usd for usd, _ in users}) > len(users) / 2
