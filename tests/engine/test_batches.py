@@ -196,6 +196,14 @@ async def test_a_beam_finds_a_text_at_least_as_likely_as_the_greedy_one(model: L
     assert one.text == greedy.text
 
 
+async def test_best_k_computes_no_more_tokens_than_its_budget(model: LlamaModel) -> None:
+    for budget in (1, 2, 7, 20, 50):
+        extra = f'{{"decoder":{{"kind":"best_k","width":4,"budget":{budget}}}}}'
+        found = await model.complete(ask("Tell me a story.", max_tokens=40, extra=extra))
+        assert found.text
+        assert found.usage.output_tokens <= budget
+
+
 async def test_asking_for_probabilities_changes_no_text_and_each_token_has_one(model: LlamaModel) -> None:
     person = sy.schema(
         {

@@ -174,10 +174,11 @@ def _best_first(searching: _Search, begun: list[_Text], opened: Opened, decoder:
         best = max(finished, key=lambda text: text.total, default=None)
         going = [text for text in waiting[: decoder.width] if len(text.tokens) < most]
         is_best = best is not None and (not waiting or best.total >= waiting[0].total)
-        if is_best or not going or searching.computed >= decoder.budget:
+        feeds = _placed(opened, prompt, held, [] if is_best else going)
+        computed = searching.computed + sum(len(feed.tokens) for feed in feeds)
+        if not feeds or computed > decoder.budget:
             return best or max(waiting, key=lambda text: (len(text.tokens), text.total), default=_Text())
-        feeds = _placed(opened, prompt, held, going)
-        searching.computed += sum(len(feed.tokens) for feed in feeds)
+        searching.computed = computed
         while far := [feed for feed in feeds if len(feed.tokens) > BATCH]:  # texts that left their slot long ago
             yield [replace(feed, tokens=feed.tokens[:BATCH]) for feed in far]
             feeds = [replace(feed, tokens=feed.tokens[BATCH:]) if feed in far else feed for feed in feeds]

@@ -51,9 +51,9 @@ def demands(request: Request) -> Iterator[tuple[str, Capability]]:
 
 
 def searched(request: Request) -> Request:
-    """The request with as many tokens as a search for its answer may compute: `width` texts beyond its `budget`."""
+    """The request with as many tokens as a search for its answer may compute: its `budget`, or `width` whole texts."""
     search = json.loads(request.extra).get("decoder", {}) if '"decoder"' in request.extra else {}
-    most = request.max_tokens and request.max_tokens * search.get("width", 1) + search.get("budget", 0)
+    most = request.max_tokens and (search.get("budget") or request.max_tokens * search.get("width", 1))
     return replace(request, max_tokens=most)
 
 

@@ -73,7 +73,8 @@ def beam(width: int) -> Decoder:
 def best_k(width: int, budget: int) -> Decoder:
     """Best-first search: the `width` likeliest unfinished texts go on, whatever their length (LMQL's `best_k`).
 
-    It ends with a finished text likelier than all unfinished ones, or after `budget` tokens. See `beam` for who can.
+    It ends with a finished text likelier than all unfinished ones, or before it would compute more than `budget`
+    tokens. See `beam` for who can.
     """
     return Decoder("best_k", width, budget)
 
