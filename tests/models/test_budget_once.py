@@ -65,3 +65,45 @@ async def test_the_time_limit_holds_for_calls_that_are_counted_already() -> None
     for _ in range(2):
         await sy.run(ask, "a", journal=journal, policy="cache", budget=budget)
     assert budget.spent.calls == len(answers) == 1
+
+
+@pytest.mark.parametrize("usd", [0.25, 0.19, 0.1003, 0.15])
+async def test_equal_calls_that_wait_for_room_count_once_and_never_for_each_other(usd: float) -> None:
+    async def answer(request: sy.Request) -> sy.Completion:
+        await asyncio.sleep(0.01)
+        return sy.Completion("ok", usage=sy.Usage(input_tokens=10, output_tokens=1))
+
+    model = sy.Journaled(sy.FunctionModel(answer), price=sy.Price(1, 100))
+
+    async def asked(question: str) -> str:
+        request = sy.Request((sy.Message("user", question),), temperature=0.0, max_tokens=1000)  # $0.1 at worst
+        return (await model.complete(request)).text
+
+    async def three() -> list[str]:
+        return await asyncio.gather(asked("x"), asked("k"), asked("k"))
+
+    budget = sy.Budget(usd=usd, once=True)
+    run = sy.run(three, budget=budget, journal=sy.MemoryJournal())
+    assert await asyncio.wait_for(run, 5) == ["ok"] * 3
+    assert budget.spent.calls == 2
+    assert budget.reserved.calls == 0
+
+
+async def test_an_equal_call_that_waited_is_free_though_its_worst_case_would_not_fit() -> None:
+    async def answer(request: sy.Request) -> sy.Completion:
+        await asyncio.sleep(0.01)
+        return sy.Completion("ok", usage=sy.Usage(input_tokens=10, output_tokens=900))
+
+    model = sy.Journaled(sy.FunctionModel(answer), price=sy.Price(1, 100))
+
+    async def asked(question: str) -> str:
+        request = sy.Request((sy.Message("user", question),), temperature=0.0, max_tokens=1000)
+        return (await model.complete(request)).text
+
+    async def three() -> list[str]:
+        return await asyncio.gather(asked("x"), asked("k"), asked("k"))
+
+    budget = sy.Budget(usd=0.195, once=True)
+    run = sy.run(three, budget=budget, journal=sy.MemoryJournal())
+    assert await asyncio.wait_for(run, 5) == ["ok"] * 3
+    assert budget.spent.calls == 2

@@ -115,9 +115,7 @@ class _Call:
                 self.entry = entry
                 opened.row.key = entry.key.digest
         self.budgets = run.budgets and tuple(budget for budget in run.budgets if not self._is_paid(budget))
-        self.known = tuple(budget for budget in self.budgets if self._is_known(budget))
-        if self.known:
-            self.budgets = tuple(budget for budget in self.budgets if budget not in self.known)
+        self.known: tuple[Budget, ...] = ()
         self.amount = Amount()
         self.sent = False
         self.held: Token[tuple[Budget, ...]] | None = None
@@ -131,13 +129,14 @@ class _Call:
         budget.paid.remove(self.entry.key)
         return True
 
-    def _is_known(self, budget: Budget) -> bool:
-        """Whether a budget that counts each call once has counted this one."""
-        if not budget.once or self.entry is None:
-            return False
-        known = self.entry.key in budget.counted
-        budget.counted.add(self.entry.key)
-        return known
+    def _met(self) -> tuple[Budget, ...]:
+        """Those of the budgets that count each call once and have counted an equal one by now; they are `known`."""
+        key = None if self.entry is None else self.entry.key
+        met = tuple(budget for budget in self.budgets if budget.once and key in budget.counted)
+        if met:
+            self.budgets = tuple(budget for budget in self.budgets if budget not in met)
+            self.known = (*self.known, *met)
+        return met
 
     async def reserve(self) -> None:
         """Take the worst case, of the attempts that wrappers below may make."""
@@ -148,8 +147,22 @@ class _Call:
             raise _nested(self.journaled.name, "another")
         attempts = getattr(self.journaled.model, "attempts", 1)
         self.amount = worst_case(metered, searched(self.request), _price(self.journaled), attempts, self.journaled.name)
-        await reserve(self.budgets, self.amount, self.step)
+        await self._wait()
         self.held = _metering.set(metered)
+
+    async def _wait(self) -> None:
+        """Wait for room, unless an equal call, which may wait too, is counted first."""
+        self._met()
+        try:
+            await reserve(self.budgets, self.amount, self.step)
+        except BudgetExceeded:
+            if not self._met():
+                raise
+            return await self._wait()
+        settle(self._met(), self.amount, Amount(), self.step, 0.0)
+        for budget in self.budgets:
+            if budget.once and self.entry is not None:
+                budget.counted.add(self.entry.key)
 
     def deadline(self) -> AbstractAsyncContextManager[object]:
         """The time left under the budgets."""
