@@ -158,11 +158,12 @@ class _Call:
         except BudgetExceeded:
             if not self._met():
                 raise
-            return await self._wait()
-        settle(self._met(), self.amount, Amount(), self.step, 0.0)
-        for budget in self.budgets:
-            if budget.once and self.entry is not None:
-                budget.counted.add(self.entry.key)
+            await self._wait()
+        else:
+            settle(self._met(), self.amount, Amount(), self.step, 0.0)
+            for budget in self.budgets:
+                if budget.once and self.entry is not None:
+                    budget.counted.add(self.entry.key)
 
     def deadline(self) -> AbstractAsyncContextManager[object]:
         """The time left under the budgets."""
