@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import synthon as sy
 from synthon.core.recording import recorded
+from synthon.guards import guard, length
 
 
 def said(*answers: object) -> sy.FunctionModel:
@@ -123,3 +125,48 @@ async def test_arguments_and_extra_that_are_no_json_are_refused(value: object) -
         await answer("x")
     with pytest.raises(sy.UserError, match="holds what JSON cannot hold"):
         await sy.run(recorded, "look", {"at": value}, act, journal=sy.MemoryJournal())
+
+
+@pytest.mark.parametrize("given", [{"journal": "x.db"}, {"journal": 3}, {"budget": 5}])
+async def test_a_journal_or_a_budget_that_is_none_is_refused_and_leaves_no_run_behind(given: Any) -> None:
+    say = step().using(model=said("a"))
+    with pytest.raises(sy.UserError, match=r"is none\. Pass sy\.SQLiteJournal\(path\), or sy\.Budget"):
+        await sy.run(say, "x", **given)
+    assert sy.current_run() is None
+
+
+async def test_a_run_that_cannot_begin_leaves_nothing_to_what_comes_after(tmp_path: Path) -> None:
+    say = step().using(model=sy.Journaled(said("a", "b")))
+    closed = sy.SQLiteJournal(tmp_path / "closed.db")
+    await closed.durable()
+    closed.close()
+    with pytest.raises(sy.JournalError):
+        await sy.run(say, "x", journal=closed, budget=sy.Budget(calls=0), policy="cache")
+    assert sy.current_run() is None
+    assert await sy.run(say, "x", journal=sy.MemoryJournal()) == "a"
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"strategy": "chain_of_thought"}, r"has strategy='chain_of_thought'\. Write one such as"),
+        ({"strategy": sy.self_consistency}, r"has strategy=<class .*self_consistency'>\. Write one such as"),
+        ({"demos": [("x", "a")]}, r"takes \['topic'\], and is shown the example \('x', 'a'\)\. Pass sy\.Demo"),
+        ({"demos": [{"topic": "x"}]}, r"takes .*, and is shown the example \{'topic': 'x'\}\. Pass sy\.Demo"),
+        ({"demos": [sy.Demo({"topik": "x"}, "a")]}, r"takes .*, and is shown the example Demo\(.*with none but its inputs"),
+    ],
+)
+async def test_what_a_step_cannot_use_is_refused_at_its_first_call(options: Any, wrong: str) -> None:
+    with pytest.raises(sy.UserError, match=rf"Step 'say' {wrong}"):
+        await step().using(model=said("a"), **options)("x")
+
+
+@pytest.mark.parametrize("guards", [guard(length(at_most=3)), [length(at_most=3)], "short"])
+async def test_guards_are_a_list_of_rules(guards: Any) -> None:
+    @sy.step(model=said("a"), guards=guards)
+    async def say(topic: str) -> str:
+        """Say it."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"Step 'say' has guards=.*Pass a list: \[guard\(length"):
+        await say("x")

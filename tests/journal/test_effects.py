@@ -11,6 +11,7 @@ import pytest
 
 import synthon as sy
 from synthon.journal import Row, doubts, effect, settle
+from synthon.runs import answer
 
 
 class World:
@@ -232,3 +233,41 @@ def test_of_two_processes_at_once_one_acts_and_the_other_is_told(tmp_path: Path)
     with start("c", "c") as later:
         assert said(later) == "ok"  # as the one that acted has it
     assert (tmp_path / "paid").read_text() == "ab"[both.index("ok")]
+
+
+async def test_a_run_that_acted_is_not_taken_up_by_other_arguments_or_another_program() -> None:
+    sent = list[str]()
+
+    async def act(key: str) -> str:
+        sent.append(key)
+        return '"ok"'
+
+    @sy.program
+    async def pay(customer: str) -> str:
+        return f"{customer}: {json.loads(await effect('pay', {'usd': 30}, act, honours_key=True))}"
+
+    @sy.program
+    async def refund(customer: str) -> str:
+        return await pay(customer)
+
+    @sy.program
+    async def asked(customer: str) -> str:
+        return f"{customer}: {await sy.ask_person('Pay?')}"
+
+    journal = sy.MemoryJournal()
+    assert await sy.run(pay, "Ann", run_id="r", journal=journal) == "Ann: ok"
+    for _ in range(2):  # the refusal leaves the record as it is
+        with pytest.raises(sy.UserError, match=r"Run 'r' is of 'pay' with .*Ann.* is given 'pay' with .*Bob"):
+            await sy.run(pay, "Bob", run_id="r", journal=journal)
+    with pytest.raises(sy.UserError, match=r"is given 'refund'"):
+        await sy.run(refund, "Ann", run_id="r", journal=journal)
+    assert await sy.run(pay, "Ann", run_id="r", journal=journal) == "Ann: ok"
+    assert len(sent) == 1
+    assert await sy.run(pay, "Bob", run_id="other", journal=journal) == "Bob: ok"
+    assert len(sent) == 2
+    with pytest.raises(sy.Suspended):
+        await sy.run(asked, "Ann", run_id="q", journal=journal)
+    await answer(journal, "q", "yes")
+    with pytest.raises(sy.UserError, match=r"has acted or asked a person"):
+        await sy.run(asked, "Bob", run_id="q", journal=journal)
+    assert await sy.run(asked, "Ann", run_id="q", journal=journal) == "Ann: yes"

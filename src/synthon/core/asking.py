@@ -67,9 +67,12 @@ class Asking:
 
     async def _demos(self) -> Sequence[Demo]:
         chosen = self.step.setting("demos")
-        if isinstance(chosen, Sequence):
-            return cast("Sequence[Demo]", chosen)
-        return await cast("Demos", chosen).select(self.inputs)
+        demos = chosen if isinstance(chosen, Sequence) else await cast("Demos", chosen).select(self.inputs)
+        for each in demos:
+            if not isinstance(each, Demo) or not each.inputs.keys() <= self.inputs.keys():
+                msg = f"Step {self.step.name!r} takes {list(self.inputs)}, and is shown the example {each!r:.200}."
+                raise UserError(f"{msg} Pass sy.Demo({{'an input': ...}}, output), with none but its inputs.")
+        return demos
 
     def _rendered(self, inputs: Mapping[str, object], demos: Sequence[Demo]) -> list[Message]:
         talks, output = self.step.talks, self.output

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from synthon.core.budget import Budget, restore
 from synthon.core.errors import Suspended, Uncertain, UserError
 from synthon.core.identity import fingerprint, to_json
 from synthon.core.progress import Watch
-from synthon.core.protocols import Journal, Policy, Record, RunRecord, Span
+from synthon.core.protocols import Journal, Key, Policy, Record, RunRecord, Span
 
 if TYPE_CHECKING:
     from synthon.core.blame import Retake
@@ -143,6 +144,7 @@ class Run:
         return sorted(gone), sorted(self.touched - self.known)
 
 
+_MARK = '{"synthon.'  # how a row begins that is no answer: of an act on the world, or a question to a person
 _run: ContextVar[Run | None] = ContextVar("synthon_run", default=None)
 _span: ContextVar[Span | None] = ContextVar("synthon_span", default=None)
 sink: ContextVar[Sink | None] = ContextVar("synthon_sink", default=None)
@@ -243,6 +245,9 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         policy = policy or inherited
         if policy not in get_args(Policy):
             raise UserError(f"There is no policy {policy!r}. Pass one of {get_args(Policy)}.")
+        for what, each, method in (("journal", journal, "digests"), ("budget", budget, "spent")):
+            if each is not None and not hasattr(each, method):
+                raise UserError(f"{what}={each!r:.200} is none. Pass sy.SQLiteJournal(path), or sy.Budget(calls=...).")
         if journal is None and policy != "off":
             journal = above.journal if above is not None and above.journal is not None else Defaults.journal()
         id_ = run_id or (new_id() if above is None else above.inner([program, arguments, among]))
@@ -283,8 +288,28 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         self._token = _run.set(self.run)
         self.run.owner = task = asyncio.current_task()
         self.run.cancelling = 0 if task is None else task.cancelling()
-        self._record("running")
+        try:
+            self._record("running")
+        except BaseException:
+            _run.reset(self._token)
+            raise
         return self
+
+    def refuse_another(self) -> None:
+        """What a run did in the world, and was told by people, was not for another program or other arguments.
+
+        Raises:
+            UserError: says what the run is of.
+        """
+        id_, journal = self.run.id, self.run.journal
+        record = None if journal is None or self.run.policy not in {"fresh", "cache"} else journal.run(id_)
+        self.arguments = to_json(self.arguments, again=True, unread=True)
+        if journal is None or record is None:
+            return
+        was, now = ((each.program, re.sub(r" at 0x\w+", "", str(each.arguments))) for each in (record, self))
+        if was != now and any((journal.read(Key(id_, each)) or "").startswith(_MARK) for each in journal.digests(id_)):
+            msg = f"Run {id_!r} is of {was[0]!r} with {was[1]:.200}, and has acted or asked a person. It is given"
+            raise UserError(f"{msg} {now[0]!r} with {now[1]:.200}, for which that was not done. Take another run_id.")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -342,6 +367,8 @@ async def run(
         name_of(program), inputs, run_id=run_id, journal=journal, policy=policy, budget=budget,
         source=source_of(program), durable=durable,
     )  # fmt: skip
+    if run_id is not None:
+        opening.refuse_another()
     async with opening as opened:
         while True:
             try:

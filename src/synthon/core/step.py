@@ -160,8 +160,13 @@ class Step(Generic[P, T]):
     def _shape(self) -> _Shape:
         if not self._made:
             shape = _shape_of(self.fn, self.scope)
-            for guard in self.guards:
-                guard.fits(shape.output.type)
+            guards = cast("Any", self.guards)
+            if not isinstance(guards, Sequence) or not all(hasattr(each, "fits") for each in guards):
+                raise UserError(
+                    f"Step {self.name!r} has guards={guards!r:.200}. Pass a list: [guard(length(at_most=9))]."
+                )
+            for each in guards:
+                each.fits(shape.output.type)
             self._made.append(shape)
         return self._made[0]
 
@@ -210,6 +215,9 @@ class Step(Generic[P, T]):
                 return value
             strategy = self.setting("strategy")
             if strategy is not None:
+                if not callable(strategy) or isinstance(strategy, type):
+                    msg = f"Step {self.name!r} has strategy={strategy!r}. Write one such as sy.chain_of_thought()."
+                    raise UserError(msg)
                 return await cast("Strategy", strategy)(self._asked_once())(*args, **kwargs)
             inputs = self._bound(args, kwargs)
             with span(self.name, "step", inputs) as opened:
