@@ -37,13 +37,13 @@ ROOM_LINES = {
     "gateway": 1_500,
     "ops": 1_000,
     "scale": 400,
-    "optimize": 2_300,  # docs/decisions/0013
+    "optimize": 2_400,  # docs/decisions/0019
     "evals": 1_500,
     "strategies": 1_150,  # docs/decisions/0010
     "retrieval": 1_800,
     "tools": 1_250,  # docs/decisions/0010
     "guards": 1_200,
-    "models": 2_900,  # docs/decisions/0011
+    "models": 3_000,  # docs/decisions/0019
     "journal": 900,
     "runs": 300,  # docs/decisions/0004
     "engine": 1_100,

@@ -153,7 +153,10 @@ async def test_a_run_that_cannot_begin_leaves_nothing_to_what_comes_after(tmp_pa
         ({"strategy": sy.self_consistency}, r"has strategy=<class .*self_consistency'>\. Write one such as"),
         ({"demos": [("x", "a")]}, r"takes \['topic'\], and is shown the example \('x', 'a'\)\. Pass sy\.Demo"),
         ({"demos": [{"topic": "x"}]}, r"takes .*, and is shown the example \{'topic': 'x'\}\. Pass sy\.Demo"),
-        ({"demos": [sy.Demo({"topik": "x"}, "a")]}, r"takes .*, and is shown the example Demo\(.*with none but its inputs"),
+        (
+            {"demos": [sy.Demo({"topik": "x"}, "a")]},
+            r"takes .*, and is shown the example Demo\(.*with none but its inputs",
+        ),
     ],
 )
 async def test_what_a_step_cannot_use_is_refused_at_its_first_call(options: Any, wrong: str) -> None:

@@ -208,5 +208,7 @@ async def test_a_dial_and_its_front_begin_with_the_best_whoever_was_lucky_on_few
     kept = [each for each in front if each.sure >= front[1].sure]
     assert dial.at(quality=front[1].sure) in kept
     assert dial.at(quality=front[1].sure).cost.value == min(each.cost.value for each in kept)
-    with pytest.raises(sy.UserError, match=r"keeps quality=1\.0\. Ask for one of these:\n *sure +quality"):
+    with pytest.raises(
+        sy.UserError, match=r"keeps quality=1\.0 on 4 rows or more\. Ask for one of these:\n *sure +quality"
+    ):
         dial.at(quality=1.0)

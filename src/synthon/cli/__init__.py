@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"synthon: {plain(_told(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("synthon: stopped; a journal keeps what was answered, and the same command takes it up", file=sys.stderr)
         return 130
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # then the reader, `head` say, has enough

@@ -110,7 +110,9 @@ def cases_of(
         )
         raise UserError(msg) from error
     answer: Any = hints.get("return")
-    inputs = {name: hints.get(name) for name in arguments.inputs.split(",")} if arguments.inputs else program
+    inputs = (
+        {name: hints.get(name) for name in map(str.strip, arguments.inputs.split(","))} if arguments.inputs else program
+    )
     strict = not all(":" in name for name in metrics)
     type_ = None if answer is None else answer | list[answer]
     return cases(path, type_, inputs=inputs, expected=arguments.expected, strict=strict)

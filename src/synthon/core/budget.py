@@ -85,8 +85,12 @@ class Budget:
     ) -> None:
         limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
         given = {name: limit for name, limit in limits.items() if limit is not None}
-        if not given or not all(hasattr(limit, "__float__") and limit >= 0 for limit in given.values()):
-            msg = f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=, numbers from 0 on."
+        numbers = all(hasattr(limit, "__float__") and limit >= 0 for limit in given.values())
+        if not given or not numbers or not all(hasattr(each or 0, "__index__") for each in (calls, tokens)):
+            msg = (
+                f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=: numbers from 0 on, the"
+            )
+            msg += " first two whole."
             raise UserError(msg)
         self.calls, self.tokens, self.usd, self.minutes, self.durable = calls, tokens, usd, minutes, durable
         self.once = once

@@ -146,14 +146,21 @@ def _constraint(shape: Any) -> Any:
 
 
 def save(program: Any, path: str | Path) -> None:
-    """Write a program's settings as JSON."""
+    """Write a program's settings as JSON.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     parts = program.parts()
     shape = {"synthon": _FORMAT, "program": program.name, "steps": [step.name for step in parts.steps]}
     shape["settings"] = dumped(parts, program.settings)
     text = json.dumps(shape, indent=2, ensure_ascii=False) + "\n"
     # pathlib costs 5 % of our import time; half characters become JSON's escapes
-    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - see above
-        file.write(text)
+    try:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - see above
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be written: {error}. Pass a path in a folder that is there.") from error
 
 
 def load(parts: Parts, path: str | os.PathLike[str]) -> dict[str, object]:

@@ -50,8 +50,12 @@ class Case(Generic[T_co]):
                 f"The metadata of a case are {about!r:.200}, a {type(about).__name__}. Pass a dict, or none."
             )
         if not self.id:
-            text = to_json({"inputs": self.inputs, "expected": self.expected}, again=True)
-            object.__setattr__(self, "id", digest(text)[:16])
+            object.__setattr__(self, "id", digest(self.content)[:16])
+
+    @property
+    def content(self) -> str:
+        """Its inputs and answer as text, by which cases are equal whatever their ids."""
+        return to_json({"inputs": self.inputs, "expected": self.expected}, again=True)
 
 
 class Cases(Sequence[Case[T_co]]):
@@ -222,6 +226,8 @@ def _columns(inputs: Inputs | None) -> tuple[Mapping[str, object] | None, list[s
     """The columns that may be arguments, with their types, and those of them that must be there."""
     if inputs is None:
         return None, []
+    if isinstance(inputs, str):
+        raise UserError(f"inputs={inputs!r} is a text. Pass a list of columns: [{inputs!r}].")
     if not callable(inputs):
         types = inputs if isinstance(inputs, Mapping) else dict.fromkeys(inputs)
         return types, list(types)

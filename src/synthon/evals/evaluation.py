@@ -169,10 +169,14 @@ class Evaluation(Clocked):
         if not isinstance(given, Evaluation):
             kind = type(given).__name__
             raise UserError(f"{self.name!r} was compared to {given!r:.200}, a {kind}. Pass what sy.evaluate returned.")
-        if [case.id for case in self.cases] != [case.id for case in other.cases]:
+        if [case.content for case in self.cases] != [case.content for case in other.cases]:
             msg = f"{self.name!r} and {other.name!r} were evaluated on different cases. Evaluate both on the same ones."
             raise UserError(msg)
-        one, two = self._by(metric), other._by(metric)
+        first, second = (metric or next(iter(each.rows[0].scores), "") for each in (self, other))
+        if first != second:
+            msg = f"{self.name!r} was scored by {first!r} first and {other.name!r} by {second!r}."
+            raise UserError(f"{msg} Pass metric=, one that both have.")
+        one, two = self._by(first), other._by(first)
         differences = gains(one, two)
         return Comparison(
             self.name, other.name, paired(one, two, seed=seed), permutation_p(one, two, seed=seed),
@@ -180,9 +184,9 @@ class Evaluation(Clocked):
         )  # fmt: skip
 
     def _by(self, metric: str) -> list[float]:
-        if metric and any(metric not in row.scores for row in self.rows):
+        if any(metric not in row.scores for row in self.rows):
             raise UserError(f"{self.name!r} was not scored by {metric!r}. It has: {', '.join(self.scores)}.")
-        return [row.scores[metric] if metric else row.score for row in self.rows]
+        return [row.scores[metric] for row in self.rows]
 
     def plot(self, path: str | Path, *, beside: Sequence[Evaluation] = (), by: str = "") -> None:
         """Write a picture of the scores and latencies as .png, .svg or .pdf, see `plotting.plot`."""

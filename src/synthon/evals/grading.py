@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from synthon.core.errors import BudgetExceeded, JournalError, UserError
+from synthon.core.errors import BudgetExceeded, JournalError, OutputError, UserError
 from synthon.core.many import Failed, run_many
 from synthon.core.progress import Progress
 from synthon.evals.cases import Case
@@ -97,9 +97,12 @@ def _score(given: object) -> tuple[float, str]:
 
 
 def _broken(name: str, case: Case[Any], error: Exception) -> UserError:
+    kept = "what the program answered is in the journal"
+    if isinstance(error, OutputError):
+        kept += ", and what the judge did: ask it otherwise, or with another salt="
     return UserError(
         f"The metric {name!r} failed on case {case.id!r} ({dict(case.inputs)!r:.200}): {type(error).__name__}: {error}."
-        " Mend the metric and evaluate again; what the program answered is in the journal."
+        f" Mend the metric and evaluate again; {kept}."
     )
 
 

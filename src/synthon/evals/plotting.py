@@ -61,10 +61,10 @@ def plot(evaluations: Sequence[Evaluation], path: str | Path, *, by: str = "") -
     scores.set(xlabel="mean score, 95 % interval")
     latencies.set(xlabel="latency (s)", ylabel="share of cases", xlim=(0, None))
     latencies.legend(loc="lower right")
-    _save(drawn, Path(path))
+    saved(drawn, Path(path))
 
 
-def _save(drawn: Figure, path: Path) -> None:
+def saved(drawn: Figure, path: Path) -> None:
     """Write a figure, each letter in a font that has it; one that no font here has is a box.
 
     Raises:

@@ -51,6 +51,10 @@ class cascade:  # noqa: N801 - users call it as a function
                     "model=sy.one_of(sy.cascade(a, c, accept=...), sy.cascade(b, c, accept=...))."
                 )
                 raise UserError(msg)
+            if not hasattr(model, "complete"):
+                raise UserError(
+                    f"A cascade was given {model!r:.200} for a model. Pass one: sy.openai(...), sy.local()."
+                )
         if not isinstance(self.accept, Knob):
             _ = self._accept
 
@@ -77,7 +81,7 @@ class cascade:  # noqa: N801 - users call it as a function
     @property
     def _accept(self) -> float:
         accept = current(self.accept)
-        if not 0 <= accept <= 1:
+        if not hasattr(accept, "__float__") or not 0 <= accept <= 1:
             msg = f"The cascade {self.name!r} is to accept at {accept!r}. Pass a probability in 0..1."
             raise UserError(msg)
         return accept

@@ -6,10 +6,10 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from synthon.core.errors import UserError
-from synthon.core.identity import digest, dumps, to_json
+from synthon.core.identity import digest, dumps
 from synthon.core.running import Defaults
 from synthon.evals import Cases, evaluate, overlap
 from synthon.journal import DatasetRow, MemoryJournal, SQLiteJournal
@@ -65,7 +65,11 @@ async def certify(
     Raises:
         UserError: no rows, or something that is none.
     """
-    test = Cases(test)
+    test, given = Cases(test), cast("object", known)
+    if given is not None and not isinstance(given, Mapping):
+        raise UserError(
+            f"certify was given known={given!r:.200}. Pass a dict of rows by their use: {{'training': rows}}."
+        )
     if not test:
         raise UserError("certify was given no test rows. Pass rows that neither training nor validation had.")
     rows = _distinct(test)
@@ -94,17 +98,18 @@ def _distinct(cases: Sequence[Case[Any]]) -> list[Case[Any]]:
     """The first case of each inputs and answer."""
     first: dict[str, Case[Any]] = {}
     for case in cases:
-        first.setdefault(to_json({"inputs": case.inputs, "expected": case.expected}, again=True), case)
+        first.setdefault(case.content, case)
     return list(first.values())
 
 
 async def _looks(journal: Journal, test: Sequence[Case[Any]], scores: Sequence[Sequence[float]]) -> int:
     """Which look at these rows this is; kept in the journal."""
-    dataset = f"synthon.certificates/{digest(dumps(sorted(case.id for case in test)))[:16]}"
+    contents = [digest(case.content) for case in test]
+    dataset = f"synthon.certificates/{digest(dumps(sorted(contents)))[:16]}"
     read = getattr(journal, "dataset", None)
     if read is None:
         return 1
-    look = digest(dumps(sorted(zip([case.id for case in test], *scores, strict=True))))
+    look = digest(dumps(sorted(zip(contents, *scores, strict=True))))
     before = list(dict.fromkeys(read(dataset)))
     if look not in before:
         journal.write(DatasetRow(dataset, look))  # type: ignore[arg-type] # a journal with datasets takes their rows

@@ -39,6 +39,10 @@ def differences(ours: Any, theirs: Any) -> str:
 
 def _settings(program: Any) -> dict[str, str]:
     """Every setting as it is: the program's own where it sets it."""
+    if not hasattr(program, "parts"):
+        raise UserError(
+            f"diff was given {program!r:.200}. Pass a step or a program, such as program.using('best.json')."
+        )
     parts: Parts = program.parts()
     names = {setting: name for name, setting in parts.settings.items()} | {MODEL: f"{parts.root}.model"}
     own = {names[setting]: value for setting, value in program.settings.items() if setting in names}

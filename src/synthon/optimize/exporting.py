@@ -119,7 +119,10 @@ async def export(
 
 
 def _written(folder: Path, chats: Mapping[str, Mapping[str, None]]) -> dict[str, Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{str(folder)!r} cannot be the folder: {error}. Pass one, there or not.") from error
     files = {name: folder / f"{name}.jsonl" for name in chats}
     for name, lines in chats.items():
         files[name].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

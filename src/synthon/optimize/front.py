@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from synthon.core.errors import UserError
 from synthon.core.portal import sync
-from synthon.evals.plotting import arms, checked, figure
+from synthon.evals.plotting import arms, checked, figure, saved
 from synthon.evals.statistics import dollars
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_FEW = 4  # rows that a point has to have seen, to be taken for its quality
 _WISHES = ("cost_usd", "latency_s", "quality")
 
 
@@ -84,7 +85,7 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
         """Draw quality over cost, with all intervals: .png, .svg or .pdf by the path's end.
 
         Raises:
-            UserError: another ending.
+            UserError: another ending, or the file cannot be written.
             MissingExtra: what draws is not installed.
         """
         checked(path)
@@ -99,7 +100,7 @@ class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
             seconds = f" {number}: p50 {each.latency_s(0.5)} s\n p95 {each.latency_s(0.95)} s"
             axes.annotate(seconds, (each.cost.value, each.quality.value), fontsize=7, va="top")
         axes.set(xlabel=f"{self[0].unit} a call, 95 % interval", ylabel="mean score, 95 % interval")
-        drawn.savefig(Path(path), dpi=150)
+        saved(drawn, Path(path))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,16 +133,20 @@ class Dial(Generic[P, T]):
                 "Give them one (price=sy.Price(...)) and search again, or leave cost_usd= out."
             )
             raise UserError(msg)
+        wishes = {"cost_usd": cost_usd, "latency_s": latency_s, "quality": quality}
+        if odd := [each for each in wishes.items() if each[1] is not None and not hasattr(each[1], "__float__")]:
+            raise UserError(f"The dial of {self.name!r} was given {odd[0][0]}={odd[0][1]!r:.200}. Pass a number.")
+        least = min(_FEW, max(each.quality.n for each in self.front))
         kept = [
             each
             for each in self.front
             if (cost_usd is None or each.cost.value <= cost_usd)
             and (latency_s is None or each.p95_s <= latency_s)
-            and (quality is None or each.sure >= quality)
+            and (quality is None or (each.sure >= quality and each.quality.n >= least))
         ]
         if not kept:
-            wishes = {"cost_usd": cost_usd, "latency_s": latency_s, "quality": quality}
             asked = ", ".join(f"{name}={wish}" for name, wish in wishes.items() if wish is not None)
+            asked += "" if quality is None else f" on {least} rows or more"
             raise UserError(f"No point of {self.name!r} keeps {asked}. Ask for one of these:\n{self.front}")
         return kept[0] if quality is None else min(kept, key=lambda each: each.cost.value)
 

@@ -237,6 +237,20 @@ def _answer(step: Step[..., Any], case: Case[Any]) -> list[object]:
     return list(itertools.islice(found, 1))
 
 
+def unfitting(parts: Parts, train: Sequence[Case[Any]]) -> list[str]:
+    """A warning where some training rows have an answer that no step could give; where all have, it is meant so.
+
+    A single step that chooses from a closed set is meant to give all of them.
+    """
+    rows = [case for case in train if case.expected is not None]
+    lost = [case for case in rows if not any(_answer(step, case) for step in parts.steps)]
+    is_meant = len(lost) == len(rows) and not (len(parts.steps) == 1 and parts.steps[0].output.choice)
+    if not lost or is_meant or not parts.steps:
+        return []
+    first = f"the first is case {lost[0].id!r} with {lost[0].expected!r:.100}"
+    return [f"{len(lost)} of {len(rows)} training rows have an answer that no step could give; {first}"]
+
+
 def fitting(step: Step[..., Any], expected: object) -> list[object]:
     """An answer as the step would have said it; empty where it could not."""
     try:
@@ -279,4 +293,4 @@ def refuse_namesakes(parts: Parts) -> None:
             raise UserError(f"{msg} Give their functions names of their own.")
 
 
-__all__ = ["Teacher", "Witness", "fitting", "labelled", "refuse_namesakes", "refuse_unfound"]
+__all__ = ["Teacher", "Witness", "fitting", "labelled", "refuse_namesakes", "refuse_unfound", "unfitting"]

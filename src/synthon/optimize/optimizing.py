@@ -20,7 +20,7 @@ from synthon.evals.evaluating import refuse_unseen
 from synthon.evals.grading import called
 from synthon.optimize.certifying import opened, shared
 from synthon.optimize.history import Ask, History, Limits, Measure
-from synthon.optimize.learning import Teacher, Witness, refuse_unfound
+from synthon.optimize.learning import Teacher, Witness, refuse_unfound, unfitting
 from synthon.optimize.outcome import Optimization
 from synthon.optimize.racing import racing
 from synthon.optimize.random_search import random_search
@@ -95,7 +95,10 @@ async def optimize(
         UserError: no rows, no metric that works, or a program with nothing to search.
         BudgetExceeded: the budget does not even pay for the program as it is.
     """
-    refuse_odd(program, seed=seed, models=models, proposer=proposer, budget=budget, within=within, workers=workers)
+    refuse_odd(
+        program, seed=seed, models=models, proposer=proposer, budget=budget, within=within, workers=workers,
+        method=method, metrics=metrics, watch=watch,
+    )  # fmt: skip
     if proposer is not None and not (train and program.parts().steps):
         what = "are no training rows to learn from" if program.parts().steps else "is no step that has one"
         msg = f"The proposer {proposer.name!r} writes instructions, and there {what}. Leave it out, or pass some."
@@ -103,7 +106,7 @@ async def optimize(
     if not validation:
         raise UserError(f"optimize({program.name!r}) was given no validation rows. Pass some; 100 or more decide most.")
     refuse_unseen({called(each): each for each in (metric, *(metrics or {}).values())})
-    refuse_models(program, models, proposer, within)
+    refuse_models(program, models, proposer, within, budget)
     with ExitStack() as stack:
         kept = stack.enter_context(opened(journal))
         budget.once = True
@@ -137,6 +140,7 @@ class _Search(Generic[P, T]):
     unit: str = ""
     most_calls: int = 1
     calls: int = 0
+    judged: int = 0
     told: str = ""
     told_at: float = field(default_factory=time.monotonic)
 
@@ -172,7 +176,11 @@ class _Search(Generic[P, T]):
                 msg = f"{self.budget!r} does not pay for {self.program.name!r} as it is on a few rows. Raise the limit."
                 raise BudgetExceeded(msg, spent=text, limit=repr(self.budget))
         names = tuple(name_of(each) for each, _ in chosen)
-        warnings = [*shared(self.validation, {"training": self.train}), *self._left_out()]
+        warnings = [
+            *shared(self.validation, {"training": self.train}),
+            *unfitting(parts, self.train),
+            *self._left_out(),
+        ]
         return Optimization(
             self.program, self.tuning, history, self.evidence, self.unit or "usd", names, why, self.budget,
             self.train, self.validation, self.metric, self.place, self.calls, self.workers, warnings,
@@ -194,15 +202,14 @@ class _Search(Generic[P, T]):
         raise UserError(f"{msg}auto, {', '.join(METHODS)}, reflective (with proposer=), or an object with `propose`.")
 
     def _price(self, point: Point) -> int:
-        """The most calls a case of a point was seen to need; before it was seen, what any point did."""
+        """The most calls a case of a point was seen to need, a judge's with it; before that, what any point did."""
         seen = self.history.rows.get(point)
         if seen:
-            return max(each.calls for each in seen.values())
+            return self.judged + max(each.calls for each in seen.values())
         if len(self.tuning.parts.steps) == 1 and self._is_free(point):
-            return 0
-        return max(
-            (each.calls for rows in self.history.rows.values() for each in rows.values()), default=self.most_calls
-        )
+            return self.judged
+        known = (each.calls for rows in self.history.rows.values() for each in rows.values())
+        return self.judged + max(known, default=self.most_calls)
 
     def _is_free(self, point: Point) -> bool:
         """Whether the program's one step is answered without a model."""
@@ -221,12 +228,13 @@ class _Search(Generic[P, T]):
             watch=lambda _: None,
         )  # fmt: skip
         if isinstance(journal, Witness):
-            refuse_unfound(self.tuning.parts, journal.steps.values())
+            refuse_unfound(self.tuning.parts, [journal.steps[row.run] for row in found.rows])  # none of a judge
         return found
 
     async def _measured(self, asks: Sequence[Ask], watch: Watch) -> list[dict[int, Measure]]:
         """A batch: all of it, or `BudgetExceeded`."""
         gate, share = asyncio.Semaphore(self.workers), max(1, self.workers // len(asks))
+        before = self.budget.spent.calls
 
         async def one(ask: Ask) -> dict[int, Measured] | Unsupported:
             async with gate:
@@ -252,7 +260,10 @@ class _Search(Generic[P, T]):
                 continue
             found.append({case: self._measure(row) for case, row in rows.items()})
             self.evidence.setdefault(ask.point, {}).update(rows)
+        new = [row for each in found for row in each.values()]
         self.calls = self.budget.spent.calls
+        asked = self.calls - before - sum(row.calls for row in new)  # by judges, at least
+        self.judged = max(self.judged, -(-asked // max(1, len(new))))
         self._tell(watch)
         return found
 

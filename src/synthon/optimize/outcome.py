@@ -172,24 +172,28 @@ class Optimization(Generic[P, T]):
         points, best = self.history.front() or [self.tuning.space.default], self.history.best()
         sure = dict(zip(self.history.rows, self.history.judged()[:, 0].tolist(), strict=True))
         points.sort(key=lambda point: point != best)
-        return Front([replace(self._optimized(point), sure=sure[point]) for point in points])
+        return Front([replace(self._optimized(point), sure=min(1.0, max(0.0, sure[point]))) for point in points])
 
     def best(self, *, within: Limits | None = None) -> Optimized[P, T]:
         """The program that surely scores highest within the limits, of equals the cheapest.
 
         Raises:
-            UserError: none measured keeps the limits; says the nearest.
+            UserError: none measured keeps the limits; says the nearest. Or they limit time, which the search did not.
         """
         limits = within or self.history.limits
+        if not hasattr(limits, "p95_s"):
+            raise UserError(f"best was given within={limits!r:.200}. Pass sy.Limits(usd=..., p95_s=...).")
+        timed = self.history.limits.p95_s is not None
+        if limits.p95_s is not None and not timed:
+            msg = f"The search measured no time, and best was given {limits}. Search with within=sy.Limits(p95_s=...),"
+            raise UserError(f"{msg} or take front.dial().at(latency_s={limits.p95_s}).")
         point = self.history.best(limits)
         if point is None:
             least = min(self.history.rows, key=lambda each: self.history.mean(each).cost)
             shown = self.history.mean(least)
-            msg = (
-                f"No program measured keeps {limits}; the cheapest costs {shown.cost:.6g} "
-                f"{self.unit} a call at p95 {shown.p95_s:.3f} s. Loosen the limits, or search with a larger budget."
-            )
-            raise UserError(msg)
+            at = f" at p95 {shown.p95_s:.3f} s" if timed else ""
+            msg = f"No program measured keeps {limits}; the cheapest costs {shown.cost:.6g} {self.unit} a call{at}."
+            raise UserError(f"{msg} Loosen the limits, or search with a larger budget.")
         return replace(self._optimized(point), expected=self._without_luck(point, limits))
 
     def _without_luck(self, picked: Point, limits: Limits) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from synthon.core.budget import Budget
+from synthon.evals import Cases
 from synthon.evals.grading import called
 from synthon.optimize.dearest import Dearest, dearest
 from synthon.optimize.learning import labelled
@@ -124,6 +125,7 @@ async def plan(
     refuse_odd(
         program, seed=seed, models=models, proposer=proposer, budget=Budget(calls=0) if budget is None else budget
     )
+    train, validation = Cases(train), Cases(validation)
     parts = program.parts()
     examples = labelled(program, parts, train)
     tuning = tuning_of(program, parts, examples, models, seed=seed, embedder=embedder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synthon.core.budget import Budget
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 
 def refuse_odd(
-    program: Any, *, seed: Any, models: Any, proposer: Any, budget: Any, within: Any = None, workers: Any = 1
+    program: Any,
+    *,
+    seed: Any,
+    models: Any,
+    proposer: Any,
+    budget: Any,
+    within: Any = None,
+    workers: Any = 1,
+    method: Any = "auto",
+    metrics: Any = None,
+    watch: Any = None,
 ) -> None:
     """Arguments must be what they are taken for.
 
@@ -34,6 +44,9 @@ def refuse_odd(
         ("proposer", proposer, proposer is None or hasattr(proposer, "complete"), "a model: sy.openai(...)"),
         ("budget", budget, isinstance(budget, Budget), "sy.Budget(calls=...)"),
         ("within", within, within is None or isinstance(within, Limits), "sy.Limits(usd=...)"),
+        ("method", method, isinstance(method, str) or hasattr(method, "propose"), "a name, or what has `propose`"),
+        ("metrics", metrics, metrics is None or isinstance(metrics, Mapping), "a dict of them by name"),
+        ("watch", watch, watch is None or callable(watch), "a function of a sy.Progress"),
         ("workers", workers, hasattr(workers, "__index__") and workers >= 1, "1 or more, a whole number"),
     ]
     for argument, given, fits, right in wanted:
@@ -42,7 +55,11 @@ def refuse_odd(
 
 
 def refuse_models(
-    program: Program[..., Any] | Step[..., Any], models: Sequence[Model], proposer: Model | None, within: Limits | None
+    program: Program[..., Any] | Step[..., Any],
+    models: Sequence[Model],
+    proposer: Model | None,
+    within: Limits | None,
+    budget: Budget,
 ) -> None:
     """Every model that may be asked keeps a journal, and their costs can be compared, with each other and a limit.
 
@@ -54,6 +71,10 @@ def refuse_models(
     for who, model in [*named, *((f"The model {model.name!r} of {program.name!r}", model) for model in asked)]:
         if not isinstance(model, Journaled):
             raise unseen(who)
+    writer = next((model.name for model in writing if price_of(model) is None), "")
+    if writer and budget.usd is not None:
+        msg = f"A search of {program.name!r} was given {budget!r}, and its proposer {writer!r} has no price."
+        raise UserError(f"{msg} Give it one: price=sy.Price(input_usd=, output_usd=); or limit calls= or tokens=.")
     unpriced = [model.name for model in asked if price_of(model) is None]
     if unpriced and len(unpriced) < len(asked):
         raise unequal(program.name, unpriced[0])

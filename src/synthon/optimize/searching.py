@@ -102,7 +102,7 @@ class _Search:
         """The asks behind the one for the default; none where not even a few cases of that fit."""
         default = self.history.space.default
         own = [ask for ask in asks if ask.point == default] or [Ask(default, self.history.unseen(default, _BATCH))]
-        fitting = self.history.fitting(own[:1])
+        fitting = self.history.fitting([Ask(default, own[0].cases[:_BATCH])])  # they show what a case costs
         if not fitting or len(fitting[0].cases) < min(_FEW, len(own[0].cases)):
             return []
         return [*fitting, *own, *(ask for ask in asks if ask.point != default)]
