@@ -300,6 +300,11 @@ async def test_sources_may_be_an_input_of_the_step_text_or_passages() -> None:
         (in_range, {}),
         (in_range, {"low": 2, "high": 1}),
         (choices, {}),
+        (lambda: choices(["a", "b"]), {}),  # type: ignore[arg-type]  # what is refused
+        (length, {"at_most": 2, "of": "word"}),
+        (no_profanity, {"languages": "english"}),
+        (no_profanity, {"languages": []}),
+        (no_profanity, {"allow": "sex"}),
         (no_repeated_ngrams, {"n": 0}),
         (similar_to, {}),
         (reading_level, {}),
@@ -307,7 +312,7 @@ async def test_sources_may_be_an_input_of_the_step_text_or_passages() -> None:
     ],
     ids=lambda value: getattr(value, "__name__", repr(value)),
 )
-def test_a_validator_without_a_meaning_is_refused_when_it_is_made(make: Any, arguments: dict[str, int]) -> None:
+def test_a_validator_without_a_meaning_is_refused_when_it_is_made(make: Any, arguments: dict[str, Any]) -> None:
     with pytest.raises(sy.UserError, match=r"\. (Write|Name|Pass) |; 4 finds"):
         make(**arguments)
 
@@ -321,6 +326,12 @@ async def test_a_value_of_the_wrong_kind_is_the_programs_error(validator: Valida
         await guard(validator).judge(value, {})
     with pytest.raises(sy.UserError, match=r"valid_json judges text, and was given 5. Name a text: guard\(valid_json"):
         await guard(valid_json()).judge(5, {})
+
+
+@pytest.mark.parametrize("name", ["en", "English", "klingon"])
+async def test_an_unknown_list_of_profanity_is_named_with_those_there_are(name: str) -> None:
+    with pytest.raises(sy.UserError, match=rf"no list for '{name}'. Take names of arabic, .*turkish"):
+        await guard(no_profanity(languages=["english", name])).judge("this is shit", {})
 
 
 async def test_an_unknown_sql_dialect_is_named_with_those_there_are() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from synthon.core.errors import UserError
 from synthon.guards._extra import needed
@@ -75,6 +75,9 @@ def no_profanity(*, languages: Sequence[str] = ("english",), allow: Sequence[str
         languages: the lists to use, by English name: "german", "french", ...
         allow: words to let through.
     """
+    if not languages or isinstance(languages, str) or isinstance(allow, str):
+        msg = f"no_profanity got languages={languages!r} and allow={allow!r}. Pass lists: languages=['english']."
+        raise UserError(msg)
     chosen, allowed = tuple(languages), tuple(allow)
 
     def judge(text: str) -> Found:
@@ -90,6 +93,10 @@ def no_profanity(*, languages: Sequence[str] = ("english",), allow: Sequence[str
 @cache
 def _filter(languages: tuple[str, ...], allow: tuple[str, ...]) -> Any:
     library = needed("glin_profanity", "no_profanity")
+    known = get_args(library.Language)
+    unknown = [language for language in languages if language not in known]
+    if unknown:  # the library takes it for one without words
+        raise UserError(f"no_profanity has no list for {unknown[0]!r}. Take names of {', '.join(known)}.")
     # whole words: its other mode finds one in "analysis" and in "refund was"
     spotting = {"word_boundaries": True, "detect_leetspeak": True, "normalize_unicode": True, "obfuscation": "standard"}
     return library.Filter(
