@@ -35,6 +35,24 @@ async def test_the_value_of_a_program_is_the_answer(program: str) -> None:
     assert model.seen[0].messages[-1].text.startswith("Write a short Python program")
 
 
+async def test_what_one_sandbox_said_is_no_answer_of_another() -> None:
+    model = sy.Journaled(sy.FunctionModel(lambda _: "answer = len([0] * 2_000_000)"))
+
+    @sy.program
+    async def measured(memory_mb: int) -> int:
+        @sy.step(model=model, strategy=sy.program_of_thought(sandbox=sy.monty(memory_mb), tries=1))
+        async def compute(question: str) -> int:
+            """Work it out."""
+            ...
+
+        return await compute("How many?")
+
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.OutputError, match="None of 1 programs"):
+        await sy.run(measured, 4, journal=journal, policy="cache")
+    assert await sy.run(measured, 256, journal=journal, policy="cache") == 2_000_000
+
+
 async def test_the_last_line_printed_ends_at_line_feeds_only() -> None:
     @sy.step(model=Scripted(r"print('one\ntwo\u2028three')"), strategy=sy.program_of_thought())
     async def compute(question: str) -> str:
