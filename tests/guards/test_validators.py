@@ -282,6 +282,15 @@ async def test_similarity_is_to_the_nearest_source_by_shared_words_or_by_vectors
     assert (await found(near, "ab"))[0].startswith("It is not close enough to its sources (0.89 of 0.90)")
 
 
+async def test_vectors_of_another_length_have_no_cosine() -> None:
+    class Raw(Counted):
+        async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return 2 * await super().embed(texts)
+
+    with pytest.raises(sy.UserError, match="gave a vector of length 2, not 1"):
+        await found(similar_to(["b"], embedder=Raw()), "a")
+
+
 async def test_sources_may_be_an_input_of_the_step_text_or_passages() -> None:
     near = similar_to(of="passages", at_least=1.0)
     passages = [sy.Passage("five days", "manual", 0, 9)]

@@ -19,6 +19,7 @@ _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 _SILENT = re.compile(r"(?:[^laeiouy]es|[^aeiouydt]ed|[^laeiouy]e)$")
 _VOWELS = re.compile(r"[aeiouy]{1,2}")
 _MASK = "****"
+_UNEVEN = 0.02  # how far from 1 the square of a vector's length may be
 
 
 def similar_to(
@@ -63,6 +64,11 @@ def _shared(text: str, source: str) -> float:
 
 async def _cosine(embedder: Embedder, text: str, sources: Sequence[str]) -> float:
     vectors = await embedder.embed([text, *sources])
+    squares = (vectors * vectors).sum(axis=1)
+    if (uneven := (abs(squares - 1) > _UNEVEN) & (squares > 0)).any():
+        length = float(squares[uneven][0]) ** 0.5
+        msg = f"The embedder {embedder.identity!r} gave a vector of length {length:.3g}, not 1, so that products are no"
+        raise UserError(f"{msg} cosines. Divide each row by its length in embed().")
     return float((vectors[1:] @ vectors[0]).max())
 
 

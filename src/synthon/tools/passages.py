@@ -12,7 +12,7 @@ from synthon.tools.function import FunctionTool, tool
 def search(
     retriever: Retriever, *, k: int = 5, name: str = "search", description: str = "Search the documents."
 ) -> FunctionTool[[str], str]:
-    """A tool that finds `k` passages and tells them with numbers, further lines indented, so that an answer can cite them.
+    """A tool that finds `k` passages and tells them with numbers, further lines indented, so that one can cite them.
 
     It keeps no row: the retriever does, whose key says what was searched.
 
