@@ -82,7 +82,7 @@ def find(source: object, prefix: str) -> Found:
     """List what there is to add: a path, a document, or several.
 
     Raises:
-        UserError: no such file or folder, or a link to a file, or one whose path is not UTF-8, or two documents with one id.
+        UserError: no such file or folder, or one whose path is not UTF-8; a link to a file; two documents with one id.
     """
     if not isinstance(source, str | Path):
         return _documents(source if isinstance(source, Iterable) else [source])
