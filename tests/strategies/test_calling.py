@@ -248,8 +248,28 @@ async def test_a_tool_takes_in_json_what_its_schema_takes(
     assert len(model.seen) == 2
 
 
+@sy.step
+async def stp(question: str) -> str:
+    """Answer."""
+    ...
+
+
+@pytest.mark.parametrize("tools", [[len], [stp], sy.tool(stp), [[WEATHER]], "weather", None], ids=repr)
+async def test_what_is_no_list_of_tools_is_refused_with_what_makes_one(tools: Any) -> None:
+    reason = r"is no (list of tools|tool)\. Pass \[\.\.\.\]; sy\.tool\(\.\.\.\) makes a tool of a function"
+    with pytest.raises(sy.UserError, match=reason):
+        await sy.next_calls(Scripted(), ASKED, tools)
+    with pytest.raises(sy.UserError, match=reason):
+        sy.agent(tools)
+
+
+async def test_fewer_than_no_retries_are_refused() -> None:
+    with pytest.raises(sy.UserError, match=r"retries=-1 .*at least 0 retries"):
+        await sy.next_calls(Scripted(), ASKED, [WEATHER], retries=-1)
+
+
 async def test_two_tools_of_one_name_and_an_answer_without_schema_are_refused() -> None:
-    with pytest.raises(sy.UserError, match="Give each tool a name of its own"):
+    with pytest.raises(sy.UserError, match=r"have the same name. Give each a name of its own"):
         await sy.next_calls(Scripted(), ASKED, [WEATHER, WEATHER])
     with pytest.raises(sy.UserError, match=r"an answer the shape of a sy\.schema"):
         await sy.next_calls(Scripted(), sy.Request(ASKED.messages, constraint=sy.regex("a")), [WEATHER])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 import synthon as sy
 from synthon.retrieval import Document, Index
-from synthon.tools import call_all, python, search
+from synthon.tools import call_all, python, search, sql
 from tests.tools.words import text
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+async def ask(question: str) -> str:
+    """Answer."""
+    ...
 
 
 async def test_code_is_run_again_in_another_sandbox_and_for_another_time() -> None:
@@ -31,6 +36,25 @@ async def test_code_is_run_again_in_another_sandbox_and_for_another_time() -> No
     assert said[2] == said[0]
     await sy.run(measured, 256, 6.0, journal=journal, policy="cache")
     assert len({row.key for row in journal.records if isinstance(row, sy.CallRecord)}) == 3
+
+
+async def test_a_function_and_a_step_are_no_tools_yet() -> None:
+    for odd in (len, sy.step(ask)):
+        with pytest.raises(
+            sy.UserError, match=r"No tools: .*sy\.tool\(\.\.\.\) makes one of a function, a step or a pro"
+        ):
+            await call_all([odd], [])  # type: ignore[list-item]  # what is refused
+
+
+async def test_what_is_no_database_of_its_engine_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Nothing of a database is in here, only words.")
+    (tmp_path / "empty.db").touch()
+    for path, engine in (("notes.txt", "sqlite"), ("notes.txt", "duckdb"), ("empty.db", "mysql")):
+        with pytest.raises(
+            sy.UserError, match=f"no database at .*{path}' for engine='{engine}'.* 'sqlite' or 'duckdb'"
+        ):
+            sql(tmp_path / path, engine=cast("Any", engine))
+    assert json.loads(await sql(tmp_path / "empty.db")("SELECT 1")) == {"columns": ["1"], "rows": [[1]]}
 
 
 @pytest.mark.parametrize("query", ["", " \n"])

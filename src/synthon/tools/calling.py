@@ -27,10 +27,11 @@ async def call_all(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> list[Too
     Raises:
         UserError, BudgetExceeded, Suspended, Uncertain, JournalError: what concerns the run and not the tool.
     """
+    if not all(hasattr(tool, "call") for tool in tools):
+        raise UserError(f"No tools: {tools!r:.300}. sy.tool(...) makes one of a function, a step or a program.")
     named = {tool.name: tool for tool in tools}
     if len(named) < len(tools):
-        names = sorted(tool.name for tool in tools)
-        msg = f"Two tools have the same name, so that one would answer for the other: {names}. Rename one."
+        msg = f"Two tools have the same name, so that one would answer for the other: {sorted(named)}. Rename one."
         raise UserError(msg)
     results: list[ToolResult] = []
     together: list[ToolCall] = []
