@@ -39,7 +39,7 @@ ROOM_LINES = {
     "scale": 400,
     "optimize": 2_400,  # docs/decisions/0019
     "evals": 1_500,
-    "strategies": 1_150,  # docs/decisions/0010
+    "strategies": 1_200,  # docs/decisions/0019
     "retrieval": 1_800,
     "tools": 1_250,  # docs/decisions/0010
     "guards": 1_200,

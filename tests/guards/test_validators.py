@@ -282,6 +282,15 @@ async def test_similarity_is_to_the_nearest_source_by_shared_words_or_by_vectors
     assert (await found(near, "ab"))[0].startswith("It is not close enough to its sources (0.89 of 0.90)")
 
 
+async def test_vectors_of_another_length_have_no_cosine() -> None:
+    class Raw(Counted):
+        async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return 2 * await super().embed(texts)
+
+    with pytest.raises(sy.UserError, match="gave a vector of length 2, not 1"):
+        await found(similar_to(["b"], embedder=Raw()), "a")
+
+
 async def test_sources_may_be_an_input_of_the_step_text_or_passages() -> None:
     near = similar_to(of="passages", at_least=1.0)
     passages = [sy.Passage("five days", "manual", 0, 9)]
@@ -300,6 +309,11 @@ async def test_sources_may_be_an_input_of_the_step_text_or_passages() -> None:
         (in_range, {}),
         (in_range, {"low": 2, "high": 1}),
         (choices, {}),
+        (lambda: choices(["a", "b"]), {}),  # type: ignore[arg-type]  # what is refused
+        (length, {"at_most": 2, "of": "word"}),
+        (no_profanity, {"languages": "english"}),
+        (no_profanity, {"languages": []}),
+        (no_profanity, {"allow": "sex"}),
         (no_repeated_ngrams, {"n": 0}),
         (similar_to, {}),
         (reading_level, {}),
@@ -307,7 +321,7 @@ async def test_sources_may_be_an_input_of_the_step_text_or_passages() -> None:
     ],
     ids=lambda value: getattr(value, "__name__", repr(value)),
 )
-def test_a_validator_without_a_meaning_is_refused_when_it_is_made(make: Any, arguments: dict[str, int]) -> None:
+def test_a_validator_without_a_meaning_is_refused_when_it_is_made(make: Any, arguments: dict[str, Any]) -> None:
     with pytest.raises(sy.UserError, match=r"\. (Write|Name|Pass) |; 4 finds"):
         make(**arguments)
 
@@ -321,6 +335,12 @@ async def test_a_value_of_the_wrong_kind_is_the_programs_error(validator: Valida
         await guard(validator).judge(value, {})
     with pytest.raises(sy.UserError, match=r"valid_json judges text, and was given 5. Name a text: guard\(valid_json"):
         await guard(valid_json()).judge(5, {})
+
+
+@pytest.mark.parametrize("name", ["en", "English", "klingon"])
+async def test_an_unknown_list_of_profanity_is_named_with_those_there_are(name: str) -> None:
+    with pytest.raises(sy.UserError, match=rf"no list for '{name}'. Take names of arabic, .*turkish"):
+        await guard(no_profanity(languages=["english", name])).judge("this is shit", {})
 
 
 async def test_an_unknown_sql_dialect_is_named_with_those_there_are() -> None:

@@ -150,6 +150,12 @@ async def test_greedy_needs_the_tokens_own_log_probabilities() -> None:
         await select(MODEL, "?", list(SCORES), normalize="greedy")
 
 
+@pytest.mark.parametrize("name", ["Sum", "mean", None])
+async def test_a_normalisation_that_there_is_not_is_refused_with_those_there_are(name: Any) -> None:
+    with pytest.raises(UserError, match="'sum', 'length', 'greedy', 'unconditional'"):
+        await select(MODEL, "Is it?", list(SCORES), normalize=name)
+
+
 # ------------------------------------------------------------------------------------------- distribution
 
 

@@ -305,6 +305,13 @@ async def test_a_single_file_can_be_added(folder: Path, index: Index) -> None:
     assert (await index.add(str(folder / "good.txt"))).unchanged == ("good.txt",)
 
 
+async def test_a_link_given_as_a_file_is_refused_with_where_it_leads(folder: Path, index: Index) -> None:
+    (folder / "password.txt").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match=r"is a link, .*Pass where it leads: '/etc/passwd'"):
+        await index.add(folder / "password.txt")
+    assert index.documents() == []
+
+
 async def test_a_single_file_that_can_no_longer_be_read_leaves_the_index(folder: Path, index: Index) -> None:
     await index.add(folder / "good.txt")
     (folder / "good.txt").write_bytes(b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from typing import TYPE_CHECKING
 
@@ -163,6 +164,19 @@ async def test_equal_content_has_one_digest_and_one_answer_however_it_came(tmp_p
     assert scores == sorted(scores)
 
 
+async def test_scores_by_words_do_not_depend_on_the_order_of_adding(tmp_path: Path) -> None:
+    drawn = random.Random(3)
+    words = [f"term{n}" for n in range(300)]
+    documents = [Document(" ".join(drawn.choices(words, k=60)), f"d{n:03}") for n in range(200)]
+    queries = [" ".join(drawn.choices(words, k=40)) for _ in range(20)]
+    answers = []
+    for order in (documents, documents[::-1]):
+        with Index(fresh(tmp_path), embedder="none") as index:
+            await index.add(order)
+            answers.append([await index.search(query, k=20) for query in queries])
+    assert answers[0] == answers[1]
+
+
 async def test_the_digest_changes_with_text_title_metadata_and_removal(tmp_path: Path) -> None:
     with Index(tmp_path / "i.db", embedder="none") as index:
         seen = [index.digest]
@@ -217,6 +231,7 @@ async def test_an_embedder_that_changes_its_dimension_is_refused(tmp_path: Path)
         (lambda made: made[0], r"an answer of shape \(32,\)"),
         (lambda made: made * [[1.0], [float("nan")]], "NaN, infinity or a number above 65,504 for the text 'second"),
         (lambda made: made * 1e30, "a number above 65,504 for the text 'first"),
+        (lambda made: made * [[1.001], [3.0]], "a vector of length 3, not 1, for 'second text'"),
     ],
 )
 async def test_what_is_no_vector_is_refused_and_binds_the_index_to_nothing(
@@ -234,6 +249,16 @@ async def test_what_is_no_vector_is_refused_and_binds_the_index_to_nothing(
     with Index(tmp_path / "i.db", embedder=WordEmbedder("right", dimension=16)) as index:
         await index.add(documents)
         assert ids(await index.search("second", k=1)) == ["b"]
+
+
+async def test_a_text_may_have_a_vector_of_nothing(tmp_path: Path) -> None:
+    class Blank(WordEmbedder):
+        async def embed(self, texts: Sequence[str]) -> FloatArray:
+            return await super().embed(texts) * [["..." not in text] for text in texts]
+
+    with Index(tmp_path / "i.db", embedder=Blank()) as index:
+        await index.add([Document("...", "dots"), *ANIMALS])
+        assert ids(await index.search("dogs bark", k=1, mode="dense")) == ["dog"]
 
 
 async def test_an_embedder_may_give_lists(tmp_path: Path) -> None:

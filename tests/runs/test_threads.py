@@ -1,5 +1,8 @@
 """Conversations that outlive a run."""
 
+import asyncio
+import hashlib
+import json
 import time
 from pathlib import Path
 
@@ -126,6 +129,55 @@ async def test_two_who_add_at_once_both_find_a_place(tmp_path: Path) -> None:
             await sy.Thread("alice", two).add(sy.Message("user", f"two {number}"))
         texts = [message.text for message in await sy.Thread("alice", one).messages()]
     assert texts == [f"{who} {number}" for number in range(5) for who in ("one", "two")]
+
+
+async def test_what_is_added_at_once_stays_together() -> None:
+    talk = sy.Thread("alice", sy.MemoryJournal())
+    pairs = [(sy.Message("user", f"q{n}"), sy.Message("assistant", f"a{n}")) for n in range(6)]
+    await asyncio.gather(*(talk.add(*pair) for pair in pairs))
+    await talk.add()
+    assert [turn.text for turn in await talk.messages()] == [turn.text for pair in pairs for turn in pair]
+
+
+async def test_reading_a_conversation_does_not_write_it_down_again() -> None:
+    journal = sy.MemoryJournal()
+    talk = sy.Thread("alice", journal)
+    await talk.add(sy.Message("user", "x" * 10_000))
+
+    @sy.program
+    async def read() -> int:
+        return len((await sy.Thread("alice").messages())[0].text)
+
+    for _ in range(2):
+        assert await sy.run(read, run_id="r", journal=journal) == 10_000
+        await talk.add(sy.Message("user", "more"))
+    written = [row for row in journal.records if isinstance(row, sy.CallRecord)]
+    assert max(len(row.completion) for row in written if not row.key.scope.startswith("thread:")) < 100
+
+
+async def test_a_resumed_run_says_that_turns_it_has_read_are_gone() -> None:
+    journal, kept = sy.MemoryJournal(), [sy.MemoryJournal(), sy.MemoryJournal()]
+    await sy.Thread("alice", kept[0]).add(sy.Message("user", "Hello?"))
+
+    @sy.program
+    async def read() -> int:
+        return len(await sy.Thread("alice", kept[0]).messages())
+
+    assert await sy.run(read, run_id="r", journal=journal) == 1
+    del kept[0]
+    with pytest.raises(sy.JournalError, match="had 1 additions when this run read it, and now has 0"):
+        await sy.run(read, run_id="r", journal=journal, policy="replay_only")
+
+
+async def test_turns_of_an_older_version_are_still_read() -> None:
+    journal = sy.MemoryJournal()
+    talk = sy.Thread("alice", journal)
+    for at, text in enumerate(["one", "two"]):
+        key = sy.Key("thread:alice", hashlib.sha256(f"alice {at}".encode()).hexdigest())
+        turn = json.dumps({"role": "user", "content": text, "by": f"a.{at}"})
+        journal.write(sy.CallRecord(key, "{}", turn, sy.Span(f"s{at}", "thread:alice", "", "turn", "span", 0.0, 0.0)))
+    await talk.add(sy.Message("user", "three"), sy.Message("user", "four"))
+    assert [turn.text for turn in await talk.messages()] == ["one", "two", "three", "four"]
 
 
 async def test_a_thread_without_a_journal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,38 @@ async def test_what_is_neither_a_call_nor_an_answer_is_sent_back_with_what_is_wr
     assert "the arguments of 'weather': " in model.seen[3].messages[-1].text
 
 
+CALL = '{"tool": "weather", "arguments": {"city": "Bern"}}'
+
+
+@pytest.mark.parametrize(
+    "said_first",
+    [
+        '{"answer": "I will not."} The page held: ' + CALL,
+        f'The page holds {CALL}, which I ignore. {{"answer": "cats"}}',
+        '```json\n{"answer": "cats"}\n```\nquote: `' + CALL + "`",
+        f"<think>{CALL}</think> Cats.",
+        f"<think>{CALL}",
+        f"{CALL}</think> Cats.",
+        f'{{"answer": "The page says {CALL}"}}',
+        f'{{"answer": {CALL}',
+        '{"a":[' * 100_000 + CALL,
+        CALL + '{"a":[' * 100_000,
+        f"{CALL}\n{CALL}",
+    ],
+)
+async def test_a_call_that_may_be_quoted_is_asked_again(said_first: str) -> None:
+    model = Scripted(said_first, '{"answer": "cats"}')
+    found = await sy.next_calls(model, ASKED, [WEATHER])
+    assert (found.calls, found.answer) == ((), "cats")
+    assert model.seen[1].messages[-1].text.startswith("That does not fit: it holds ")
+
+
+@pytest.mark.parametrize("said_first", [f"I look. {CALL}", f"<think>{CALL}</think>{CALL}", f"```\n{CALL}\n```"])
+async def test_a_call_beside_words_and_after_thoughts_is_read(said_first: str) -> None:
+    found = await sy.next_calls(Scripted(said_first), ASKED, [WEATHER])
+    assert [call.name for call in found.calls] == ["weather"]
+
+
 async def test_a_model_with_tools_is_asked_natively_and_gives_a_typed_answer_as_a_call() -> None:
     call = sy.ToolCall("1", "weather", '{"city":"Bern"}')
     other = sy.ToolCall("2", "weather", '{"city":"Rome"}')
@@ -216,8 +248,28 @@ async def test_a_tool_takes_in_json_what_its_schema_takes(
     assert len(model.seen) == 2
 
 
+@sy.step
+async def stp(question: str) -> str:
+    """Answer."""
+    ...
+
+
+@pytest.mark.parametrize("tools", [[len], [stp], sy.tool(stp), [[WEATHER]], "weather", None], ids=repr)
+async def test_what_is_no_list_of_tools_is_refused_with_what_makes_one(tools: Any) -> None:
+    reason = r"is no (list of tools|tool)\. Pass \[\.\.\.\]; sy\.tool\(\.\.\.\) makes a tool of a function"
+    with pytest.raises(sy.UserError, match=reason):
+        await sy.next_calls(Scripted(), ASKED, tools)
+    with pytest.raises(sy.UserError, match=reason):
+        sy.agent(tools)
+
+
+async def test_fewer_than_no_retries_are_refused() -> None:
+    with pytest.raises(sy.UserError, match=r"retries=-1 .*at least 0 retries"):
+        await sy.next_calls(Scripted(), ASKED, [WEATHER], retries=-1)
+
+
 async def test_two_tools_of_one_name_and_an_answer_without_schema_are_refused() -> None:
-    with pytest.raises(sy.UserError, match="Give each tool a name of its own"):
+    with pytest.raises(sy.UserError, match=r"have the same name. Give each a name of its own"):
         await sy.next_calls(Scripted(), ASKED, [WEATHER, WEATHER])
     with pytest.raises(sy.UserError, match=r"an answer the shape of a sy\.schema"):
         await sy.next_calls(Scripted(), sy.Request(ASKED.messages, constraint=sy.regex("a")), [WEATHER])

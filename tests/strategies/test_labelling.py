@@ -246,6 +246,11 @@ async def test_a_probe_always_answers_one_of_its_labels(labels: list[str], seed:
     assert await step("q") in labels
 
 
+async def test_a_probe_takes_examples_that_come_only_once() -> None:
+    step = route.using(strategy=sy.linear_probe((demo for demo in TRAIN), embedder=WordEmbedder()))  # type: ignore[arg-type]  # once
+    assert await step("money back") == "refund"
+
+
 def test_a_probe_without_examples_is_refused() -> None:
     with pytest.raises(sy.UserError, match="A linear probe was given no examples"):
         sy.linear_probe([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Literal
 
 import pytest
@@ -33,6 +34,24 @@ async def test_the_value_of_a_program_is_the_answer(program: str) -> None:
     assert await computing(model)("six times seven") == 42
     assert "JSON" not in said(model.seen[0])
     assert model.seen[0].messages[-1].text.startswith("Write a short Python program")
+
+
+async def test_what_one_sandbox_said_is_no_answer_of_another() -> None:
+    model = sy.Journaled(sy.FunctionModel(lambda _: "answer = len([0] * 2_000_000)"))
+
+    @sy.program
+    async def measured(memory_mb: int) -> int:
+        @sy.step(model=model, strategy=sy.program_of_thought(sandbox=sy.monty(memory_mb), tries=1))
+        async def compute(question: str) -> int:
+            """Work it out."""
+            ...
+
+        return await compute("How many?")
+
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.OutputError, match="None of 1 programs"):
+        await sy.run(measured, 4, journal=journal, policy="cache")
+    assert await sy.run(measured, 256, journal=journal, policy="cache") == 2_000_000
 
 
 async def test_the_last_line_printed_ends_at_line_feeds_only() -> None:
@@ -148,11 +167,42 @@ async def test_a_scorer_chooses_among_the_largest_groups() -> None:
     assert await step("double it", []) == DOUBLE
 
 
+@pytest.mark.parametrize("scorer", [None, lambda _: 1.0])
+@pytest.mark.parametrize("probes", [(), ["f(1)"]])
+async def test_of_equals_the_order_in_which_they_came_decides_nothing(scorer: Any, probes: Any) -> None:
+    found = set()
+    for order in itertools.permutations([SQUARE, DOUBLE, TWICE, f"{TWICE}  # a"]):
+        found.add(await coding(Scripted(*order), 4, (), probes, scorer=scorer)("?", []))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("given", [float("nan"), None, "0.9"])
+async def test_what_is_no_score_is_refused_with_its_scorer(given: Any) -> None:
+    def judge(output: str) -> Any:
+        return given if output == SQUARE else 1.0
+
+    with pytest.raises(sy.UserError, match=rf"The scorer judge gave '?{given}'? to the answer 'def f"):
+        await coding(Scripted(SQUARE, DOUBLE), 2, (), scorer=judge)("?", [])
+
+    @sy.step(model=Scripted(SQUARE, DOUBLE), strategy=sy.best_of(2, judge))
+    async def best(problem: str) -> str:
+        """Write f."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"The scorer judge gave .* Let it return a number\."):
+        await best("?")
+
+
+async def test_no_group_is_no_program() -> None:
+    with pytest.raises(sy.UserError, match=r"clusters=0 groups\. Pass at least 1"):
+        await coding(Scripted(SQUARE), 1, (), clusters=0)("?", [])
+
+
 async def test_errors_are_behaviour_and_hints_make_samples_differ() -> None:
     other = "def f(x):\n    return 1 % 0"
     model = Scripted(BROKEN, DOUBLE, other)
     step = coding(model, 3, (), ["f(1)"], hints=("", "Use a loop."))
-    assert await step("?", []) == BROKEN
+    assert await step("?", []) == other, "of programs that are alike the first by its text"
     assert ["Use a loop." in said(request) for request in model.seen] == [False, True, False]
 
 

@@ -45,6 +45,41 @@ async def test_an_agent_whose_steps_are_set_below_none_ends() -> None:
         await pick.using(strategy=sy.agent([look], sy.one_of(-1, 5)))("?", [])
 
 
+@pytest.mark.parametrize("options", [{"workers": 0}, {"tries": 0}])
+async def test_examples_are_not_reasoned_by_nobody(options: dict[str, Any]) -> None:
+    with pytest.raises(sy.UserError, match=r"Pass at least 1 of each\."):
+        await sy.reasoned(pick, [sy.Demo({"question": "?", "options": []}, "a")], **options)
+
+
+@pytest.mark.parametrize("said", ["ß", "ŉ", "ı"])
+async def test_a_letter_of_another_alphabet_is_no_place(said: str) -> None:
+    step = pick.using(model=Scripted(said, said), strategy=sy.shuffled_ensemble("options", 2))
+    assert await step("which?", ["one", "two"]) == said
+
+
+@pytest.mark.parametrize("given", [True, False, 3])
+async def test_what_an_approval_cannot_mean_is_refused_and_nothing_is_called(given: Any) -> None:
+    called: list[str] = []
+
+    @sy.tool
+    async def pay(to: str) -> str:
+        """Pay."""
+        called.append(to)
+        return "paid"
+
+    model = Scripted('{"tool": "pay", "arguments": {"to": "a"}}')
+    strategy = sy.agent([pay], thought=None, approve=lambda _call, _thought: given)
+    with pytest.raises(sy.UserError, match=f"approve= gave {given} to the call of 'pay'. Return None to let it go"):
+        await pick.using(model=model, strategy=strategy)("?", [])
+    assert called == []
+
+
+async def test_an_approval_need_not_be_async() -> None:
+    model = Scripted('{"tool": "look", "arguments": {"place": "a"}}', '{"answer": "done"}')
+    strategy = sy.agent([look], thought=None, approve=lambda _call, _thought: None)
+    assert await pick.using(model=model, strategy=strategy)("?", []) == "done"
+
+
 @pytest.mark.parametrize(
     "strategy",
     [

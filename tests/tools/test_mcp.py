@@ -101,6 +101,7 @@ async def test_a_strangers_words_are_cleaned_bounded_and_marked() -> None:
     journal = sy.MemoryJournal()
 
     async def program(tool: RemoteTool) -> sy.ToolResult:
+        assert (await tool.call({"x": float("nan")})).is_error  # nothing is sent, and the call is marked all the same
         return await tool.call({})
 
     async with sy.mcp_tools(COMMAND, prefix="their_") as listed:
@@ -111,9 +112,9 @@ async def test_a_strangers_words_are_cleaned_bounded_and_marked() -> None:
         assert result.startswith("]0;titleseenyyy")
         assert result.endswith("bytes were left out]")
         assert "\x1b" not in text(await by_name(listed)["their_broken"].call({}))
-    spans = [row.span for row in journal.records if isinstance(row, sy.CallRecord)]
-    marked = [row.attributes for row in spans if row.name == f"their_odd_name_@{odd.untrusted}"]
-    assert json.loads(marked[-1]) == {"untrusted": odd.untrusted}
+    spans = [row.span if isinstance(row, sy.CallRecord) else row for row in journal.records]
+    marked = [row for row in spans if isinstance(row, sy.Span) and row.name == f"their_odd_name_@{odd.untrusted}"]
+    assert [json.loads(row.attributes) for row in marked if row.kind == "tool"] == [{"untrusted": odd.untrusted}] * 2
     assert str(STRANGER) in odd.untrusted
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sized
 from datetime import date
 from decimal import Decimal
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast, get_args
 
 from synthon.core.errors import UserError
 from synthon.guards.results import NO_FIX, Fail, Found, Named, Pass
@@ -24,6 +24,8 @@ def length(*, at_least: int = 0, at_most: int | None = None, of: Unit = "charact
     long. A set has none, for it has no first items.
     """
     _ordered("length", at_least or None, at_most)
+    if of not in get_args(Unit):
+        raise UserError(f"length cannot count {of!r}. Pass of= one of {', '.join(map(repr, get_args(Unit)))}.")
     limits = _limits(at_least or None, at_most)
     name = f"length({limits} {of})"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from synthon.core.errors import UserError
 from synthon.guards._extra import needed
@@ -19,6 +19,7 @@ _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 _SILENT = re.compile(r"(?:[^laeiouy]es|[^aeiouydt]ed|[^laeiouy]e)$")
 _VOWELS = re.compile(r"[aeiouy]{1,2}")
 _MASK = "****"
+_UNEVEN = 0.02  # how far from 1 the square of a vector's length may be
 
 
 def similar_to(
@@ -63,6 +64,11 @@ def _shared(text: str, source: str) -> float:
 
 async def _cosine(embedder: Embedder, text: str, sources: Sequence[str]) -> float:
     vectors = await embedder.embed([text, *sources])
+    squares = (vectors * vectors).sum(axis=1)
+    if (uneven := (abs(squares - 1) > _UNEVEN) & (squares > 0)).any():
+        length = float(squares[uneven][0]) ** 0.5
+        msg = f"The embedder {embedder.identity!r} gave a vector of length {length:.3g}, not 1, so that products are no"
+        raise UserError(f"{msg} cosines. Divide each row by its length in embed().")
     return float((vectors[1:] @ vectors[0]).max())
 
 
@@ -75,6 +81,9 @@ def no_profanity(*, languages: Sequence[str] = ("english",), allow: Sequence[str
         languages: the lists to use, by English name: "german", "french", ...
         allow: words to let through.
     """
+    if not languages or isinstance(languages, str) or isinstance(allow, str):
+        msg = f"no_profanity got languages={languages!r} and allow={allow!r}. Pass lists: languages=['english']."
+        raise UserError(msg)
     chosen, allowed = tuple(languages), tuple(allow)
 
     def judge(text: str) -> Found:
@@ -90,6 +99,10 @@ def no_profanity(*, languages: Sequence[str] = ("english",), allow: Sequence[str
 @cache
 def _filter(languages: tuple[str, ...], allow: tuple[str, ...]) -> Any:
     library = needed("glin_profanity", "no_profanity")
+    known = get_args(library.Language)
+    unknown = [language for language in languages if language not in known]
+    if unknown:  # the library takes it for one without words
+        raise UserError(f"no_profanity has no list for {unknown[0]!r}. Take names of {', '.join(known)}.")
     # whole words: its other mode finds one in "analysis" and in "refund was"
     spotting = {"word_boundaries": True, "detect_leetspeak": True, "normalize_unicode": True, "obfuscation": "standard"}
     return library.Filter(

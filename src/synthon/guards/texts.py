@@ -48,8 +48,8 @@ def choices(*options: str) -> Named:
 
     Close is what difflib finds so.
     """
-    if not options:
-        msg = "choices() names no options. Write choices('low', 'high')."
+    if not options or not all(isinstance(option, str) for option in options):
+        msg = f"choices got {options!r}, which are no options. Pass texts: choices('low', 'high')."
         raise UserError(msg)
     folded: dict[str, set[str]] = {}
     for option in options:

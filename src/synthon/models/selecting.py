@@ -57,15 +57,13 @@ async def select(
             domain-conditional PMI, Holtzman 2021, arXiv:2104.08315).
 
     Raises:
-        UserError: there are no options, an empty one, or they have no order.
+        UserError: there are no options, an empty one, or they have no order; `normalize` is none of these.
         Unsupported: the model cannot score, or under `greedy` gives no log-probabilities of single tokens.
     """
     options = _listed(options)
     found = await _calibrated(model, prompt, options, normalize, baseline)
     scores = _normalised(found, normalize)
-    index = max(range(len(options)), key=scores.__getitem__)
-    if normalize == "greedy":
-        index = _greedy(model, found, scores)
+    index = _greedy(model, found, scores) if normalize == "greedy" else scores.index(max(scores))
     return Selection(options[index], index, scores)
 
 
@@ -142,6 +140,8 @@ async def _calibrated(
     baseline: str | Sequence[Message],
 ) -> tuple[Score, ...]:
     """Scores after the prompt, less those after the baseline."""
+    if normalize not in (known := get_args(Normalize)):
+        raise UserError(f"No scores with normalize={normalize!r}. Pass one of {', '.join(map(repr, known))}.")
     less_of = baseline or (_NOTHING if normalize == "unconditional" else ())
     completion = await _scored(model, prompt, options, less_of)
     found = completion.scores

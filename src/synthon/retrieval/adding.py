@@ -82,7 +82,7 @@ def find(source: object, prefix: str) -> Found:
     """List what there is to add: a path, a document, or several.
 
     Raises:
-        UserError: no such file or folder, or one whose path is not UTF-8, or two documents with one id.
+        UserError: no such file or folder, or one whose path is not UTF-8; a link to a file; two documents with one id.
     """
     if not isinstance(source, str | Path):
         return _documents(source if isinstance(source, Iterable) else [source])
@@ -90,8 +90,11 @@ def find(source: object, prefix: str) -> Found:
     if os.path.isdir(path):  # noqa: PTH112 - Path's raises where it may not look
         return list_folder(_checked(path.resolve()), prefix)
     if os.path.exists(path):  # noqa: PTH110 - as above
-        place = path.resolve()
-        return Found([(_checked(place.parent) / place.name, prefix + path.name)])
+        if path.is_symlink():
+            raise UserError(
+                f"{str(source)!r} is a link, and none is followed. Pass where it leads: {str(path.resolve())!r}."
+            )
+        return Found([(_checked(path.parent.resolve()) / path.name, prefix + path.name)])
     msg = (
         f"No documents at {str(source)!r}: there is no such file or folder, or no permission to see it. "
         "Pass a folder with .md, .txt, .rst, .html, .pdf, .docx or source files, one such file, or Document values."

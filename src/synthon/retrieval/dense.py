@@ -32,6 +32,8 @@ EXACT_CHUNKS = 50_000
 _EXPANSION = 512
 #: Of the 16 bits that a number of a vector is kept in.
 _LARGEST = 65_504
+#: How far from 1 a vector's length may be: embedders that compute in 8 or 16 bits miss it by a little.
+_UNEVEN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,11 @@ def checked(embedder: Any) -> Embedder:
     return cast("Embedder", embedder)
 
 
-async def embedded(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
-    """The texts' vectors, shape (len(texts), dimension).
+async def embedded(embedder: Embedder, texts: Sequence[str], *, unit: bool = True) -> FloatArray:
+    """The texts' vectors, shape (len(texts), dimension), of unit length or nothing unless that may be otherwise.
 
     Raises:
-        UserError: `embed` is not async, or gave no row of finite numbers for each text.
+        UserError: `embed` is not async, or gave no row of finite numbers for each text, or rows of another length.
     """
     identity, answer = getattr(embedder, "identity", type(embedder).__name__), embedder.embed(texts)
     if not inspect.isawaitable(answer):
@@ -79,10 +81,10 @@ async def embedded(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
             f"The embedder {identity!r} answered at once, which nobody can await. Write `async def embed(self, texts)`."
         )
         raise UserError(msg)
-    return _vectors(await answer, texts, identity)
+    return _vectors(await answer, texts, identity, unit)
 
 
-def _vectors(answer: object, texts: Sequence[str], identity: str) -> FloatArray:
+def _vectors(answer: object, texts: Sequence[str], identity: str, unit: bool) -> FloatArray:  # noqa: FBT001 - private
     try:
         with np.errstate(over="ignore"):
             matrix = np.asarray(answer, np.float32)
@@ -100,6 +102,15 @@ def _vectors(answer: object, texts: Sequence[str], identity: str) -> FloatArray:
         msg = (
             f"The embedder {identity!r} gave a vector with NaN, infinity or a number above {_LARGEST:,} for the text "
             f"{text[:80]!r}. Mend the embedder, or leave that text out."
+        )
+        raise UserError(msg)
+    lengths = np.linalg.norm(matrix, axis=1)
+    uneven = (np.abs(lengths - 1) > _UNEVEN) & (lengths > 0)
+    if unit and uneven.any():
+        at = int(uneven.argmax())
+        msg = (
+            f"The embedder {identity!r} gave a vector of length {lengths[at]:.3g}, not 1, for {texts[at][:80]!r}: "
+            "products of such vectors are no cosines. Divide each row by its length in embed()."
         )
         raise UserError(msg)
     return matrix

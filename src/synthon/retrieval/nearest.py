@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Examples:
     """Worked examples and the embedder that finds the nearest; made by `nearest`, chosen from by `sy.knn`."""
 
-    def __init__(self, examples: Sequence[Demo], embedder: Embedder | str | None = None) -> None:
-        self.examples = tuple(examples)
+    def __init__(self, examples: Sequence[Demo], embedder: Embedder | str | None = None, *, unit: bool = True) -> None:
+        self.examples, self._unit = tuple(examples), unit
         self._given = embedder
         self._vectors: FloatArray | None = None
         self._embedding: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[FloatArray]] = WeakKeyDictionary()
@@ -99,7 +99,7 @@ class Examples:
             task = self._embedding.get(loop)
             if task is None or (task.done() and (task.cancelled() or task.exception())):
                 texts = [text_of(demo.inputs) for demo in self.examples]
-                task = self._embedding[loop] = loop.create_task(embedded(self.embedder, texts))
+                task = self._embedding[loop] = loop.create_task(embedded(self.embedder, texts, unit=self._unit))
             self._vectors = await asyncio.shield(task)
         return self._vectors
 

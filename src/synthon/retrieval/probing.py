@@ -39,9 +39,10 @@ class Probe:
     """
 
     def __init__(self, examples: Sequence[Demo], embedder: Embedder | str | None = None) -> None:
+        examples = tuple(examples)
         if not examples:
             raise UserError("A linear probe was given no examples. Pass labelled ones, some of every label.")
-        self._examples = Examples(examples, embedder)
+        self._examples = Examples(examples, embedder, unit=False)  # it measures how they lie, not angles
         self._first: dict[str, int] = {}
         for place, demo in enumerate(examples):
             self._first.setdefault(to_json(demo.output), place)
@@ -68,7 +69,7 @@ class Probe:
             if self._plane is None:
                 self._plane = self._fitted(await self._examples.vectors())
             slopes, offsets = self._plane
-            question = (await embedded(embedder, [asked])).astype(np.float64)
+            question = (await embedded(embedder, [asked], unit=False)).astype(np.float64)
             return str(np.argmax(np.round(question @ slopes + offsets, _DIGITS)))
 
         # the last tells its answers from those of a rule before, which took no account of frequency

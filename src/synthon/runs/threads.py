@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, cast
 
 from synthon.core.errors import JournalError, UserError
@@ -30,8 +30,8 @@ class Thread:
         answer = await reply(await talk.messages(), question)
         await talk.add(sy.Message("user", question), sy.Message("assistant", answer))
 
-    A resumed run reads the turns it read before, and does not add its own a second time. Several processes may add to
-    one thread: each turn gets the next free place.
+    A resumed run reads the turns it read before, and does not add its own a second time. Several tasks and processes
+    may add to one thread: what is added at once stays together, in the next free place.
     """
 
     name: str
@@ -48,14 +48,26 @@ class Thread:
         return journal
 
     async def messages(self) -> list[Message]:
-        """All turns, the oldest first."""
+        """All turns, the oldest first; the run's row of it says how many places it read.
+
+        Raises:
+            JournalError: turns that a resumed run has read are gone.
+        """
         home = self._home()
 
         async def read() -> str:
-            return f"[{','.join(self._turns(home))}]"
+            places = sum(1 for _ in self._rows(home))
+            await home.durable()  # what then lies in these places stays there
+            return str(places)
 
-        text = await recorded("sy.thread.messages", self.name, read, repeats=True, own=True)
-        return [_read(turn) for turn in json.loads(text)]
+        found = json.loads(await recorded("sy.thread.messages", self.name, read, repeats=True, own=True))
+        if isinstance(found, int):  # a list is of an older version: the turns themselves
+            rows = list(islice(self._rows(home), found))
+            if len(rows) < found:
+                msg = f"The thread {self.name!r} had {found} additions when this run read it, and now has {len(rows)}."
+                raise JournalError(f"{msg} Pass the journal that it lay in, or start another run.")
+            found = [turn for row in rows for turn in _turns(row)]
+        return [_read(turn) for turn in found]
 
     async def add(self, *messages: Message) -> None:
         """Append turns, on disk when this returns.
@@ -73,8 +85,8 @@ class Thread:
         by = self._signature(dumps(arguments))
 
         async def write() -> str:
-            signed = [f'{turn[:-1]},"by":"{by}.{n}"}}' for n, turn in enumerate(turns)]
-            return json.dumps([await self._place(home, turn) for turn in signed])
+            signed = ",".join(f'{turn[:-1]},"by":"{by}.{n}"}}' for n, turn in enumerate(turns))
+            return json.dumps(await self._place(home, f"[{signed}]") if turns else None)
 
         await recorded("sy.thread.add", arguments, write, repeats=True, own=True)
 
@@ -83,7 +95,7 @@ class Thread:
         run = current_run()
         return new_id() if run is None else digest(f"{run.id} {added} {run.sample(f'by {added}')}")[:32]
 
-    def _turns(self, home: Journal) -> Iterator[str]:
+    def _rows(self, home: Journal) -> Iterator[str]:
         for at in count():
             row = home.read(self._key(at))
             if row is None:
@@ -94,11 +106,11 @@ class Thread:
         return Key(f"thread:{self.name}", digest(f"{self.name} {at}"))
 
     async def _place(self, home: Journal, mine: str) -> int:
-        """Keep one turn at the next free place; another process may have taken it meanwhile."""
-        turns = list(self._turns(home))
-        if mine in turns:
-            return turns.index(mine)
-        at = len(turns)
+        """Keep turns at the next free place; another task or process may have taken it meanwhile."""
+        rows = list(self._rows(home))
+        if mine in rows:
+            return rows.index(mine)
+        at = len(rows)
         while True:
             now, key = time.time(), self._key(at)
             request = dumps({"thread": self.name, "at": at})
@@ -120,6 +132,12 @@ def _written(message: Message) -> str:
         )
         raise UserError(f"{msg}images in base64, tool calls and their results.") from error
     return text
+
+
+def _turns(row: str) -> list[object]:
+    """What was added at once; one turn in rows of an older version."""
+    found = json.loads(row)
+    return found if isinstance(found, list) else [found]
 
 
 def _read(turn: object) -> Message:

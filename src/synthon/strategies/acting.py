@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from synthon.core.output import schema
 from synthon.core.running import budgeted
 from synthon.core.settings import current
 from synthon.core.values import Completion, Message, Text, ToolResult
-from synthon.strategies.calling import next_calls
+from synthon.strategies.calling import names_of, next_calls
 from synthon.strategies.ending import Ends
 from synthon.strategies.looping import Circles
 from synthon.strategies.thinking import Asked
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Approve: TypeAlias = "Callable[[ToolCall, str], Awaitable[str | None]]"
+Approve: TypeAlias = "Callable[[ToolCall, str], Awaitable[str | None] | str | None]"
 THOUGHT = schema({"type": "string", "maxLength": 400}, name="thought")
 _SHORTEST = 200  # characters that are left of a result where the context is full
 
@@ -59,7 +60,7 @@ class agent:  # noqa: N801 - users call it as a function
         ends: bounds of a masked turn where no schema sets one; see `next_calls`.
 
     Raises:
-        UserError: `steps` or `patience` is below 0.
+        UserError: `steps` or `patience` is below 0, something is no tool, or `approve` gave neither None nor a text.
         BudgetExceeded: steps or budget are used up.
         LoopDetected: it goes round in a circle.
     """
@@ -79,6 +80,7 @@ class agent:  # noqa: N801 - users call it as a function
     name: str = "agent"
 
     def __post_init__(self) -> None:
+        names_of(self.tools)
         given: dict[str, object] = {"steps": self.steps, "patience": self.patience}  # or knobs
         for name, value in given.items():
             if isinstance(value, int) and value < 0:
@@ -173,7 +175,13 @@ class _Work:
 
     async def _approved(self, call: ToolCall, thought: str) -> ToolResult | None:
         """None to let the call go, else the result in its place."""
-        said = await self.of.approve(call, thought) if self.of.approve else None
+        found = self.of.approve(call, thought) if self.of.approve else None
+        said = await found if inspect.isawaitable(found) else found
+        if not isinstance(said, str | None):
+            msg = (
+                f"approve= gave {said!r:.200} to the call of {call.name!r}. Return None to let it go, else a text that"
+            )
+            raise UserError(f"{msg} the model is told in place of a result.")
         return None if said is None else ToolResult(call.id, (Text(said or "The call was refused."),), is_error=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from synthon.core.values import Request
     from synthon.strategies.moves import Tools
 
+_SPEC = ("name", "description", "parameters")
 _TOKENS, _CHARACTERS = 512, 3  # of an answer where the request sets no limit; of a token, as most are at least
 
 
@@ -53,14 +55,14 @@ async def next_calls(
 
     Raises:
         OutputError: it never was.
-        UserError: two tools have one name, or natively that of a typed answer, or the request's constraint is no
-            `Schema`.
+        UserError: something is no tool, or two have one name, or natively that of a typed answer, or the request's
+            constraint is no `Schema`, or there are fewer than no retries.
     """
-    names = [tool.name for tool in tools]
-    if len(set(names)) < len(names) or not isinstance(request.constraint, Schema | None):
+    names = names_of(tools)
+    if retries < 0 or not isinstance(request.constraint, Schema | None):
         msg = (
-            f"next_calls got the tools {names!r} and the constraint {request.constraint!r}. "
-            "Give each tool a name of its own, and an answer the shape of a sy.schema(...), or none."
+            f"next_calls got retries={retries!r} and the constraint {request.constraint!r}. "
+            "Give at least 0 retries, and an answer the shape of a sy.schema(...), or none."
         )
         raise UserError(msg)
     asks_natively = ("tools" in model.capabilities if native is None else native) and bool(tools)
@@ -91,3 +93,21 @@ async def next_calls(
             found = f"it was cut off. Keep to {within}."
         again = Message("user", f"That does not fit: {found}\nAnswer again.")
         asked = replace(asked, messages=(*asked.messages, *turn, again))
+
+
+def names_of(tools: Tools) -> list[str]:
+    """The tools' names.
+
+    Raises:
+        UserError: it is no list of tools, or two have the same name.
+    """
+    given: object = tools
+    listed = given if isinstance(given, Collection) else [None]
+    odd = [tool for tool in listed if not all(hasattr(tool, name) for name in _SPEC)]
+    if odd:
+        what = f"{tools!r:.200} is no list of tools" if odd == [None] else f"{odd[0]!r:.200} is no tool"
+        raise UserError(f"{what}. Pass [...]; sy.tool(...) makes a tool of a function, a step or a program.")
+    names = [tool.name for tool in tools]
+    if len(set(names)) < len(names):
+        raise UserError(f"Two of the tools {names!r} have the same name. Give each a name of its own.")
+    return names

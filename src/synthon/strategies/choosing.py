@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ParamSpec, SupportsFloat, TypeVar, overload
 
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
@@ -46,9 +47,9 @@ class BestOf:
                 raise UserError(f"The best of {n} answers is none. Pass `n` of at least 1.")
             answers = await together(asked(*args, **kwargs) for _ in range(n))
             inputs = step.bound(*args, **kwargs)
-            scores = await together(called(self.scorer, inputs, answer) for answer in answers)
+            scores = await together(scored(self.scorer, inputs, answer) for answer in answers)
             # of equals not the first: they come in another order when a run is read from its journal
-            return answers[min(range(n), key=lambda at: (-cast("float", scores[at]), to_json(answers[at])))]
+            return answers[min(range(n), key=lambda at: (-scores[at], to_json(answers[at])))]
 
         return chosen
 
@@ -113,6 +114,20 @@ class refine:  # noqa: N801 - users call it as a function
             return answer
 
         return refined
+
+
+async def scored(scorer: Callable[..., Awaitable[float] | float], inputs: dict[str, object], answer: object) -> float:
+    """What a scorer gives an answer.
+
+    Raises:
+        UserError: it is no number, or not a number.
+    """
+    found = await called(scorer, inputs, answer)
+    score = float(found) if isinstance(found, SupportsFloat) else math.nan
+    if math.isnan(score):
+        msg = f"The scorer {named(scorer)} gave {found!r:.200} to the answer {answer!r:.200}. Let it return a number."
+        raise UserError(msg)
+    return score
 
 
 async def called(function: Callable[..., object], inputs: dict[str, object], *first: object) -> object:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from synthon.core.errors import OutputError
+from synthon.core.errors import OutputError, UserError
 from synthon.core.identity import to_json
 from synthon.core.render import Demo
 from synthon.strategies.thinking import ChainOfThought, chain_of_thought
@@ -45,7 +45,12 @@ async def reasoned(
         agrees: whether an answer is the right one; by default their JSON must be equal.
         tries: of each row; after the first they are sampled at temperature 0.7.
         workers: rows at once.
+
+    Raises:
+        UserError: `tries` or `workers` is below 1.
     """
+    if tries < 1 or workers < 1:
+        raise UserError(f"reasoned cannot work with tries={tries!r} and workers={workers!r}. Pass at least 1 of each.")
     bare = step.using(strategy=None, demos=())
     gate = asyncio.Semaphore(workers)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from synthon.core.constraints import Schema
 from synthon.core.identity import dumps
-from synthon.core.output import read_json
 from synthon.core.values import Image, Message, Part, Text, ToolCall, ToolResult, ToolSpec
 from synthon.decoding.validation import unmet_schema
 from synthon.strategies.shapes import next_schema
@@ -21,6 +22,9 @@ Tools: TypeAlias = "Sequence[Tool | ToolSpec]"
 ANSWER = "final_answer"
 _THINK = "First say in a few words what you think, then call a tool."
 _ONE = 'answer with JSON {"tool": its name, "arguments": {...}}'
+_MOVE = {"calls", "tool", "answer"}
+_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_VALUE = re.compile(r"\[|\{(\s*\")?")
 _SEVERAL = 'answer with JSON {"calls": [{"tool": its name, "arguments": {...}}, ...]}'
 
 
@@ -125,16 +129,21 @@ class InJson:
         return replace(self.asked, messages=_told(self.asked.messages, "\n".join(told)), constraint=constraint)
 
     def read(self, completion: Completion) -> Calls | str:
-        found = next((f for name in ("calls", "tool", "answer") if (f := read_json(completion.text, [name]))), None)
-        if found is None:
+        thought = _THOUGHT.match(completion.text)
+        said = completion.text[thought.end() if thought else 0 :]
+        moves = list(_moves(said))
+        if not any(move for move, _ in moves):
             return 'it holds no JSON object with "answer"' + (' or "tool"' if self.tools else "")
+        (found, end), *others = moves
+        if others or "</think>" in said[end:]:  # nobody can tell which is meant and which is quoted
+            return "it holds several JSON objects, or one in a thought; write one and nothing else"
         wanted = found.get("calls", [found] if "tool" in found else [])
         if wrong := self._wrong(wanted) or unmet_schema(self.shape.json, dumps(found)):
             return wrong
         at = len(self.asked.messages)
         calls = [ToolCall(f"{at}.{n}", each["tool"], dumps(each["arguments"])) for n, each in enumerate(wanted)]
-        answer, thought = _text(None if calls else found["answer"]), _text(found.get("thought")) or ""
-        return Calls(tuple(calls), answer, thought, Message("assistant", dumps(found)), native=False)
+        answer, before = _text(None if calls else found["answer"]), _text(found.get("thought")) or ""
+        return Calls(tuple(calls), answer, before, Message("assistant", dumps(found)), native=False)
 
     def _wrong(self, wanted: Any) -> str:
         """What is wrong with calls, in better words than the whole schema's."""
@@ -147,6 +156,24 @@ class InJson:
             if wrong := unmet_schema(tools[name].parameters, dumps(arguments)):
                 return f"the arguments of {name!r}: {wrong}"
         return ""
+
+
+def _moves(text: str) -> Iterator[tuple[dict[str, Any], int]]:
+    """The JSON objects in a text that are moves and stand in no other JSON, each with the place where it ends.
+
+    Broken ones come as empty: one of these may be the move, and quote what stands in it.
+    """
+    at, decoder = 0, json.JSONDecoder()
+    while start := _VALUE.search(text, at):
+        try:
+            value, at = decoder.raw_decode(text, start.start())
+        except RecursionError:
+            yield {}, at
+            return
+        except ValueError:
+            value, at = ({} if start[1] else None), start.end()
+        if value == {} or (isinstance(value, dict) and not _MOVE.isdisjoint(value)):
+            yield value, at
 
 
 def _text(value: object) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from synthon.core.errors import OutputError
-from synthon.core.identity import dumps
+from synthon.core.identity import dumps, fingerprint
 from synthon.core.recording import recorded
 from synthon.core.settings import current
 from synthon.core.values import Completion, Message
@@ -105,7 +105,8 @@ async def ran(sandbox: Sandbox | None, code: str) -> Ran:
     async def act() -> str:
         return dumps(asdict(await chosen.run(code)))
 
-    return Ran(**json.loads(await recorded("run", {"sandbox": chosen.name, "code": code}, act, kind="tool")))
+    what = {"sandbox": chosen.name, "limits": fingerprint(repr(chosen)), "code": code}
+    return Ran(**json.loads(await recorded("run", what, act, kind="tool")))
 
 
 def python_of(text: object) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 from synthon.core.errors import CheckFailed, OutputError, UserError
-from synthon.core.identity import dumps
+from synthon.core.identity import dumps, to_json
 from synthon.core.settings import current
-from synthon.strategies.choosing import called
+from synthon.strategies.choosing import called, scored
 from synthon.strategies.programming import python_of, ran
 from synthon.strategies.thinking import named, predict
 from synthon.strategies.together import together
@@ -28,9 +28,10 @@ class generate_and_test:  # noqa: N801 - users call it as a function
     """The best of `n` programs by tests, behaviour and score (AlphaCode, Li 2022, arXiv:2203.07814; AlphaCode 2, 2023).
 
     Samples at several temperatures and under several hints; drops those that fail a test in the sandbox (all stay where
-    all fail); groups the rest by what they give on `probes`; of the `clusters` largest groups takes the first program
-    of the one that `scorer` likes best, else of the largest. Each part may be left out: without tests nothing drops
-    out, without probes only programs of one text are alike. Costs n x `of`, and what probes and scorer ask.
+    all fail); groups the rest by what they give on `probes`; of the `clusters` largest groups takes the one that
+    `scorer` likes best, else the largest, and of its programs, as of equal groups, that whose JSON sorts first. Each
+    part may be left out: without tests nothing drops out, without probes only programs of one text are alike. Costs
+    n x `of`, and what probes and scorer ask.
 
     Attributes:
         n: samples.
@@ -46,7 +47,7 @@ class generate_and_test:  # noqa: N801 - users call it as a function
         code: the program in an answer; by default its first fenced block, else all of it.
 
     Raises:
-        UserError: no temperatures, or no hints.
+        UserError: no temperatures, no hints, or no group that may win.
         OutputError: no sample was an answer.
     """
 
@@ -75,23 +76,25 @@ class generate_and_test:  # noqa: N801 - users call it as a function
         """The step, answered by the program that stands."""
 
         async def tested(*args: P.args, **kwargs: P.kwargs) -> T:
-            inputs = step.bound(*args, **kwargs)
+            inputs, most = step.bound(*args, **kwargs), current(self.clusters)
+            if most < 1:
+                raise UserError(f"generate_and_test has no program in clusters={most} groups. Pass at least 1.")
             samples = await together(self._sample(step, at, inputs) for at in range(current(self.n)))
             groups: dict[str, _Group[T]] = {}
             for sample in samples:
                 if sample is not None:
-                    group = groups.setdefault(self.code(sample[0]), _Group(sample[0]))
-                    group.size += 1
+                    groups.setdefault(self.code(sample[0]), _Group(sample[0])).join(sample[0], 1)
             if not groups:
                 msg = f"No sample of step {step.name!r} was an answer, of {len(samples)}."
                 raise OutputError(f"{msg} Raise `n`, or use a better model.", reason="no sample was an answer")
             left = await self._survivors(groups, await self._snippets(self.tests, inputs))
             alike = await self._clusters(left, await self._snippets(self.probes, inputs))
-            best = sorted(alike, key=lambda group: -group.size)[: current(self.clusters)]
+            # of equals not the first: they come in another order when a run is read from its journal
+            best = sorted(alike, key=lambda group: (-group.size, to_json(group.answer)))[:most]
             if self.scorer is None:
                 return best[0].answer
-            scores = await together(called(self.scorer, inputs, group.answer) for group in best)
-            return best[max(range(len(best)), key=lambda at: cast("float", scores[at]))].answer
+            scores = await together(scored(self.scorer, inputs, group.answer) for group in best)
+            return best[scores.index(max(scores))].answer
 
         return tested
 
@@ -122,13 +125,13 @@ class generate_and_test:  # noqa: N801 - users call it as a function
         return passed or groups
 
     async def _clusters(self, groups: dict[str, _Group[T]], probes: Sequence[str]) -> list[_Group[T]]:
-        """Groups of the same behaviour joined, in the order their first programs came."""
+        """Groups of the same behaviour joined."""
         if not probes:
             return list(groups.values())
         seen = await together(self._behaviour(code, probes) for code in groups)
         joined: dict[str, _Group[T]] = {}
         for behaviour, group in zip(seen, groups.values(), strict=True):
-            joined.setdefault(behaviour, _Group(group.answer)).size += group.size
+            joined.setdefault(behaviour, _Group(group.answer)).join(group.answer, group.size)
         return list(joined.values())
 
     async def _behaviour(self, code: str, probes: Sequence[str]) -> str:
@@ -144,7 +147,10 @@ def _kind(error: str) -> str:
 
 @dataclass(slots=True)
 class _Group(Generic[T]):
-    """Samples that are one program, or behave as one; the first stands for them."""
+    """Samples that are one program, or behave as one; that whose JSON sorts first stands for them."""
 
     answer: T
     size: int = 0
+
+    def join(self, answer: T, size: int) -> None:
+        self.answer, self.size = min(self.answer, answer, key=to_json), self.size + size

@@ -188,7 +188,11 @@ def _mapped(answer: T, order: Sequence[int], choices: Sequence[object]) -> T:
         return answer
     if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(order):
         return cast("T", order[answer])
-    if isinstance(answer, str) and len(answer) == 1 and 0 <= (place := ord(answer.upper()) - ord("A")) < len(order):
+    if (
+        isinstance(answer, str)
+        and len(answer.upper()) == 1
+        and 0 <= (place := ord(answer.upper()) - ord("A")) < len(order)
+    ):
         letter = chr(ord("A") + order[place])
         return cast("T", letter if answer.isupper() else letter.lower())
     return answer

@@ -27,10 +27,11 @@ async def call_all(tools: Sequence[Tool], calls: Sequence[ToolCall]) -> list[Too
     Raises:
         UserError, BudgetExceeded, Suspended, Uncertain, JournalError: what concerns the run and not the tool.
     """
+    if not all(hasattr(tool, "call") for tool in tools):
+        raise UserError(f"No tools: {tools!r:.300}. sy.tool(...) makes one of a function, a step or a program.")
     named = {tool.name: tool for tool in tools}
     if len(named) < len(tools):
-        names = sorted(tool.name for tool in tools)
-        msg = f"Two tools have the same name, so that one would answer for the other: {names}. Rename one."
+        msg = f"Two tools have the same name, so that one would answer for the other: {sorted(named)}. Rename one."
         raise UserError(msg)
     results: list[ToolResult] = []
     together: list[ToolCall] = []
@@ -57,17 +58,18 @@ async def _side_by_side(named: Mapping[str, Tool], calls: Sequence[ToolCall]) ->
 
 async def _answered(named: Mapping[str, Tool], call: ToolCall) -> ToolResult:
     tool = named.get(call.name)
-    if tool is None:
-        said = f"There is no tool {call.name!r}. There are: {', '.join(sorted(named)) or 'none'}."
-        return replace(_refused(call, said), call_id=call.id)
     try:
         arguments = json.loads(call.arguments or "{}")
     except (ValueError, RecursionError) as error:
         arguments = str(error)
-    if not isinstance(arguments, dict):
+    if tool is not None and isinstance(arguments, dict):
+        return replace(await call_tool(tool, arguments), call_id=call.id)
+    said = f"There is no tool {call.name!r}. There are: {', '.join(sorted(named)) or 'none'}."
+    if tool is not None:
         said = f"The arguments of {call.name!r} are no JSON object ({arguments!r}). They must fit {tool.parameters}"
-        return replace(_refused(call, said), call_id=call.id)
-    return replace(await call_tool(tool, arguments), call_id=call.id)
+    with span(call.name, "tool", call.arguments) as opened:
+        opened.output = result = failure(said)
+    return replace(result, call_id=call.id)
 
 
 async def call_tool(tool: Tool, arguments: Mapping[str, object]) -> ToolResult:
@@ -97,9 +99,3 @@ async def journaled(
     except ValueError:  # a person settled the call with a value of another shape
         return ToolResult("", contents(json.loads(value_of(row)), MAX_BYTES))
     return result
-
-
-def _refused(call: ToolCall, said: str) -> ToolResult:
-    with span(call.name, "tool", call.arguments) as opened:
-        opened.output = result = failure(said)
-        return result

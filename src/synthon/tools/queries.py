@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ _OWN = "Each query is a transaction of its own: leave out BEGIN, COMMIT, ROLLBAC
 _ONE = "A query is one statement, and nothing after it: none of these was run. Send them one by one."
 _NOTHING = re.compile(r"(?:[\s;]|--[^\n]*|/\*.*?(?:\*/|\Z))*+", re.DOTALL)  # comments and empty statements
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
+_HEADS = {"sqlite": b"SQLite format 3", "duckdb": b"DUCK"}  # of their files
 _SETTINGS = {"enable_external_access": False, "memory_limit": "512MB", "threads": 2, "lock_configuration": True}
 
 
@@ -53,12 +55,13 @@ def sql(
         timeout_s: after which a query is stopped.
 
     Raises:
-        UserError: there is no such database.
+        UserError: there is no such database, or no such engine.
         MissingExtra: DuckDB is not installed.
     """
     is_new = str(database) == ":memory:"
-    if not is_new and not Path(database).is_file():
-        raise UserError(f"sy.tools.sql found no database at {str(database)!r}. Pass a file that exists.")
+    if engine not in _HEADS or not (is_new or (Path(database).is_file() and _begins(database, _HEADS[engine]))):
+        msg = f"sy.tools.sql found no database at {str(database)!r} for engine={engine!r}. Pass a file that exists and"
+        raise UserError(f"{msg} holds one, and its engine: {' or '.join(map(repr, _HEADS))}.")
     write = write or is_new
     answer = _sqlite(database, write) if engine == "sqlite" else _duckdb(database, write)
     tables = "sqlite_schema WHERE sql IS NOT NULL" if engine == "sqlite" else "duckdb_tables()"
@@ -78,6 +81,11 @@ def sql(
     effects: set[Literal["read", "write"]] = {"read", "write"} if write else {"read"}
     made = tool(name="sql", description=words, effects=effects, timeout_s=timeout_s + 5)(query)
     return replace(made, identity="" if is_new else str(Path(database).resolve()), rows="own")
+
+
+def _begins(database: str | Path, head: bytes) -> bool:
+    with Path(database).open("rb") as file:
+        return head in (file.read(16) or head)  # an empty file is an empty database
 
 
 def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - private
@@ -107,11 +115,9 @@ def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
                 found: list[Sequence[object]] = []
                 cursor = connection.cursor()
                 cursor.exec_trace = _alone(query)
-                for row in cursor.execute(query):
+                for row in islice(cursor.execute(query), rows):
                     names = [name for name, *_ in cursor.get_description()]
                     found.append(row)
-                    if len(found) == rows:
-                        break
                 cursor.close(force=True)
             except apsw.InterruptError as error:
                 raise TimeoutError(f"The query was stopped after {timeout_s:g} s.") from error

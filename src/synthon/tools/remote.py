@@ -54,10 +54,12 @@ class RemoteTool:
 
     async def call(self, arguments: Mapping[str, object]) -> ToolResult:
         """Call it, journaled; what no server could read is not sent."""
+        name, mark = f"{self.name}@{self.untrusted}", dumps({"untrusted": self.untrusted})
         try:
             json.dumps(arguments, ensure_ascii=False, allow_nan=False, default=repr).encode()
         except ValueError as error:  # half characters would end the connection, and with it the caller
-            with span(f"{self.name}@{self.untrusted}", "tool", arguments) as opened:
+            with span(name, "tool", arguments) as opened:
+                opened.row.attributes = mark
                 said = f"Nothing was sent: the arguments of {self.name!r} hold what JSON in UTF-8 cannot ({error})."
                 opened.output = result = failure(f"{said} Give whole characters and finite numbers only.")
                 return result
@@ -65,16 +67,11 @@ class RemoteTool:
         async def act(_key: str) -> object:
             opened = current_span()
             if opened is not None:
-                opened.attributes = dumps({"untrusted": self.untrusted})
+                opened.attributes = mark
             return await self.act(arguments)
 
         row = await performed(
-            f"{self.name}@{self.untrusted}",
-            arguments,
-            act,
-            effects=self.effects,
-            honours_key=self.honours_key,
-            timeout_s=self.timeout_s,
+            name, arguments, act, effects=self.effects, honours_key=self.honours_key, timeout_s=self.timeout_s
         )
         if said := failed(row):
             return failure(clean(said))
