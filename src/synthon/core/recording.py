@@ -121,15 +121,17 @@ async def recorded(
     kind: Literal["search", "tool", "embed", "span"] = "span",
     repeats: bool = False,
     own: bool = False,
+    attributes: str = "",
 ) -> str:
     """A call that is no model's, journaled like one: a search, a read of the world.
 
     `arguments` (JSON) and `name` are its identity, so they must hold all that decides the answer (an index's
     digest, say). `act` returns the answer as JSON text and is called only when no row answers. With `repeats`
     an equal call in one run is a call of its own; with `own` no other run is given the answer, under `cache` either.
+    `attributes` (JSON) are its span's.
     """
     with span(name, kind, arguments) as opened:
-        run = opened.run
+        run, opened.row.attributes = opened.run, attributes
         if run.journal is None:
             return await act()
         entry = Entry(run, dumps({"call": name, "arguments": arguments}), repeats=repeats, own=own)

@@ -41,21 +41,23 @@ class Doubt:
         return digest(f"{self.place} {what} {self.attempt}")
 
 
-async def effect(name: str, arguments: object, act: Callable[[str], Awaitable[str]], *, honours_key: bool) -> str:
+async def effect(
+    name: str, arguments: object, act: Callable[[str], Awaitable[str]], *, honours_key: bool, attributes: str = ""
+) -> str:
     """Act on the world once, under (run, name, arguments, n); returns the JSON text that `act` returned.
 
     `act` is given an idempotency key, the same in every life of the run; n numbers equal acts of one run. The act is
     on disk as started before, and as done after, so a resumed run does not act again. One killed between the two
     cannot know whether it had acted: with `honours_key` it sends again under the same key, which the receiver ignores;
     without, a person settles it. Of two processes that run the same run at once, one acts where no key is honoured.
-    Without a journal nothing is kept and the key is random.
+    Without a journal nothing is kept and the key is random. `attributes` (JSON) are its span's.
 
     Raises:
         Uncertain: an earlier life or another process started this act, its end is not recorded, and the receiver
             honours no key.
     """
     with span(name, "tool", arguments) as opened:
-        run, journal = opened.run, opened.run.journal
+        run, journal, opened.row.attributes = opened.run, opened.run.journal, attributes
         run.past.acted()
         if journal is None:
             return await act(os.urandom(16).hex())

@@ -42,6 +42,7 @@ async def performed(
     honours_key: bool = False,
     timeout_s: float | None = None,
     own: bool = False,
+    attributes: str = "",
 ) -> str:
     """The outcome of one act as JSON text, read from the journal where this call was made before.
 
@@ -56,11 +57,13 @@ async def performed(
         honours_key: whether the receiver acts once on the same key.
         timeout_s: of the act; a function in a thread goes on behind it.
         own: whether no other run is given the outcome, under `cache` either; of acts that write or send none ever is.
+        attributes: of its span, as JSON.
     """
     acting = partial(outcome, act, effects=effects, timeout_s=timeout_s)
     if effects & {"write", "egress"}:
-        return await effect(name, arguments, acting, honours_key=honours_key)
-    return await recorded(name, arguments, partial(acting, ""), kind="tool", repeats=bool(effects), own=own)
+        return await effect(name, arguments, acting, honours_key=honours_key, attributes=attributes)
+    act, repeats = partial(acting, ""), bool(effects)
+    return await recorded(name, arguments, act, kind="tool", repeats=repeats, own=own, attributes=attributes)
 
 
 def failed(row: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from synthon.core.errors import MissingExtra, UserError
 from synthon.core.identity import adapter, dumps
-from synthon.core.running import current_span, span
+from synthon.core.running import span
 from synthon.core.values import Image, Text, ToolResult
 from synthon.tools.acting import UNDECLARED, Effect, failed, performed, value_of
 from synthon.tools.contents import MAX_BYTES, contents, cut, failure
@@ -64,15 +64,10 @@ class RemoteTool:
                 opened.output = result = failure(f"{said} Give whole characters and finite numbers only.")
                 return result
 
-        async def act(_key: str) -> object:
-            opened = current_span()
-            if opened is not None:
-                opened.attributes = mark
-            return await self.act(arguments)
-
         row = await performed(
-            name, arguments, act, effects=self.effects, honours_key=self.honours_key, timeout_s=self.timeout_s
-        )
+            name, arguments, lambda _key: self.act(arguments), effects=self.effects, honours_key=self.honours_key,
+            timeout_s=self.timeout_s, attributes=mark,
+        )  # fmt: skip
         if said := failed(row):
             return failure(clean(said))
         found = json.loads(value_of(row))
