@@ -25,7 +25,7 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 3_250  # of code, __init__ aside: docs/decisions/0001, 0003, 0004, 0007, 0010, 0011 and 0014
+CORE_LINES = 3_350  # of code, __init__ aside: docs/decisions/0001, 0003, 0004, 0007, 0010, 0011, 0014 and 0019
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 STRATEGY_LINES = 150  # of code, of a file of strategies/
 IMPORT_MODULES = 300
@@ -43,7 +43,7 @@ ROOM_LINES = {
     "retrieval": 1_800,
     "tools": 1_250,  # docs/decisions/0010
     "guards": 1_200,
-    "models": 2_900,  # docs/decisions/0011
+    "models": 3_000,  # docs/decisions/0019
     "journal": 900,
     "runs": 300,  # docs/decisions/0004
     "engine": 1_100,
