@@ -100,6 +100,34 @@ def test_every_prefix_is_read_without_error_and_the_whole_gives_the_value(value:
     assert output.partial(text) == value == output.parse(text)
 
 
+@given(ANSWERS)
+def test_an_answer_cut_off_is_never_read_as_one_of_its_parts(value: Answer) -> None:
+    output: Output[Answer] = Output(Answer, "here")
+    text = output.written(value)
+    for end in range(len(text)):
+        with pytest.raises(sy.OutputError, match="does not fit"):
+            output.parse(f"Here it is: {text[:end]}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """{"text": "a", "inner": {"text": "b"},}""",
+        """{'text': "a", "inner": {"text": "b"}}""",
+        """{"text": "a", /* and */ "inner": {"text": "b"}}""",
+        """{"text": 1, "inner": {"text": "b"}}""",
+    ],
+)
+def test_a_malformed_answer_is_never_read_as_one_of_its_parts(text: str) -> None:
+    with pytest.raises(sy.OutputError, match="does not fit"):
+        Output(Answer, "here").parse(text)
+
+
+def test_an_answer_is_found_after_brackets_that_are_no_json() -> None:
+    text = 'See {x, [y] and "}"} first; then {"text": "a", "inner": {"text": "b"}}'
+    assert Output(Answer, "here").parse(text) == Answer(text="a", inner=Answer(text="b"))
+
+
 @given(st.lists(st.integers() | st.text()))
 def test_written_values_are_read_back(value: list[int | str]) -> None:
     output: Output[list[int | str]] = Output(list[int | str], "here")

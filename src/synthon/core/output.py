@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -18,6 +19,8 @@ from synthon.core.rebuild import keyed, rebuilt
 
 T = TypeVar("T")
 _SCANNED = 64
+_MARKS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}]', re.DOTALL)
+_DEPTHS = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
 class Output(Generic[T]):
@@ -223,7 +226,7 @@ def _loads(text: str, default: object) -> Any:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """The whole text, then every JSON value that starts in it, in order."""
+    """The whole text, then every JSON value in it, in order; never a part of one that is cut off or malformed."""
     yield text
     decoder = json.JSONDecoder()
     at = 0
@@ -234,10 +237,20 @@ def _candidates(text: str) -> Iterator[str]:
         try:
             _, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            at += 1
+            at = _close(text, at)
         else:
             yield text[at:end]
             at = end
+
+
+def _close(text: str, at: int) -> int:
+    """Where the bracket there is closed, past those in strings; where it never is, the text's end."""
+    depth = 0
+    for mark in _MARKS.finditer(text, at):
+        depth += _DEPTHS.get(mark[0], 0)
+        if not depth:
+            return mark.end()
+    return len(text)
 
 
 def schema(of: object, *, name: str = "output", layout: Layout = "free", check: bool = False) -> Schema:
