@@ -155,8 +155,8 @@ class Endpoint:
         payload = await self.send(body, assembly if stream else None)
         try:
             return assembly.completion() if payload is None else assembly.whole(payload)
-        except ProviderError as error:
-            error.billable = 1
+        except (ProviderError, UserError) as error:
+            error.attempts = error.billable = 1
             raise
 
     async def send(self, body: Mapping[str, object], assembly: Assembly | None = None) -> object:
@@ -190,8 +190,8 @@ class Endpoint:
             if assembly is not None and assembly.finished:
                 return None
             failed = self._failed(error, response)
-        except ProviderError as error:
-            error.billable = error.billable or _began(response)
+        except (ProviderError, UserError) as error:
+            error.attempts, error.billable = 1, error.billable or _began(response)
             raise
         else:
             return answer

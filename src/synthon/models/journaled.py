@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from synthon.core.budget import Amount, Budget, reserve, settle, used, worst_case
-from synthon.core.errors import BudgetExceeded, ProviderError, Unsupported, UserError
+from synthon.core.errors import BudgetExceeded, ProviderError, UserError
 from synthon.core.identity import canonical, dump_completion, load_completion
 from synthon.core.protocols import CallRecord, Emit, Key, Model, Reservation, Span, discard
 from synthon.core.recording import Entry
 from synthon.core.running import current_span, log, span
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Delta, Price, Request, Usage
-from synthon.models._constraints import given, judged, may_be_checked, soundness_at
+from synthon.models._constraints import answered, given, judged, soundness_at
 from synthon.models._demands import searched
 
 if TYPE_CHECKING:
@@ -78,13 +78,7 @@ class Journaled:
                     completion = await call.read(emit)
                     if completion is None:
                         asked = call.request if request.constraint is None else given(self.model, call.request)
-                        heard = await call.sending(emit)
-                        try:
-                            completion = await self.model.complete(asked, heard)
-                        except Unsupported:
-                            if not may_be_checked(asked):
-                                raise
-                            completion = await self.model.complete(replace(asked, constraint=None), heard)
+                        completion = await answered(self.model, asked, await call.sending(emit))
                 if not opened.row.hit:
                     completion = await call.keep(completion)
             except BaseException as error:
@@ -260,6 +254,8 @@ class _Call:
     def failed(self, error: BaseException) -> None:
         """Count a failure: the attempts made, and the worst case of those that may be billed, as a cancelled one may.
 
+        A model that refuses has made none, but for those of models before it.
+
         Raises:
             BudgetExceeded: it was this call's deadline that cancelled it.
         """
@@ -267,7 +263,7 @@ class _Call:
         if self.entry is not None:
             self.entry.fail(asyncio.CancelledError() if late else error)
         spent = self.amount if self.sent else Amount()
-        if self.sent and isinstance(error, ProviderError):
+        if self.sent and isinstance(error, ProviderError | UserError):
             billed, of = min(error.billable, spent.calls), max(1, spent.calls)
             spent = Amount(error.attempts, spent.tokens * billed // of, spent.usd * billed / of)
         self._settle(spent, 0.0)
