@@ -82,3 +82,12 @@ async def test_keys_and_headers_have_no_place_in_a_row() -> None:
     journal = sy.MemoryJournal()
     await sy.run(sy.Journaled(model).complete, ask("q"), journal=journal)
     assert "sk-secret" not in repr(journal.records)
+
+
+@pytest.mark.parametrize("most", [-1, 0, -100_000, 2.5, "5"])
+@pytest.mark.parametrize("limit", [{"tokens": 200}, {"usd": 0.001}, {"calls": 1}])
+async def test_max_tokens_that_bounds_nothing_is_refused(most: int, limit: dict[str, float]) -> None:
+    model, budget = Counting(), sy.Budget(**limit)  # type: ignore[arg-type] # a limit by its name
+    with pytest.raises(sy.UserError, match="a whole number from 1 on"):
+        await sy.run(sy.Journaled(model, price=PRICE).complete, ask("q", max_tokens=most), budget=budget)
+    assert (model.calls, budget.spent.calls, budget.reserved.tokens) == (0, 0, 0)

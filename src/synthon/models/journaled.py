@@ -65,6 +65,7 @@ class Journaled:
         answer leaves unmet, of any constraint; a recorded answer says what it said.
 
         Raises:
+            UserError: `max_tokens` is no whole number of at least 1.
             Unsupported: the model cannot keep to the constraint, and it must.
             BudgetExceeded: the call's worst case does not fit the run's budget, or its deadline passed.
             JournalError: no row under the policy `replay_only`, or the journal failed.
@@ -96,6 +97,9 @@ class _Call:
         self.step = journaled.name if above is None else above.name
         if above is not None and above.kind == "call":
             raise _nested(journaled.name, above.name)
+        most: object = request.max_tokens
+        if most is not None and not (isinstance(most, int) and most > 0):  # a server takes -1 for no limit
+            raise UserError(f"{self.step!r} asks for max_tokens={most!r}. Pass a whole number from 1 on, or none.")
         run = opened.run
         self.entry: Entry | None = None
         own = getattr(journaled.model, "temperature", None)  # the local engine's default is greedy
