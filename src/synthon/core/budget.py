@@ -293,5 +293,6 @@ def _bytes(request: Request, name: str) -> int:
         raise UserError(msg)
     texts = [m.content if isinstance(m.content, str) else str(plain(m.content)) for m in request.messages]
     extras = [str(plain(request.tools)), str(plain(request.constraint))] if request.tools or request.constraint else []
-    frame = _TURN_TOKENS + (_TOOLS_TOKENS if request.tools else 0)
+    extras += [request.extra] if request.extra else []
+    frame = _TURN_TOKENS + (_TOOLS_TOKENS if request.tools or '"tools"' in request.extra else 0)
     return sum(len(text.encode(errors="replace")) + _TURN_TOKENS for text in texts + extras) + frame
