@@ -305,6 +305,37 @@ print(closed() is None)
     assert (done.stdout.split(), done.stderr) == (["True"], "")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("child_asks", [False, True])
+async def test_a_forked_child_that_ends_leaves_its_parents_connections_whole(*, child_asks: bool) -> None:
+    script = f"""
+import os, sys
+from synthon.core.portal import sync
+from synthon.core.values import Message, Request
+from synthon.models.openai_model import OpenAIChat
+def asked():
+    model = OpenAIChat("m", sys.argv[1], timeout_s=20)
+    return sync(lambda: model.complete(Request((Message("user", "x"),)))).text
+print(asked(), flush=True)
+if (child := os.fork()) == 0:
+    {"print(asked(), flush=True)" if child_asks else ""}
+    sys.exit()
+os.waitpid(child, 0)
+print(asked())
+"""
+    async with answering(PARIS) as loopback:
+        running = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-c", script, loopback.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        said, _ = await running.communicate()
+        assert said.decode().split() == ["Paris"] * (2 + child_asks)
+        assert loopback.connections == 1 + child_asks
+
+
 async def test_a_missing_aiohttp_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(MissingExtra, match="pip install aiohttp"):

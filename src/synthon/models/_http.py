@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import inf
+from os import getpid
 from sys import maxsize
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -44,6 +45,7 @@ class _Pool(NamedTuple):
     closing: AsyncGenerator[ClientSession, None]
     session: ClientSession
     places: asyncio.Semaphore
+    process: int
 
 
 _Pools = dict[tuple[str, int], _Pool]
@@ -345,7 +347,9 @@ async def _pool(origin: str, limit: int) -> _Pool:
     held = pools.get((origin, limit))
     if held is None or held.session.closed:
         closing = _opened()
-        held = pools[origin, limit] = _Pool(closing, await anext(closing), asyncio.Semaphore(limit or maxsize))
+        held = pools[origin, limit] = _Pool(
+            closing, await anext(closing), asyncio.Semaphore(limit or maxsize), getpid()
+        )
     return held
 
 
@@ -376,6 +380,8 @@ def _drop(session: ClientSession) -> None:
 def _close_what_still_runs() -> None:
     for loop, pools in list(_pools.items()):
         for pool in list(pools.values()):
+            if pool.process != getpid():  # a fork's copy: closing it would break the connections of the parent
+                continue
             if loop.is_running():
                 with suppress(Exception):
                     asyncio.run_coroutine_threadsafe(pool.closing.aclose(), loop).result(1.0)
