@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import json
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -23,6 +24,15 @@ class Answer(BaseModel):
 @dataclasses.dataclass
 class Point:
     x: int
+
+
+@dataclasses.dataclass
+class Page:
+    picture: sy.Image
+
+
+class Shot(BaseModel):
+    picture: sy.Image
 
 
 model = sy.FunctionModel(lambda request: "x")
@@ -72,6 +82,24 @@ async def test_images_are_parts_of_the_question() -> None:
     messages = (await look.explain(image, "what is it?")).messages
     assert messages[1].content == (image, sy.Text("what is it?"))
     assert messages[1].text == "what is it?"
+
+
+async def test_a_list_of_images_is_as_many_parts_and_an_image_among_other_things_is_refused() -> None:
+    @sy.step(model=model)
+    async def compare(pictures: object, question: str) -> str:
+        """Compare."""
+        ...
+
+    a, b = sy.Image("AAAA"), sy.Image(url="http://127.0.0.1/b.png")
+    for several in ([a, b], (a, b), [dataclasses.asdict(a), dataclasses.asdict(b)]):
+        messages = (await compare.explain(several, "same?")).messages
+        assert messages[1].content == (a, b, sy.Text("same?"))
+    assert (await compare.explain([], "same?")).messages[1].text == "pictures: []\n\nquestion: same?"
+    quoted = (await compare.explain([json.dumps(dataclasses.asdict(a))], "same?")).messages[1].text
+    assert "AAAA" in quoted  # text that looks like one is text
+    for deeper in ([a, "and"], {"first": a}, Page(a), [[a]], [Shot(picture=b)]):
+        with pytest.raises(sy.UserError, match="The input 'pictures' holds a picture among other things"):
+            await compare.explain(deeper, "same?")
 
 
 async def test_a_step_without_arguments_still_has_a_question() -> None:
