@@ -33,11 +33,19 @@ class Journaled:
     Greedy requests (temperature 0) and scorings always have sample 0; other equal requests of one run are
     numbered in order. Equal requests in flight are one call. `price` is in dollars per million tokens; without
     one, costs are unknown and a dollar budget refuses.
+
+    Raises:
+        UserError: `price` is no `Price`.
     """
 
     model: Model
     price: Price | None = None
     counts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        price: object = self.price
+        if price is not None and not isinstance(price, Price):
+            raise UserError(f"{self.name!r} was given price={price!r}. Pass sy.Price(input_usd=..., output_usd=...).")
 
     @property
     def name(self) -> str:
