@@ -45,7 +45,10 @@ def plain(value: object) -> object:
     raise UserError(msg)
 
 
-def _turn(message: Message) -> list[object]:
+def _turn(message: object) -> list[object]:
+    if not isinstance(message, Message):
+        msg = f"A conversation holds {message!r:.200}, which is no turn. Pass such as sy.Message('user', 'Hello')."
+        raise UserError(msg)
     content = message.content
     return [message.role, content if isinstance(content, str) else plain(content)]
 

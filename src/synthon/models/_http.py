@@ -38,7 +38,10 @@ _DRAIN_S = 0.05
 _LARGE = 2**20
 _PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_SECRET_WORDS = ("key", "token", "secret", "password", "signature")
+_SECRET = re.compile(
+    r"key|token|secret|passw|signature|credential|authorization|(^|[._-])(auth|code|jwt|pass|pwd|sas|sig)$",
+    re.IGNORECASE,
+)
 
 
 class _Pool(NamedTuple):
@@ -83,9 +86,10 @@ def normalised(base_url: str) -> str:
     try:
         parts = urlsplit(str(base_url).strip())
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as it is when it is looked up
     except ValueError as error:
         raise UserError(f"base_url is no URL ({error}). Pass one such as 'http://127.0.0.1:8000/v1'.") from None
-    if "@" in parts.netloc or any(word in name.lower() for name, _ in parse_qsl(parts.query) for word in _SECRET_WORDS):
+    if "@" in parts.netloc or any(_SECRET.search(name) for name, _ in parse_qsl(parts.query)):
         msg = f"base_url for host {parts.hostname!r} holds credentials. Take them out; pass `api_key=` or `headers=`."
         raise UserError(msg)
     if parts.scheme.lower() not in _PORTS or not parts.hostname:
@@ -147,6 +151,11 @@ class Endpoint:
     timeout_s: float = 600.0
     max_connections: int = 100
     max_bytes: int = MAX_BYTES
+
+    def __post_init__(self) -> None:
+        given: object = self.timeout_s
+        if not isinstance(given, int | float) or not given > 0:  # aiohttp takes 0 for no limit
+            raise UserError(f"timeout_s={given!r} is no time to wait for {self.url}. Pass seconds, a number above 0.")
 
     async def answer(self, body: Mapping[str, object], assembly: Assembly, *, stream: bool) -> Completion:
         """Post `body`; the completion that `assembly` builds.
