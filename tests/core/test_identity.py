@@ -302,5 +302,5 @@ async def test_a_turn_that_is_no_message_is_refused() -> None:
         """Talk."""
         ...
 
-    with pytest.raises(sy.UserError, match=r"holds {'role'.*Pass such as sy\.Message\('user', 'Hello'\)"):
+    with pytest.raises(sy.UserError, match=r"{'role'.* is no turn.*Pass such as sy\.Message\('user', 'Hello'\)"):
         await sy.run(talk, [turn], "a", journal=sy.MemoryJournal())

@@ -291,6 +291,31 @@ class Net(BaseModel):
         return 2 * self.net
 
 
+class Aged(BaseModel):
+    age: int = Field(validation_alias=AliasChoices("Age", "years"))
+    size: float = Field(1e22, validation_alias="in_size", serialization_alias="out_size")
+
+
+class Aging(BaseModel):
+    rows: list[Aged] = Field(serialization_alias="out")
+    by_name: dict[str, tuple[Aged, int]] = {}
+
+
+def test_an_example_calls_its_fields_as_its_schema_does() -> None:
+    aged = Aged.model_validate({"Age": 1})
+    for type_, value, text in (
+        (Aged, aged, '{"Age":1,"in_size":1e+22}'),
+        (list[Aged], [aged], '{"value":[{"Age":1,"in_size":1e+22}]}'),
+        (
+            Aging,
+            Aging(rows=[aged], by_name={"age": (aged, 2)}),
+            '{"rows":[{"Age":1,"in_size":1e+22}],"by_name":{"age":[{"Age":1,"in_size":1e+22},2]}}',
+        ),
+    ):
+        output: Output[Any] = Output(type_, "here")
+        assert (output.written(value), output.parse(output.written(value))) == (text, value)
+
+
 def test_an_example_is_an_answer_that_its_own_type_reads() -> None:
     colour: Output[Any] = Output(Colour, "here")
     assert [colour.written(value) for value in (Colour.RED, "red")] == ["red", "red"]

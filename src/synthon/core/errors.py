@@ -37,9 +37,8 @@ class UserError(SynthonError):
     `billable` of these may be billed; the same request never succeeds later.
     """
 
-    attempts: int = 0
-    billable: int = 0
-    retryable: bool = False
+    attempts = billable = 0
+    retryable = False
 
 
 class MissingExtra(UserError):

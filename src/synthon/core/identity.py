@@ -47,8 +47,7 @@ def plain(value: object) -> object:
 
 def _turn(message: object) -> list[object]:
     if not isinstance(message, Message):
-        msg = f"A conversation holds {message!r:.200}, which is no turn. Pass such as sy.Message('user', 'Hello')."
-        raise UserError(msg)
+        raise UserError(f"{message!r:.200} is no turn of a conversation. Pass such as sy.Message('user', 'Hello').")
     content = message.content
     return [message.role, content if isinstance(content, str) else plain(content)]
 

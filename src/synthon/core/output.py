@@ -15,12 +15,11 @@ from pydantic_core import from_json
 from synthon.core.constraints import Choice, Layout, Schema
 from synthon.core.errors import OutputError, UserError
 from synthon.core.identity import adapter, dumps, to_json
-from synthon.core.rebuild import keyed, rebuilt
+from synthon.core.rebuild import as_read, keyed, rebuilt
 
 T = TypeVar("T")
 _SCANNED = 64
 _MARKS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}]', re.DOTALL)
-_DEPTHS = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
 class Output(Generic[T]):
@@ -85,7 +84,8 @@ class Output(Generic[T]):
             return str.__str__(value)  # of an enumeration too, which formats by its name
         if self.options is not None:
             return next((text for text, option in self.options.items() if option == value), str(value))
-        text = to_json(value, typed=True)
+        shape = json.loads(text := to_json(value, typed=True))
+        text = text if (read := as_read(value, shape)) == shape else dumps(read)
         text = f'{{"value":{text}}}' if self._wrapped else text
         return json.dumps(json.loads(text), ensure_ascii=False) if layout == "pretty" else text
 
@@ -247,7 +247,7 @@ def _close(text: str, at: int) -> int:
     """Where the bracket there is closed, past those in strings; where it never is, the text's end."""
     depth = 0
     for mark in _MARKS.finditer(text, at):
-        depth += _DEPTHS.get(mark[0], 0)
+        depth += (mark[0] in "{[") - (mark[0] in "}]")
         if not depth:
             return mark.end()
     return len(text)

@@ -102,8 +102,7 @@ def _text(name: str, value: object) -> str:
     text = shown(value)
     if not isinstance(value, str) and _PICTURED.search(text):
         raise UserError(
-            f"The input {name!r} holds a picture among other things, which a model would be shown as its bytes. "
-            "Pass a picture, or a list of pictures, as an input of its own."
+            f"The input {name!r} holds a picture among other things. Pass pictures as an input of their own."
         )
     return text
 
@@ -112,10 +111,8 @@ def _question(inputs: Mapping[str, object]) -> str | tuple[Part, ...]:
     pictures = {name: found for name, value in inputs.items() if (found := _pictures(value))}
     images = [image for found in pictures.values() for image in found]
     texts = {name: _text(name, value) for name, value in inputs.items() if name not in pictures}
-    if len(texts) == 1:
-        text = next(iter(texts.values()))
-    else:
-        text = "\n\n".join(f"{name}: {value}" for name, value in texts.items())
+    named = [f"{name}: {text}" for name, text in texts.items()]
+    text = "\n\n".join(named if len(texts) > 1 else texts.values())
     return (*images, Text(text)) if images else text
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import field
-from math import inf
 from typing import Literal, cast
 
 from synthon.core.constraints import Constraint
@@ -235,11 +234,9 @@ class Price:
     def __post_init__(self) -> None:
         for name in ("input_usd", "output_usd", "cached_usd", "cache_write_usd"):
             usd: object = getattr(self, name)
-            if usd is None and name.startswith("cache"):
-                continue
             with suppress(TypeError, ValueError, OverflowError):  # a Decimal and text are numbers too
                 usd = float(cast("float", usd))
-            if not isinstance(usd, float) or not 0 <= usd < inf:
+            if not (isinstance(usd, float) and 0 <= usd < float("inf")) and (usd is not None or name[:5] != "cache"):
                 raise UserError(f"A price has {name}={usd!r}. Pass dollars per million tokens, a number from 0 on.")
             object.__setattr__(self, name, usd)
 
