@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from synthon.core.constraints import Constraint, Textual
-    from synthon.core.protocols import Emit, Model
+    from synthon.core.protocols import Model
     from synthon.core.values import Capability, Completion
 
 Server = Literal["openai", "vllm", "sglang", "llama.cpp"]
@@ -142,20 +142,6 @@ def may_be_checked(request: Request) -> bool:
         return False
     predicates.refuse_to_count(request.constraint, "A check of the answer")
     return True
-
-
-async def answered(model: Model, request: Request, emit: Emit) -> Completion:
-    """The model's answer, asked without the constraint where it refuses that and the answer may be checked.
-
-    Raises:
-        Unsupported: the model refuses the request for another reason, or has sent some of it.
-    """
-    try:
-        return await model.complete(request, emit)
-    except Unsupported as error:
-        if error.attempts or not may_be_checked(request):
-            raise
-    return await model.complete(replace(request, constraint=None), emit)
 
 
 def judged(completion: Completion, request: Request) -> Completion:

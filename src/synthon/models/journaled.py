@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from synthon.core.budget import Amount, Budget, reserve, settle, used, worst_case
-from synthon.core.errors import BudgetExceeded, ProviderError, UserError
+from synthon.core.errors import BudgetExceeded, ProviderError, Unsupported, UserError
 from synthon.core.identity import canonical, dump_completion, load_completion
 from synthon.core.protocols import CallRecord, Emit, Key, Model, Reservation, Span, discard
 from synthon.core.recording import Entry
 from synthon.core.running import current_span, log, span
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Delta, Price, Request, Usage
-from synthon.models._constraints import answered, given, judged, soundness_at
+from synthon.models._constraints import given, judged, may_be_checked, soundness_at
 from synthon.models._demands import searched
 
 if TYPE_CHECKING:
@@ -87,7 +87,13 @@ class Journaled:
                     completion = await call.read(emit)
                     if completion is None:
                         asked = call.request if request.constraint is None else given(self.model, call.request)
-                        completion = await answered(self.model, asked, await call.sending(emit))
+                        heard = await call.sending(emit)
+                        try:
+                            completion = await self.model.complete(asked, heard)
+                        except Unsupported as error:
+                            if error.attempts or not may_be_checked(asked):
+                                raise
+                            completion = await self.model.complete(replace(asked, constraint=None), heard)
                 if not opened.row.hit:
                     completion = await call.keep(completion)
             except BaseException as error:

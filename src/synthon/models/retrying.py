@@ -9,11 +9,11 @@ from dataclasses import dataclass, is_dataclass, replace
 from math import ceil
 from typing import cast
 
-from synthon.core.errors import ProviderError, UserError
+from synthon.core.errors import ProviderError, Unsupported, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
-from synthon.models._constraints import Judge, answered, soundness_of
+from synthon.models._constraints import Judge, may_be_checked, soundness_of
 from synthon.models._demands import refuse_what_is_lacking
 from synthon.models.placement import Wrapper, attempts_of, inside, price_of, temperature_of
 
@@ -140,11 +140,16 @@ class _Fallback:
         heard = emit if emit is discard else draft
         failed = _Failed()
         is_checked = request.constraint is not None and request.constraint.check
-        wanted = replace(request, constraint=None) if is_checked else request
-        refuse_what_is_lacking(wanted, self.capabilities, repr(self.name))
+        free = replace(request, constraint=None) if is_checked else request
+        refuse_what_is_lacking(free, self.capabilities, repr(self.name))
         for tried, model in enumerate(self.models, 1):
             try:
-                completion = await answered(model, request, heard)
+                try:
+                    completion = await model.complete(request, heard)
+                except Unsupported as error:
+                    if error.attempts or not may_be_checked(request):
+                        raise
+                    completion = await model.complete(free, heard)
             except (ProviderError, UserError) as error:
                 failed.count(error)
                 if isinstance(error, UserError) or tried == len(self.models) or not draft.withdraw():
