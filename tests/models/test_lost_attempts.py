@@ -163,6 +163,17 @@ async def test_what_a_spare_refuses_counts_what_was_sent_before_it() -> None:
         assert budget.spent.tokens > 2 * 50
 
 
+async def test_what_a_spare_refuses_counts_both_that_a_hedge_sent_before_it() -> None:
+    first = Counting(waits_s=0.03, fails=[cut(), cut()])
+    async with answering(SPARE) as second:
+        spare = sy.anthropic("spare", base_url=second.url, api_key=KEY)
+        model = sy.Hedged(sy.Fallback(sy.Journaled(first), spare), after_s=0.01)
+        budget = sy.Budget(calls=9)
+        with pytest.raises(sy.Unsupported, match="know no 'seed'"):
+            await sy.run(model.complete, replace(ASKED, seed=1), budget=budget)
+    assert (budget.spent.calls, first.calls) == (2, 2)
+
+
 async def test_a_call_that_was_never_sent_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     budget = sy.Budget(usd=0.5)
