@@ -441,6 +441,14 @@ async def test_a_bridged_tool_that_fails_is_not_called_a_second_time() -> None:
     assert pay.paid == 30
 
 
+@pytest.mark.parametrize("given", [{"amount": 5, "recipient": "Ann"}, {"to": "Ann", "sum": 500}, {"memo": "Ann"}])
+async def test_a_function_called_with_a_wrong_name_does_nothing(given: dict[str, object]) -> None:
+    paid: list[object] = []
+    tool = li.tool(FunctionTool.from_defaults(lambda to, amount=1: paid.append((to, amount)), "pay", "Pay somebody."))
+    result = await tool.call(given)
+    assert (result.is_error, "unexpected keyword argument" in str(result.content), paid) == (True, True, [])
+
+
 @sy.program
 async def echo(question: str) -> str:
     return question

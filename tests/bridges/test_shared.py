@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.prompts import ChatPromptTemplate
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretBytes, SecretStr
 
 import synthon as sy
 from synthon.bridges import langchain, llamaindex
 from synthon.bridges.acting import effects_from
 from synthon.bridges.failures import as_ours, failure
-from synthon.bridges.identities import as_text, identity_of
+from synthon.bridges.identities import as_text, identity_of, secrets_of
 from synthon.bridges.requests import at_most, object_in, sampling
 from synthon.bridges.streams import pieces, read
 
@@ -150,6 +150,17 @@ class ModelNotFoundError(Odd):
     """As langchain-core names it."""
 
 
+class Keyed(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    api_key: SecretStr | None = None
+    other: SecretStr | SecretBytes | None = None
+    _auth_token: str = PrivateAttr("")
+
+    def bearing(self, token: str) -> Keyed:
+        self._auth_token = token
+        return self
+
+
 class ContextOverflowError(Odd):
     """As langchain-core names it."""
 
@@ -199,6 +210,32 @@ def test_what_an_error_was_raised_from_is_looked_at_and_ours_is_found_in_it() ->
     assert strange.retry_after_s is None
     with pytest.raises(asyncio.CancelledError), as_ours("it"):
         raise asyncio.CancelledError
+
+
+KEYS = {
+    "field": SimpleNamespace(api_key="sk-very-secret-1"),
+    "model": Keyed(api_key=SecretStr("sk-very-secret-1")),
+    "any name": Keyed(other=SecretStr("sk-very-secret-1")),
+    "bytes": Keyed(other=SecretBytes(b"sk-very-secret-1")),
+    "private": Keyed().bearing("sk-very-secret-1"),
+    "extra": Keyed.model_validate({"access_token": "sk-very-secret-1"}),
+    "header": SimpleNamespace(inner=[SimpleNamespace(headers={"Authorization": "Bearer sk-very-secret-1"})]),
+}
+
+
+@pytest.mark.parametrize("part", KEYS.values(), ids=KEYS)
+@pytest.mark.parametrize("before", [0, 390])
+def test_an_error_that_quotes_a_key_of_the_part_does_not_show_it(part: object, before: int) -> None:
+    with pytest.raises(sy.ProviderError) as caught, as_ours("it", part):
+        raise ValueError(f"{'x' * before} bad key sk-very-secret-1 in abc")
+    assert "sk-very" not in str(caught.value)
+    assert before or str(caught.value).startswith("it failed: 'ValueError: bad key *** in abc'")
+
+
+def test_what_holds_itself_is_looked_at_once() -> None:
+    part = SimpleNamespace(credentials="abc", inner=[])
+    part.inner.append(part)
+    assert secrets_of(part) == []
 
 
 def as_nothing() -> Any:

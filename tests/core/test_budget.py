@@ -123,13 +123,15 @@ async def test_a_token_budget_cannot_bound_an_image_by_url() -> None:
         await sy.run(sy.Journaled(Counting()).complete, picture, budget=sy.Budget(tokens=10**6))
 
 
-async def test_the_worst_case_holds_tools_constraints_and_every_continuation() -> None:
+async def test_the_worst_case_holds_tools_constraints_extra_and_every_continuation() -> None:
     turn = (sy.Message("user", (sy.Text("x" * 100),)),)
     tools = (sy.ToolSpec("add", "y" * 100, "{}"),)
     cases = [
         (sy.Request(turn, max_tokens=10), 110),
         (sy.Request(turn, max_tokens=10, tools=tools), 1234),
         (sy.Request(turn, max_tokens=10, constraint=sy.Schema(f'{{"title":"{"z" * 300}"}}', check=True)), 410),
+        (sy.Request(turn, max_tokens=10, extra=f'{{"documents":["{"z" * 300}"]}}'), 420),
+        (sy.Request(turn, max_tokens=10, extra='{"tools":[{"name":"add"}]}'), 1160),
         (sy.Request(turn, continuations=("a" * 50, "b" * 50)), 300),
     ]
     for request, least in cases:

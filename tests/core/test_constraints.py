@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 from pydantic import BaseModel
@@ -244,3 +244,13 @@ async def test_calibration_takes_off_what_an_option_scores_without_content() -> 
 
     assert await route("give it back") == "card"
     assert await route.using(calibrate=True)("give it back") == "refund"
+
+
+async def test_a_pattern_given_as_text_is_refused_with_what_to_pass() -> None:
+    @sy.step(model=sy.Journaled(sy.FunctionModel(lambda _: "x")), constraint=cast("Any", "[a-z]+"))
+    async def word(question: str) -> str:
+        """Answer."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"'\[a-z\]\+' is no constraint\. Pass sy\.regex"):
+        await word("a")

@@ -291,3 +291,16 @@ async def test_a_journal_does_not_use_up_what_a_program_is_given_and_returns() -
     assert list(await sy.run(doubled, iter([1, 2, 3]), journal=journal)) == [2, 4, 6]
     assert list(await sy.run(doubled, (n for n in (1, 2)), journal=journal)) == [2, 4]
     assert "generator object" in str([row.result for row in journal.records if isinstance(row, RunRecord)])
+
+
+async def test_a_turn_that_is_no_message_is_refused() -> None:
+    model: Any = sy.Journaled(sy.FunctionModel(lambda _: "x"))
+    turn: Any = {"role": "user", "content": "hi"}
+
+    @sy.step(model=model)
+    async def talk(history: list[sy.Message], question: str) -> str:
+        """Talk."""
+        ...
+
+    with pytest.raises(sy.UserError, match=r"{'role'.* is no turn.*Pass such as sy\.Message\('user', 'Hello'\)"):
+        await sy.run(talk, [turn], "a", journal=sy.MemoryJournal())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import json
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -23,6 +24,15 @@ class Answer(BaseModel):
 @dataclasses.dataclass
 class Point:
     x: int
+
+
+@dataclasses.dataclass
+class Page:
+    picture: sy.Image
+
+
+class Shot(BaseModel):
+    picture: sy.Image
 
 
 model = sy.FunctionModel(lambda request: "x")
@@ -74,6 +84,24 @@ async def test_images_are_parts_of_the_question() -> None:
     assert messages[1].text == "what is it?"
 
 
+async def test_a_list_of_images_is_as_many_parts_and_an_image_among_other_things_is_refused() -> None:
+    @sy.step(model=model)
+    async def compare(pictures: object, question: str) -> str:
+        """Compare."""
+        ...
+
+    a, b = sy.Image("AAAA"), sy.Image(url="http://127.0.0.1/b.png")
+    for several in ([a, b], (a, b), [dataclasses.asdict(a), dataclasses.asdict(b)]):
+        messages = (await compare.explain(several, "same?")).messages
+        assert messages[1].content == (a, b, sy.Text("same?"))
+    assert (await compare.explain([], "same?")).messages[1].text == "pictures: []\n\nquestion: same?"
+    quoted = (await compare.explain([json.dumps(dataclasses.asdict(a))], "same?")).messages[1].text
+    assert "AAAA" in quoted  # text that looks like one is text
+    for deeper in ([a, "and"], {"first": a}, Page(a), [[a]], [Shot(picture=b)]):
+        with pytest.raises(sy.UserError, match="The input 'pictures' holds a picture among other things"):
+            await compare.explain(deeper, "same?")
+
+
 async def test_a_step_without_arguments_still_has_a_question() -> None:
     @sy.step(model=model)
     async def think() -> int:
@@ -98,6 +126,34 @@ def test_every_prefix_is_read_without_error_and_the_whole_gives_the_value(value:
         partial = output.partial(text[:end])
         assert partial is None or isinstance(partial, Answer)
     assert output.partial(text) == value == output.parse(text)
+
+
+@given(ANSWERS)
+def test_an_answer_cut_off_is_never_read_as_one_of_its_parts(value: Answer) -> None:
+    output: Output[Answer] = Output(Answer, "here")
+    text = output.written(value)
+    for end in range(len(text)):
+        with pytest.raises(sy.OutputError, match="does not fit"):
+            output.parse(f"Here it is: {text[:end]}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """{"text": "a", "inner": {"text": "b"},}""",
+        """{'text': "a", "inner": {"text": "b"}}""",
+        """{"text": "a", /* and */ "inner": {"text": "b"}}""",
+        """{"text": 1, "inner": {"text": "b"}}""",
+    ],
+)
+def test_a_malformed_answer_is_never_read_as_one_of_its_parts(text: str) -> None:
+    with pytest.raises(sy.OutputError, match="does not fit"):
+        Output(Answer, "here").parse(text)
+
+
+def test_an_answer_is_found_after_brackets_that_are_no_json() -> None:
+    text = 'See {x, [y] and "}"} first; then {"text": "a", "inner": {"text": "b"}}'
+    assert Output(Answer, "here").parse(text) == Answer(text="a", inner=Answer(text="b"))
 
 
 @given(st.lists(st.integers() | st.text()))
@@ -233,6 +289,31 @@ class Net(BaseModel):
     @computed_field
     def gross(self) -> int:
         return 2 * self.net
+
+
+class Aged(BaseModel):
+    age: int = Field(validation_alias=AliasChoices("Age", "years"))
+    size: float = Field(1e22, validation_alias="in_size", serialization_alias="out_size")
+
+
+class Aging(BaseModel):
+    rows: list[Aged] = Field(serialization_alias="out")
+    by_name: dict[str, tuple[Aged, int]] = {}
+
+
+def test_an_example_calls_its_fields_as_its_schema_does() -> None:
+    aged = Aged.model_validate({"Age": 1})
+    for type_, value, text in (
+        (Aged, aged, '{"Age":1,"in_size":1e+22}'),
+        (list[Aged], [aged], '{"value":[{"Age":1,"in_size":1e+22}]}'),
+        (
+            Aging,
+            Aging(rows=[aged], by_name={"age": (aged, 2)}),
+            '{"rows":[{"Age":1,"in_size":1e+22}],"by_name":{"age":[{"Age":1,"in_size":1e+22},2]}}',
+        ),
+    ):
+        output: Output[Any] = Output(type_, "here")
+        assert (output.written(value), output.parse(output.written(value))) == (text, value)
 
 
 def test_an_example_is_an_answer_that_its_own_type_reads() -> None:

@@ -286,6 +286,14 @@ async def test_a_cut_stream_is_an_error_or_whole_but_never_half_an_answer(*, at:
         assert ended == STREAMED
 
 
+@pytest.mark.parametrize("usage", [{}, {"usage": {}}, {"usage": {"input_tokens": 40}}])
+async def test_a_stream_without_usage_at_its_end_is_charged_a_bound_of_its_output(usage: dict[str, object]) -> None:
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}} | usage
+    async with answering(Reply(chunks=[named(BEGIN, *SPOKEN, end, END[1])])) as loopback:
+        found = (await claude(loopback).complete(QUESTION, Heard())).usage
+    assert found == Usage(40, 50, 10, len("Zürich 😀 or Paris".encode()), 5)
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "retryable"),
     [("overloaded_error", 529, True), ("rate_limit_error", 429, True), ("invalid_request_error", 400, False)],

@@ -1,6 +1,8 @@
 """A journaled model: its rows, its bill, and what it leaves as it is."""
 
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -82,3 +84,35 @@ async def test_keys_and_headers_have_no_place_in_a_row() -> None:
     journal = sy.MemoryJournal()
     await sy.run(sy.Journaled(model).complete, ask("q"), journal=journal)
     assert "sk-secret" not in repr(journal.records)
+
+
+@pytest.mark.parametrize("most", [-1, 0, -100_000, 2.5, "5"])
+@pytest.mark.parametrize("limit", [{"tokens": 200}, {"usd": 0.001}, {"calls": 1}])
+async def test_max_tokens_that_bounds_nothing_is_refused(most: int, limit: dict[str, float]) -> None:
+    model, budget = Counting(), sy.Budget(**limit)  # type: ignore[arg-type] # a limit by its name
+    with pytest.raises(sy.UserError, match="a whole number from 1 on"):
+        await sy.run(sy.Journaled(model, price=PRICE).complete, ask("q", max_tokens=most), budget=budget)
+    assert (model.calls, budget.spent.calls, budget.reserved.tokens) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("price", [(0.4, 1.6), 0.4, "cheap", {"input_usd": 0.4}])
+def test_what_is_no_price_is_refused_before_anything_is_paid_for(price: Any) -> None:
+    with pytest.raises(sy.UserError, match=r"'counting' was given price=.*Pass sy\.Price\(input_usd="):
+        sy.Journaled(Counting(), price=price)
+    with pytest.raises(sy.UserError, match=r"'m' was given price=.*Pass sy\.Price\(input_usd="):
+        sy.openai("m", price=price)
+
+
+@pytest.mark.parametrize("part", [Decimal("0.4"), "0.40", 0.4])
+async def test_a_price_of_another_kind_of_number_keeps_the_answer(part: Any) -> None:
+    model, journal = sy.Journaled(Counting(), price=sy.Price(part, part, part)), sy.MemoryJournal()
+    answer = await sy.run(model.complete, ask("q"), journal=journal)
+    assert answer.usage.cost_usd == pytest.approx(0.8e-6)
+    assert model.price == sy.Price(0.4, 0.4, 0.4)
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), 10**400, "cheap", None, (1,)])
+def test_a_price_is_a_number_from_0_on(wrong: Any) -> None:
+    for parts in ((wrong, 1), (1, wrong), (1, 1, 1, wrong or -1)):
+        with pytest.raises(sy.UserError, match="a number from 0 on"):
+            sy.Price(*parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,3 +109,84 @@ async def test_nobody_there_bills_nothing() -> None:
     with pytest.raises(sy.ProviderError, match="No answer from") as caught:
         await model.complete(QUESTION)
     assert caught.value.billable == 0
+
+
+SPARE = Reply(
+    {
+        "type": "message",
+        "content": [{"type": "text", "text": "aaa"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 10, "output_tokens": 5},
+    }
+)
+BUSY = Reply({"error": {"message": "busy"}}, status=503)
+BROKEN = Reply({"choices": []})
+
+
+@pytest.mark.parametrize(("reply", "tries", "billed"), [(BUSY, 1, 0), (BUSY, 3, 0), (BROKEN, 2, 2)])
+async def test_a_spare_that_knows_no_constraint_is_asked_without_it_and_nobody_is_asked_again(
+    reply: Reply, tries: int, billed: int
+) -> None:
+    async with answering(reply) as first, answering(SPARE) as second:
+        vllm = sy.openai("city", base_url=first.url, server="vllm", price=PRICE)
+        spare = sy.anthropic("spare", base_url=second.url, api_key=KEY, price=PRICE)
+        model = sy.Fallback(sy.Retrying(vllm, tries=tries, base_s=0.0), spare)
+        budget = sy.Budget(calls=tries + 1, usd=10_000)
+        request = replace(ASKED, constraint=sy.regex("a+", check=True))
+        answer = await sy.run(model.complete, request, budget=budget, journal=sy.MemoryJournal())
+        assert ("structured_outputs" in first.received[-1].body, "output_config" in second.received[-1].body) == (
+            True,
+            False,
+        )
+        assert (len(first.received), len(second.received), budget.spent.calls) == (tries, 1, tries + 1)
+    assert (answer.text, answer.usage.output_tokens) == ("aaa", 5 + 50 * billed)
+
+
+async def test_what_one_of_them_lacks_is_refused_before_any_is_asked() -> None:
+    async with answering(BUSY) as first, answering(SPARE) as second:
+        vllm = sy.openai("city", base_url=first.url, server="vllm")
+        model = sy.Fallback(vllm, sy.anthropic("spare", base_url=second.url, api_key=KEY))
+        budget = sy.Budget(calls=2)
+        with pytest.raises(sy.Unsupported, match="lack 'grammar'"):
+            await sy.run(model.complete, replace(ASKED, constraint=sy.regex("a+")), budget=budget)
+        assert (first.received, budget.spent.calls) == ([], 0)
+
+
+async def test_what_a_spare_refuses_counts_what_was_sent_before_it() -> None:
+    async with answering(BROKEN) as first, answering(SPARE) as second:
+        city = sy.Retrying(sy.openai("city", base_url=first.url, price=PRICE), tries=2, base_s=0.0)
+        spare = sy.anthropic("spare", base_url=second.url, api_key=KEY, price=PRICE)
+        budget = sy.Budget(usd=10_000)
+        with pytest.raises(sy.Unsupported, match="know no 'seed'"):
+            await sy.run(sy.Fallback(city, spare).complete, replace(ASKED, seed=1), budget=budget)
+        assert (budget.spent.calls, len(first.received), len(second.received)) == (2, 2, 0)
+        assert budget.spent.tokens > 2 * 50
+
+
+async def test_what_a_spare_refuses_counts_both_that_a_hedge_sent_before_it() -> None:
+    first = Counting(waits_s=0.03, fails=[cut(), cut()])
+    async with answering(SPARE) as second:
+        spare = sy.anthropic("spare", base_url=second.url, api_key=KEY)
+        model = sy.Hedged(sy.Fallback(sy.Journaled(first), spare), after_s=0.01)
+        budget = sy.Budget(calls=9)
+        with pytest.raises(sy.Unsupported, match="know no 'seed'"):
+            await sy.run(model.complete, replace(ASKED, seed=1), budget=budget)
+    assert (budget.spent.calls, first.calls) == (2, 2)
+
+
+async def test_a_call_that_was_never_sent_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    budget = sy.Budget(usd=0.5)
+    with pytest.raises(sy.UserError, match="No API key"):
+        await sy.run(sy.openai("gpt-4.1-mini").complete, ASKED, budget=budget, journal=sy.MemoryJournal())
+    assert (budget.spent.calls, budget.spent.usd) == (0, 0.0)
+
+
+async def test_an_answer_that_cannot_be_kept_counts_as_one_that_was_sent() -> None:
+    reply = Reply(text='{"content": [{"type": "tool_use", "id": "1", "name": "f", "input": {"x": NaN}}]}')
+    async with answering(reply) as loopback:
+        budget = sy.Budget(usd=10_000)
+        model = sy.anthropic("claude", base_url=loopback.url, api_key=KEY, price=PRICE)
+        with pytest.raises(sy.UserError, match="JSON cannot hold"):
+            await sy.run(model.complete, ASKED, budget=budget, journal=sy.MemoryJournal())
+    assert (budget.spent.calls, budget.spent.tokens > 50) == (1, True)

@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -305,6 +305,37 @@ print(closed() is None)
     assert (done.stdout.split(), done.stderr) == (["True"], "")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("child_asks", [False, True])
+async def test_a_forked_child_that_ends_leaves_its_parents_connections_whole(*, child_asks: bool) -> None:
+    script = f"""
+import os, sys
+from synthon.core.portal import sync
+from synthon.core.values import Message, Request
+from synthon.models.openai_model import OpenAIChat
+def asked():
+    model = OpenAIChat("m", sys.argv[1], timeout_s=20)
+    return sync(lambda: model.complete(Request((Message("user", "x"),)))).text
+print(asked(), flush=True)
+if (child := os.fork()) == 0:
+    {"print(asked(), flush=True)" if child_asks else ""}
+    sys.exit()
+os.waitpid(child, 0)
+print(asked())
+"""
+    async with answering(PARIS) as loopback:
+        running = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-c", script, loopback.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        said, _ = await running.communicate()
+        assert said.decode().split() == ["Paris"] * (2 + child_asks)
+        assert loopback.connections == 1 + child_asks
+
+
 async def test_a_missing_aiohttp_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(MissingExtra, match="pip install aiohttp"):
@@ -324,6 +355,13 @@ def test_ways_to_write_one_url_are_one_identity(url: str) -> None:
 
 def test_two_endpoints_with_one_model_name_have_two_identities() -> None:
     urls = ["http://a/v1", "http://b/v1", "http://a:81/v1", "https://a/v1", "http://a/v2", "http://a/v1?api-version=2"]
+    urls += [
+        "http://a/v1?encoding=x",
+        "http://a/v1?design=y",
+        "http://a_b/v1",
+        "http://b\u00fccher/v1",
+        "http://[::1]/v1",
+    ]
     assert len({OpenAIChat("m", url).identity for url in urls}) == len(urls)
 
 
@@ -333,6 +371,13 @@ def test_two_endpoints_with_one_model_name_have_two_identities() -> None:
         ("http://me:secret@host/v1", "holds credentials"),
         ("https://host/v1?key=secret", "holds credentials"),
         ("https://host/v1?api_token=secret", "holds credentials"),
+        ("https://host/v1?code=secret", "holds credentials"),
+        ("https://host/v1?v=1&sig=secret", "holds credentials"),
+        ("https://host/v1?Auth=secret", "holds credentials"),
+        ("https://host/v1?passwd=secret", "holds credentials"),
+        ("https://host/v1?user_pwd=secret", "holds credentials"),
+        ("https://host/v1?my-credentials=secret", "holds credentials"),
+        ("http://api..example.com/v1", "is no URL .*label empty or too long"),
         ("ftp://host/v1", "no http or https URL"),
         ("host/v1", "no http or https URL"),
         ("http://host:port/v1", "is no URL"),
@@ -343,6 +388,28 @@ def test_a_url_with_credentials_or_without_a_host_is_refused(url: str, complaint
     with pytest.raises(UserError, match=complaint) as caught:
         OpenAIChat("m", url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"chat", "shema"}, "schema"])
+@pytest.mark.parametrize("make", [sy.openai, sy.anthropic])
+def test_a_capability_that_is_none_is_refused(make: Any, given: Any) -> None:
+    with pytest.raises(UserError, match=r"There are no capabilities \['[schema]+'"):
+        make("m", base_url="http://127.0.0.1:9/v1", capabilities=given)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, "5", None, float("nan")])
+async def test_a_time_limit_that_limits_nothing_is_refused(timeout_s: Any) -> None:
+    async with answering(PARIS) as loopback:
+        with pytest.raises(UserError, match=r"is no time to wait for .* a number above 0"):
+            await chat(loopback, timeout_s=timeout_s).complete(QUESTION)
+        assert loopback.received == []
+
+
+@pytest.mark.parametrize("make", [sy.Fallback, sy.Retrying, lambda model: sy.Timed(model, timeout_s=1)])
+@pytest.mark.parametrize("given", [[sy.FunctionModel(lambda _: "x")], "gpt-4"], ids=["list", "name"])
+def test_what_is_no_model_is_not_wrapped(make: Any, given: object) -> None:
+    with pytest.raises(UserError, match=r"is no model\. Pass models one by one"):
+        make(given)
 
 
 def test_keys_and_headers_stand_in_no_repr() -> None:

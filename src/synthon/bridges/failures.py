@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from synthon.bridges.identities import secrets_of
 from synthon.core.errors import (
     ContextTooLong,
     OutputError,
@@ -39,11 +40,12 @@ _UNREACHED = {"ConnectionError", "ConnectError", "APIConnectionError", "ModelCon
 
 
 @contextmanager
-def as_ours(where: str, *, attempts: int = 1) -> Iterator[None]:
+def as_ours(where: str, part: object = None, *, attempts: int = 1) -> Iterator[None]:
     """Raise what fails inside as an error of our tree.
 
     Args:
         where: the part, for the message.
+        part: the part itself, whose keys the message does not show.
         attempts: requests that the part may have sent before it gave up.
     """
     try:
@@ -51,16 +53,19 @@ def as_ours(where: str, *, attempts: int = 1) -> Iterator[None]:
     except SynthonError:
         raise
     except Exception as error:
-        raise failure(where, error, attempts) from error
+        raise failure(where, error, attempts, part) from error
 
 
-def failure(where: str, error: Exception, attempts: int = 1) -> SynthonError:
-    """The error that an exception of another library stands for."""
+def failure(where: str, error: Exception, attempts: int = 1, part: object = None) -> SynthonError:
+    """The error that an exception of another library stands for, without the keys that the part holds."""
     for inner in _chain(error):
         if isinstance(inner, SynthonError):
             return inner
     kinds = {kind.__name__ for inner in _chain(error) for kind in type(inner).__mro__}
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:_SHOWN]
+    said = f"{type(error).__name__}: {error}"
+    for secret in secrets_of(part):
+        said = said.replace(secret, "***")
+    said = " ".join(said.split())[:_SHOWN]  # cut last, for half a key is not known for one
     if "OutputParserException" in kinds:
         text = str(getattr(error, "llm_output", None) or "")
         return OutputError(f"{where} could not read an answer: {said!r}. Loosen its parser.", text=text, reason=said)

@@ -24,6 +24,8 @@ _SECRET = re.compile(
     r"|^token$",
     re.IGNORECASE,
 )
+_LOOKED_AT = 10_000
+_SHORT = 3
 _BESIDE = {"callbacks", "callback_manager", "cache", "rate_limiter", "verbose"}  # they watch, and decide nothing
 
 
@@ -94,6 +96,38 @@ def _simple(value: object, place: str, name: str) -> object:
 
 def _fields(held: Mapping[str, object], place: str, name: str) -> dict[str, object]:
     return {key: _told(item, f"{place}.{key}", name) for key, item in held.items() if not _SECRET.search(key)}
+
+
+def secrets_of(part: object) -> list[str]:
+    """The values of secret fields in a part and in what it holds, the longest first; header values without scheme too.
+
+    It looks at no more than `_LOOKED_AT` objects, and leaves out values too short to be told from other text.
+    """
+    found: set[str] = set()
+    seen: dict[int, object] = {}
+    waiting = [(part, False)]
+    while waiting and len(seen) < _LOOKED_AT:
+        value, secret = waiting.pop(0)
+        if isinstance(value, SecretStr | SecretBytes):
+            value, secret = value.get_secret_value(), True
+        if isinstance(value, str | bytes):
+            text = value if isinstance(value, str) else value.decode(errors="replace")
+            found |= {text, text.partition(" ")[2]} if secret else set()
+        elif id(value) not in seen and not isinstance(value, type | ModuleType | FunctionType):
+            seen[id(value)] = value
+            waiting += [(item, secret or bool(_SECRET.search(name))) for name, item in _held(value)]
+    return sorted((text for text in found if len(text) > _SHORT), key=len, reverse=True)
+
+
+def _held(value: object) -> Iterator[tuple[str, object]]:
+    """What an object holds, by name; the items of a list bear none."""
+    if isinstance(value, list | tuple | AbstractSet):
+        yield from (("", item) for item in value)
+    elif isinstance(value, Mapping):
+        yield from ((str(name), item) for name, item in value.items())
+    else:
+        for held in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+            yield from (getattr(value, held, None) or {}).items()
 
 
 class _Shapes(GenerateJsonSchema):

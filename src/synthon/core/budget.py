@@ -87,11 +87,8 @@ class Budget:
         given = {name: limit for name, limit in limits.items() if limit is not None}
         numbers = all(hasattr(limit, "__float__") and limit >= 0 for limit in given.values())
         if not given or not numbers or not all(hasattr(each or 0, "__index__") for each in (calls, tokens)):
-            msg = (
-                f"Budget({given}) sets no usable limit. Pass calls=, tokens=, usd= or minutes=: numbers from 0 on, the"
-            )
-            msg += " first two whole."
-            raise UserError(msg)
+            msg = f"Budget({given}) sets no usable limit. Pass calls= or tokens=, whole numbers from 0 on, usd= or"
+            raise UserError(f"{msg} minutes=, numbers from 0 on.")
         self.calls, self.tokens, self.usd, self.minutes, self.durable = calls, tokens, usd, minutes, durable
         self.once = once
         self.counted: set[Key] = set()
@@ -298,5 +295,5 @@ def _bytes(request: Request, name: str) -> int:
     texts = [m.content if isinstance(m.content, str) else str(plain(m.content)) for m in request.messages]
     extras = [str(plain(request.tools)), str(plain(request.constraint))] if request.tools or request.constraint else []
     extras += [request.extra] if request.extra else []
-    frame = _TURN_TOKENS + (_TOOLS_TOKENS if request.tools else 0)
+    frame = _TURN_TOKENS + (_TOOLS_TOKENS if request.tools or '"tools"' in request.extra else 0)
     return sum(len(text.encode(errors="replace")) + _TURN_TOKENS for text in texts + extras) + frame

@@ -32,7 +32,13 @@ class SynthonError(Exception):
 
 
 class UserError(SynthonError):
-    """The program or its set-up is wrong; nothing was sent."""
+    """The program or its set-up is wrong; nothing was sent, but for the `attempts` of models before the one refusing.
+
+    `billable` of these may be billed; the same request never succeeds later.
+    """
+
+    attempts = billable = 0
+    retryable = False
 
 
 class MissingExtra(UserError):

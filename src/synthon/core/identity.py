@@ -45,7 +45,9 @@ def plain(value: object) -> object:
     raise UserError(msg)
 
 
-def _turn(message: Message) -> list[object]:
+def _turn(message: object) -> list[object]:
+    if not isinstance(message, Message):
+        raise UserError(f"{message!r:.200} is no turn of a conversation. Pass such as sy.Message('user', 'Hello').")
     content = message.content
     return [message.role, content if isinstance(content, str) else plain(content)]
 

@@ -41,6 +41,7 @@ def _init_of(cls: Any) -> Any:
         else:
             parameters.append(name)
         body.append(f" _set(self, {name!r}, {value})")
+    body += [" self.__post_init__()"] if hasattr(cls, "__post_init__") else []
     exec(f"def __init__({', '.join(parameters)}):\n" + "\n".join(body), names)  # noqa: S102 - our own field names
     names["__init__"].__qualname__ = f"{cls.__qualname__}.__init__"
     return names["__init__"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -14,10 +15,11 @@ from pydantic_core import from_json
 from synthon.core.constraints import Choice, Layout, Schema
 from synthon.core.errors import OutputError, UserError
 from synthon.core.identity import adapter, dumps, to_json
-from synthon.core.rebuild import keyed, rebuilt
+from synthon.core.rebuild import as_read, keyed, rebuilt
 
 T = TypeVar("T")
 _SCANNED = 64
+_MARKS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}]', re.DOTALL)
 
 
 class Output(Generic[T]):
@@ -82,7 +84,8 @@ class Output(Generic[T]):
             return str.__str__(value)  # of an enumeration too, which formats by its name
         if self.options is not None:
             return next((text for text, option in self.options.items() if option == value), str(value))
-        text = to_json(value, typed=True)
+        shape = json.loads(text := to_json(value, typed=True))
+        text = text if (read := as_read(value, shape)) == shape else dumps(read)
         text = f'{{"value":{text}}}' if self._wrapped else text
         return json.dumps(json.loads(text), ensure_ascii=False) if layout == "pretty" else text
 
@@ -223,7 +226,7 @@ def _loads(text: str, default: object) -> Any:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """The whole text, then every JSON value that starts in it, in order."""
+    """The whole text, then every JSON value in it, in order; never a part of one that is cut off or malformed."""
     yield text
     decoder = json.JSONDecoder()
     at = 0
@@ -234,10 +237,20 @@ def _candidates(text: str) -> Iterator[str]:
         try:
             _, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            at += 1
+            at = _close(text, at)
         else:
             yield text[at:end]
             at = end
+
+
+def _close(text: str, at: int) -> int:
+    """Where the bracket there is closed, past those in strings; where it never is, the text's end."""
+    depth = 0
+    for mark in _MARKS.finditer(text, at):
+        depth += (mark[0] in "{[") - (mark[0] in "}]")
+        if not depth:
+            return mark.end()
+    return len(text)
 
 
 def schema(of: object, *, name: str = "output", layout: Layout = "free", check: bool = False) -> Schema:

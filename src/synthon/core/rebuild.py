@@ -37,6 +37,17 @@ def keyed(type_: object, name: Any) -> Any:
     return first if isinstance(first, str) else name
 
 
+def as_read(value: Any, shape: Any) -> Any:
+    """The JSON types of a value, with the fields of models in it called as their schemas call them."""
+    if not isinstance(shape, dict) or isinstance(value, list | tuple):
+        has_items = isinstance(value, list | tuple) and isinstance(shape, list)
+        return [*map(as_read, value, shape)] if has_items else shape
+    known = getattr(type(value), "__pydantic_fields__", {})
+    names = {field.serialization_alias or name: name for name, field in known.items()}
+    held = {key: names.get(key, key) for key in shape}
+    return {keyed(type(value), held[key]): as_read(at(value, held[key]), shape[key]) for key in shape}
+
+
 def rebuilt(type_: object, value: object, before: object) -> Any:
     """A value as one of the type; what it shares with the value before the change is taken as it is.
 

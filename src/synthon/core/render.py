@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast
@@ -13,6 +14,7 @@ from synthon.core.light import dataclass
 from synthon.core.values import Image, Message, Part, Passage, Text
 
 _IMAGE = {field.name for field in fields(Image)}
+_PICTURED = re.compile(r'"media_type":"[^"]*","url":"[^"]*","kind":"image"\}')  # as `shown` writes an Image
 _PASSAGE = {field.name for field in fields(Passage)}
 
 
@@ -89,14 +91,28 @@ def _passage(number: int, item: Passage | Mapping[str, object]) -> str:
     return f"[{number}] {title}{passage.text}"
 
 
+def _pictures(value: object) -> list[Image]:
+    """The pictures that an input is: one, or a list of nothing else; of any other input none."""
+    items = value if isinstance(value, list | tuple) else [value]
+    found = [Image(**cast("Any", each)) if _is_image(each) else each for each in items]
+    return [each for each in found if isinstance(each, Image)] if {*map(type, found)} == {Image} else []
+
+
+def _text(name: str, value: object) -> str:
+    text = shown(value)
+    if not isinstance(value, str) and _PICTURED.search(text):
+        raise UserError(
+            f"The input {name!r} holds a picture among other things. Pass pictures as an input of their own."
+        )
+    return text
+
+
 def _question(inputs: Mapping[str, object]) -> str | tuple[Part, ...]:
-    inputs = {name: Image(**cast("Any", each)) if _is_image(each) else each for name, each in inputs.items()}
-    images = [value for value in inputs.values() if isinstance(value, Image)]
-    texts = {name: value for name, value in inputs.items() if not isinstance(value, Image)}
-    if len(texts) == 1:
-        text = shown(next(iter(texts.values())))
-    else:
-        text = "\n\n".join(f"{name}: {shown(value)}" for name, value in texts.items())
+    pictures = {name: found for name, value in inputs.items() if (found := _pictures(value))}
+    images = [image for found in pictures.values() for image in found]
+    texts = {name: _text(name, value) for name, value in inputs.items() if name not in pictures}
+    named = [f"{name}: {text}" for name, text in texts.items()]
+    text = "\n\n".join(named if len(texts) > 1 else texts.values())
     return (*images, Text(text)) if images else text
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import field
-from typing import Literal
+from typing import Literal, cast
 
 from synthon.core.constraints import Constraint
+from synthon.core.errors import UserError
 from synthon.core.light import dataclass
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -218,12 +220,25 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Dollars per million tokens; a part without a price of its own costs what input costs."""
+    """Dollars per million tokens; a part without a price of its own costs what input costs.
+
+    Raises:
+        UserError: a part is no number from 0 on.
+    """
 
     input_usd: float
     output_usd: float
     cached_usd: float | None = None
     cache_write_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("input_usd", "output_usd", "cached_usd", "cache_write_usd"):
+            usd: object = getattr(self, name)
+            with suppress(TypeError, ValueError, OverflowError):  # a Decimal and text are numbers too
+                usd = float(cast("float", usd))
+            if not (isinstance(usd, float) and 0 <= usd < float("inf")) and (usd is not None or name[:5] != "cache"):
+                raise UserError(f"A price has {name}={usd!r}. Pass dollars per million tokens, a number from 0 on.")
+            object.__setattr__(self, name, usd)
 
     def cost_usd(self, usage: Usage) -> float:
         """What a call of this usage costs, in dollars."""

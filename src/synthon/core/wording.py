@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synthon.core.constraints import Both, Bounds, Choice, Constraint, Grammar, Regex, Schema, Textual, Where
+from synthon.core.constraints import Both, Bounds, Choice, Constraint, Either, Grammar, Regex, Schema, Textual, Where
+from synthon.core.errors import UserError
 
 
 def wording(constraint: Constraint) -> str:
@@ -23,6 +24,10 @@ def _words(constraint: Textual) -> str:
         return f"text that matches the regular expression {constraint.pattern}"
     if isinstance(constraint, Where):
         return "text " + " and ".join(_predicates(constraint))
+    if not isinstance(constraint, Both | Either):
+        raise UserError(
+            f"{constraint!r:.200} is no constraint. Pass sy.regex(...), sy.choice(...) or another such value."
+        )
     return (" and " if isinstance(constraint, Both) else " or ").join(map(_words, constraint.parts))
 
 

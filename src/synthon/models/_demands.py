@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from synthon.core.constraints import Schema
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import dumps
-from synthon.core.values import Image, ToolResult
+from synthon.core.values import Capability, Image, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from synthon.core.values import Capability, Message, Request
+    from synthon.core.values import Message, Request
 
 _WHO_CAN = {
     "tools": "an endpoint that calls tools",
@@ -48,6 +48,17 @@ def demands(request: Request) -> Iterator[tuple[str, Capability]]:
         yield "see images", "image"
     if begins(request):
         yield "go on with the beginning of its own turn", "fork"
+
+
+def declared(capabilities: Iterable[Capability], known: frozenset[Capability]) -> frozenset[Capability]:
+    """What an endpoint is said to be able to do; where nothing is said, what it is known for.
+
+    Raises:
+        UserError: there is no such capability.
+    """
+    if unknown := sorted(set(capabilities) - set(get_args(Capability))):
+        raise UserError(f"There are no capabilities {unknown}. Pass a set of some of {get_args(Capability)}.")
+    return frozenset(capabilities) or known
 
 
 def searched(request: Request) -> Request:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import inf
+from os import getpid
 from sys import maxsize
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -37,13 +38,17 @@ _DRAIN_S = 0.05
 _LARGE = 2**20
 _PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_SECRET_WORDS = ("key", "token", "secret", "password", "signature")
+_SECRET = re.compile(
+    r"key|token|secret|passw|signature|credential|authorization|(^|[._-])(auth|code|jwt|pass|pwd|sas|sig)$",
+    re.IGNORECASE,
+)
 
 
 class _Pool(NamedTuple):
     closing: AsyncGenerator[ClientSession, None]
     session: ClientSession
     places: asyncio.Semaphore
+    process: int
 
 
 _Pools = dict[tuple[str, int], _Pool]
@@ -81,9 +86,10 @@ def normalised(base_url: str) -> str:
     try:
         parts = urlsplit(str(base_url).strip())
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as it is when it is looked up
     except ValueError as error:
         raise UserError(f"base_url is no URL ({error}). Pass one such as 'http://127.0.0.1:8000/v1'.") from None
-    if "@" in parts.netloc or any(word in name.lower() for name, _ in parse_qsl(parts.query) for word in _SECRET_WORDS):
+    if "@" in parts.netloc or any(_SECRET.search(name) for name, _ in parse_qsl(parts.query)):
         msg = f"base_url for host {parts.hostname!r} holds credentials. Take them out; pass `api_key=` or `headers=`."
         raise UserError(msg)
     if parts.scheme.lower() not in _PORTS or not parts.hostname:
@@ -146,6 +152,11 @@ class Endpoint:
     max_connections: int = 100
     max_bytes: int = MAX_BYTES
 
+    def __post_init__(self) -> None:
+        given: object = self.timeout_s
+        if not isinstance(given, int | float) or not given > 0:  # aiohttp takes 0 for no limit
+            raise UserError(f"timeout_s={given!r} is no time to wait for {self.url}. Pass seconds, a number above 0.")
+
     async def answer(self, body: Mapping[str, object], assembly: Assembly, *, stream: bool) -> Completion:
         """Post `body`; the completion that `assembly` builds.
 
@@ -155,8 +166,8 @@ class Endpoint:
         payload = await self.send(body, assembly if stream else None)
         try:
             return assembly.completion() if payload is None else assembly.whole(payload)
-        except ProviderError as error:
-            error.billable = 1
+        except (ProviderError, UserError) as error:
+            error.attempts = error.billable = 1
             raise
 
     async def send(self, body: Mapping[str, object], assembly: Assembly | None = None) -> object:
@@ -190,8 +201,8 @@ class Endpoint:
             if assembly is not None and assembly.finished:
                 return None
             failed = self._failed(error, response)
-        except ProviderError as error:
-            error.billable = error.billable or _began(response)
+        except (ProviderError, UserError) as error:
+            error.attempts, error.billable = 1, error.billable or _began(response)
             raise
         else:
             return answer
@@ -345,7 +356,9 @@ async def _pool(origin: str, limit: int) -> _Pool:
     held = pools.get((origin, limit))
     if held is None or held.session.closed:
         closing = _opened()
-        held = pools[origin, limit] = _Pool(closing, await anext(closing), asyncio.Semaphore(limit or maxsize))
+        held = pools[origin, limit] = _Pool(
+            closing, await anext(closing), asyncio.Semaphore(limit or maxsize), getpid()
+        )
     return held
 
 
@@ -376,6 +389,8 @@ def _drop(session: ClientSession) -> None:
 def _close_what_still_runs() -> None:
     for loop, pools in list(_pools.items()):
         for pool in list(pools.values()):
+            if pool.process != getpid():  # a fork's copy: closing it would break the connections of the parent
+                continue
             if loop.is_running():
                 with suppress(Exception):
                     asyncio.run_coroutine_threadsafe(pool.closing.aclose(), loop).result(1.0)

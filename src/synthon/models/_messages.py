@@ -116,7 +116,8 @@ class MessagesAnswer:
     """Builds a completion from a whole answer or from a stream's events; emits what a stream brings.
 
     Tool calls are emitted whole, when the stream ends. An endpoint that reports no usage is given an upper
-    bound: a token for every byte of the body sent and of the text, thinking and tool calls received.
+    bound: a token for every byte of the body sent and of the text, thinking and tool calls received; one that
+    reports no output, or none at its stream's end, the latter alone.
     """
 
     def __init__(self, endpoint: Endpoint, emit: Emit, sent: object) -> None:
@@ -153,6 +154,7 @@ class MessagesAnswer:
             message = found(data, "message")
             self._model = text_of(message, "model")
             self._count(found(message, "usage"))
+            self._usage.pop("output_tokens", None)  # so far, and the end may bring none
         elif kind == "content_block_start":
             self._open(count(data, "index"), found(data, "content_block"))
         elif kind == "content_block_delta":
@@ -241,6 +243,9 @@ class MessagesAnswer:
     def _whole_usage(self) -> Usage:
         if not self._usage.keys() >= {"input_tokens", "output_tokens"}:
             names = ("text", "thinking", "data", "name", "pieces", "input")
-            return upper_bound(self._sent, "".join(block[name] for block in self._blocks.values() for name in names))
+            most = upper_bound(self._sent, "".join(block[name] for block in self._blocks.values() for name in names))
+            if "input_tokens" not in self._usage:
+                return most
+            self._usage["output_tokens"] = most.output_tokens
         fresh, read, written, output = (self._usage.get(name, 0) for name in _COUNTS)
         return Usage(fresh, read, written, output, min(output, self._usage.get("thinking_tokens", 0)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from synthon.core.errors import UserError
 from synthon.core.protocols import discard
 from synthon.models._constraints import promised
-from synthon.models._demands import refuse_what_is_lacking
+from synthon.models._demands import declared, refuse_what_is_lacking
 from synthon.models._http import checked_headers, checked_key, endpoint, host_of, joined, normalised
 from synthon.models._messages import MessagesAnswer, messages_body
 from synthon.models.journaled import Journaled
@@ -65,7 +65,7 @@ class AnthropicMessages:
         object.__setattr__(self, "api_key", checked_key(self.api_key))
         checked_headers(self.headers)
         object.__setattr__(self, "name", self.name or self.model)
-        object.__setattr__(self, "capabilities", frozenset(self.capabilities) or _CAPABILITIES)
+        object.__setattr__(self, "capabilities", declared(self.capabilities, _CAPABILITIES))
 
     @cached_property
     def identity(self) -> str:

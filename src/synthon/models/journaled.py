@@ -33,11 +33,19 @@ class Journaled:
     Greedy requests (temperature 0) and scorings always have sample 0; other equal requests of one run are
     numbered in order. Equal requests in flight are one call. `price` is in dollars per million tokens; without
     one, costs are unknown and a dollar budget refuses.
+
+    Raises:
+        UserError: `price` is no `Price`.
     """
 
     model: Model
     price: Price | None = None
     counts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        price: object = self.price
+        if price is not None and not isinstance(price, Price):
+            raise UserError(f"{self.name!r} was given price={price!r}. Pass sy.Price(input_usd=..., output_usd=...).")
 
     @property
     def name(self) -> str:
@@ -65,6 +73,7 @@ class Journaled:
         answer leaves unmet, of any constraint; a recorded answer says what it said.
 
         Raises:
+            UserError: `max_tokens` is no whole number of at least 1.
             Unsupported: the model cannot keep to the constraint, and it must.
             BudgetExceeded: the call's worst case does not fit the run's budget, or its deadline passed.
             JournalError: no row under the policy `replay_only`, or the journal failed.
@@ -81,8 +90,8 @@ class Journaled:
                         heard = await call.sending(emit)
                         try:
                             completion = await self.model.complete(asked, heard)
-                        except Unsupported:
-                            if not may_be_checked(asked):
+                        except Unsupported as error:
+                            if error.attempts or not may_be_checked(asked):
                                 raise
                             completion = await self.model.complete(replace(asked, constraint=None), heard)
                 if not opened.row.hit:
@@ -102,6 +111,9 @@ class _Call:
         self.step = journaled.name if above is None else above.name
         if above is not None and above.kind == "call":
             raise _nested(journaled.name, above.name)
+        most: object = request.max_tokens
+        if most is not None and not (isinstance(most, int) and most > 0):  # a server takes -1 for no limit
+            raise UserError(f"{self.step!r} asks for max_tokens={most!r}. Pass a whole number from 1 on, or none.")
         run = opened.run
         self.entry: Entry | None = None
         own = getattr(journaled.model, "temperature", None)  # the local engine's default is greedy
@@ -260,6 +272,8 @@ class _Call:
     def failed(self, error: BaseException) -> None:
         """Count a failure: the attempts made, and the worst case of those that may be billed, as a cancelled one may.
 
+        A model that refuses has made none, but for those of models before it.
+
         Raises:
             BudgetExceeded: it was this call's deadline that cancelled it.
         """
@@ -267,7 +281,7 @@ class _Call:
         if self.entry is not None:
             self.entry.fail(asyncio.CancelledError() if late else error)
         spent = self.amount if self.sent else Amount()
-        if self.sent and isinstance(error, ProviderError):
+        if self.sent and isinstance(error, ProviderError | UserError):
             billed, of = min(error.billable, spent.calls), max(1, spent.calls)
             spent = Amount(error.attempts, spent.tokens * billed // of, spent.usd * billed / of)
         self._settle(spent, 0.0)

@@ -11,7 +11,7 @@ from synthon.core.errors import UserError
 from synthon.core.protocols import discard
 from synthon.models._chat import ChatAnswer, chat_body
 from synthon.models._constraints import Server, promised
-from synthon.models._demands import refuse_what_is_lacking
+from synthon.models._demands import declared, refuse_what_is_lacking
 from synthon.models._http import checked_headers, checked_key, endpoint, host_of, joined, normalised
 from synthon.models.journaled import Journaled
 from synthon.models.prices import price_of
@@ -87,7 +87,7 @@ class OpenAIChat:
         object.__setattr__(self, "api_key", checked_key(self.api_key))
         checked_headers(self.headers)
         object.__setattr__(self, "name", self.name or self.model)
-        object.__setattr__(self, "capabilities", frozenset(self.capabilities) or CAPABILITIES[self.server])
+        object.__setattr__(self, "capabilities", declared(self.capabilities, CAPABILITIES[self.server]))
 
     @cached_property
     def identity(self) -> str:

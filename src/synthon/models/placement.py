@@ -110,9 +110,12 @@ def inside(models: Sequence[Model], wrap: Callable[[list[Model]], Model]) -> Mod
     A cascade stays outside: each of its two models is wrapped.
 
     Raises:
-        UserError: one of several models is a cascade, or has a budget of its own, which the whole could not hold.
+        UserError: one of several models is a cascade, or has a budget of its own, which the whole could not hold; or
+            one is no model.
     """
     first = models[0]
+    if stray := [model for model in models if not hasattr(model, "complete")]:
+        raise UserError(f"{stray[0]!r:.200} is no model. Pass models one by one, such as sy.Fallback(a, b).")
     if len(models) == 1 and isinstance(first, Budgeted):
         return replace(first, model=inside([first.model], wrap))
     if len(models) == 1 and isinstance(first, cascade):

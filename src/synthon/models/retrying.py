@@ -9,11 +9,12 @@ from dataclasses import dataclass, is_dataclass, replace
 from math import ceil
 from typing import cast
 
-from synthon.core.errors import ProviderError, UserError
+from synthon.core.errors import ProviderError, Unsupported, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
-from synthon.models._constraints import Judge, soundness_of
+from synthon.models._constraints import Judge, may_be_checked, soundness_of
+from synthon.models._demands import refuse_what_is_lacking
 from synthon.models.placement import Wrapper, attempts_of, inside, price_of, temperature_of
 
 
@@ -23,7 +24,7 @@ class _Failed:
     def __init__(self) -> None:
         self.attempts = self.billable = 0
 
-    def count(self, error: ProviderError) -> None:
+    def count(self, error: ProviderError | UserError) -> None:
         """Count a failure; it is told of those before it."""
         self.attempts += error.attempts
         self.billable += error.billable
@@ -61,7 +62,7 @@ class _Retrying(Wrapper):
         for tried in range(1, self.tries + 1):
             try:
                 completion = await self.model.complete(request, heard)
-            except ProviderError as error:
+            except (ProviderError, UserError) as error:
                 failed.count(error)
                 if tried == self.tries or not error.retryable or not draft.withdraw():
                     raise
@@ -70,8 +71,8 @@ class _Retrying(Wrapper):
                 return failed.beside(completion, request, self.price)
         raise AssertionError
 
-    def _wait_s(self, tried: int, error: ProviderError) -> float:
-        if error.retry_after_s is not None:
+    def _wait_s(self, tried: int, error: ProviderError | UserError) -> float:
+        if isinstance(error, ProviderError) and error.retry_after_s is not None:
             return error.retry_after_s
         return random.uniform(0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))
 
@@ -138,12 +139,20 @@ class _Fallback:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
         failed = _Failed()
+        is_checked = request.constraint is not None and request.constraint.check
+        free = replace(request, constraint=None) if is_checked else request
+        refuse_what_is_lacking(free, self.capabilities, repr(self.name))
         for tried, model in enumerate(self.models, 1):
             try:
-                completion = await model.complete(request, heard)
-            except ProviderError as error:
+                try:
+                    completion = await model.complete(request, heard)
+                except Unsupported as error:
+                    if error.attempts or not may_be_checked(request):
+                        raise
+                    completion = await model.complete(free, heard)
+            except (ProviderError, UserError) as error:
                 failed.count(error)
-                if tried == len(self.models) or not draft.withdraw():
+                if isinstance(error, UserError) or tried == len(self.models) or not draft.withdraw():
                     raise
             else:
                 return failed.beside(completion, request, self.price)
@@ -158,7 +167,7 @@ def Fallback(*models: Model) -> Model:  # noqa: N802 - a wrapper
 
     Raises:
         ProviderError: the last model's failure.
-        UserError: no model was given.
+        UserError: no model was given. A call raises what one refuses: what one lacks, before any is asked.
     """
     if not models:
         raise UserError("Fallback was given no model. Pass at least one; the first is asked first.")

@@ -154,7 +154,7 @@ class _Hedged(Wrapper):
             if not done:
                 tasks.append(asyncio.create_task(self.model.complete(request)))
             completion = await _first(tasks)
-        except ProviderError as error:
+        except (ProviderError, UserError) as error:
             error.attempts = sum(getattr(task.exception(), "attempts", 1) for task in tasks)
             error.billable = sum(getattr(task.exception(), "billable", 1) for task in tasks)
             raise

@@ -52,7 +52,7 @@ class ChatModel:
         """
         where = f"LangChain's {self.name!r}"
         refuse_what_is_lacking(request, self.capabilities, where)
-        with quiet(), as_ours(where, attempts=self.attempts):
+        with quiet(), as_ours(where, self.chat, attempts=self.attempts):
             if request.constraint is not None:
                 return await self._shaped(request, cast("Schema", request.constraint), emit)
             asked = self._with_tools(request)

@@ -61,7 +61,7 @@ class ChainRetriever:
 
     async def _found(self, query: str, k: int) -> str:
         wanted = {"k": k} if isinstance(self.retriever, VectorStoreRetriever) else {}
-        with quiet(), as_ours(f"LangChain's {self.name!r}"):
+        with quiet(), as_ours(f"LangChain's {self.name!r}", self.retriever):
             found = await self.retriever.ainvoke(query, None, **wanted)
         return to_json([asdict(passage_from(document)) for document in found[:k]])
 

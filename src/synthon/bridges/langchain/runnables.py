@@ -56,7 +56,7 @@ class Component(Generic[T]):
 
     async def _invoked(self, given: object, values: Mapping[str, object]) -> object:
         config = RunnableConfig(configurable=dict(values)) if values else None
-        with quiet(), as_ours(f"LangChain's {self.name!r}"):
+        with quiet(), as_ours(f"LangChain's {self.name!r}", self.runnable):
             return await self.runnable.ainvoke(given, config)
 
     async def _row(self, given: object, values: Mapping[str, object]) -> str:

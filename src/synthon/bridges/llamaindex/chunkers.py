@@ -31,7 +31,7 @@ class Chunker:
             ProviderError: what LlamaIndex raised.
         """
         with span(self.name, "span", {"document": document, "characters": len(text)}) as opened:
-            with as_ours(f"LlamaIndex's {self.name!r}"):
+            with as_ours(f"LlamaIndex's {self.name!r}", self.parser):
                 given = [Document(text=text, id_=document)]
                 nodes = await threaded(self.parser.get_nodes_from_documents, given)
             found = [passage_from(NodeWithScore(node=node)) for node in nodes]

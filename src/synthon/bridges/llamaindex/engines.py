@@ -67,7 +67,7 @@ class QueryEngine:
         return Answered(row["text"], tuple(Passage(**each) for each in row["passages"]))
 
     async def _asked(self, question: str) -> Answered:
-        with as_ours(f"LlamaIndex's {self.name!r}"):
+        with as_ours(f"LlamaIndex's {self.name!r}", self.engine):
             if self.threaded:
                 return await threaded(lambda: _answered(self.engine.query(question)))
             response = await self.engine.aquery(question)

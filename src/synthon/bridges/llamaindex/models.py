@@ -58,7 +58,7 @@ class LlamaModel:
         if request.tools and request.tool_choice != "none":  # what it may not call it is not shown
             words["tools"] = list(map(_Described, request.tools))
             words |= {"tool_required": True} if request.tool_choice == "required" else {}
-        with as_ours(where, attempts=self.attempts):
+        with as_ours(where, self.llm, attempts=self.attempts):
             if emit is discard:
                 response = await self._answered(messages, words)
             else:

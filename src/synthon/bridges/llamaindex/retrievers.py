@@ -57,7 +57,7 @@ class LlamaRetriever:
         if hasattr(retriever, "similarity_top_k"):
             retriever = copy.copy(retriever)  # searches at the same time may want different numbers
             retriever.similarity_top_k = k
-        with as_ours(f"LlamaIndex's {self.name!r}"):
+        with as_ours(f"LlamaIndex's {self.name!r}", self.retriever):
             if type(retriever)._aretrieve is BaseRetriever._aretrieve:  # noqa: SLF001 - it calls the sync one on the loop
                 found = await threaded(retriever.retrieve, query)
             else:

@@ -52,7 +52,7 @@ def tool(tool: BaseTool, *, effects: Collection[Effect] | None = None) -> Foreig
 
 async def _called(tool: BaseTool, arguments: Mapping[str, object]) -> ToolResult:
     acall = _awaited(tool)  # not acall_tool, which calls a tool that fails a second time
-    output = await (acall(**arguments) if _is_called_by_name(tool, arguments) else acall(*arguments.values()))
+    output = await (acall(*arguments.values()) if _takes_a_lone_value(tool, arguments) else acall(**arguments))
     if isinstance(output.exception, RUNS_OWN):
         raise output.exception
     content = tuple(part for part in parts_from(output.blocks) if isinstance(part, Text | Image))
@@ -66,17 +66,17 @@ def _awaited(tool: BaseTool) -> Callable[..., Awaitable[ToolOutput]]:
     return tool.acall if isinstance(tool, AsyncBaseTool) else partial(threaded, cast("Sync", tool))
 
 
-def _is_called_by_name(tool: BaseTool, arguments: Mapping[str, object]) -> bool:
-    """Engines and retrievers take a lone value as it is, and so does what has no parameter of its name."""
-    takes_one = isinstance(tool, QueryEngineTool | RetrieverTool) or "input" in arguments
-    if len(arguments) == 1 and takes_one and not isinstance(tool, FunctionTool):
+def _takes_a_lone_value(tool: BaseTool, arguments: Mapping[str, object]) -> bool:
+    """Engines and retrievers take one as it is, and so does what has no parameter of its name; a function never."""
+    if len(arguments) != 1 or isinstance(tool, FunctionTool):
         return False
+    if isinstance(tool, QueryEngineTool | RetrieverTool) or "input" in arguments:
+        return True
     try:
-        called = tool.acall if isinstance(tool, AsyncBaseTool) else tool
-        inspect.signature(tool.real_fn if isinstance(tool, FunctionTool) else called).bind_partial(**arguments)
+        inspect.signature(tool.acall if isinstance(tool, AsyncBaseTool) else tool).bind_partial(**arguments)
     except TypeError:
-        return False
-    return True
+        return True
+    return False
 
 
 def to_tool(tool: Tool) -> FunctionTool:
