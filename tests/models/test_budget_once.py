@@ -80,7 +80,7 @@ async def test_equal_calls_that_wait_for_room_count_once_and_never_for_each_othe
         return (await model.complete(request)).text
 
     async def three() -> list[str]:
-        return await asyncio.gather(asked("x"), asked("k"), asked("k"))
+        return list(await asyncio.gather(asked("x"), asked("k"), asked("k")))
 
     budget = sy.Budget(usd=usd, once=True)
     run = sy.run(three, budget=budget, journal=sy.MemoryJournal())
@@ -101,7 +101,7 @@ async def test_an_equal_call_that_waited_is_free_though_its_worst_case_would_not
         return (await model.complete(request)).text
 
     async def three() -> list[str]:
-        return await asyncio.gather(asked("x"), asked("k"), asked("k"))
+        return list(await asyncio.gather(asked("x"), asked("k"), asked("k")))
 
     budget = sy.Budget(usd=0.195, once=True)
     run = sy.run(three, budget=budget, journal=sy.MemoryJournal())
