@@ -149,8 +149,8 @@ async def test_a_run_that_cannot_begin_leaves_nothing_to_what_comes_after(tmp_pa
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
-        ({"strategy": "chain_of_thought"}, r"has strategy='chain_of_thought'\. Write one such as"),
-        ({"strategy": sy.self_consistency}, r"has strategy=<class .*self_consistency'>\. Write one such as"),
+        ({"strategy": "chain_of_thought"}, r"has strategy='chain_of_thought'\. Pass one such as"),
+        ({"strategy": sy.self_consistency}, r"has strategy=<class .*self_consistency'>\. Pass one such as"),
         ({"demos": [("x", "a")]}, r"takes \['topic'\], and is shown the example \('x', 'a'\)\. Pass sy\.Demo"),
         ({"demos": [{"topic": "x"}]}, r"takes .*, and is shown the example \{'topic': 'x'\}\. Pass sy\.Demo"),
         (

@@ -88,3 +88,23 @@ def test_what_is_not_there_is_said(journal: Path, capsys: pytest.CaptureFixture[
     assert f"no act in doubt under the key 'k'. Those it has: {Path('paid').read_text()} (pay 7)" in refused
     assert "Those it has: none" in said(capsys, "settle", "x", "k", "--not-done", journal=journal, code=1)
     assert "There is no journal at" in said(capsys, "list", journal=journal.with_name("none.db"), code=1)
+
+
+def test_a_question_stands_in_the_trace_as_it_was_asked_after_its_answer_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @sy.program
+    async def refund() -> str:
+        return await sy.ask_person("Refund?", choices=["yes", "no"])
+
+    path = tmp_path / "journal.db"
+    with sy.SQLiteJournal(path) as opened, pytest.raises(sy.Suspended, match="resume 'case 7'`"):
+        asyncio.run(sy.run(refund, run_id="case 7", journal=opened))
+    assert "runs resume 'case 7'" in said(capsys, "answer", "case 7", "YES", journal=path)
+    with sy.SQLiteJournal(path) as opened:
+        assert asyncio.run(sy.run(refund, run_id="case 7", journal=opened)) == "yes"
+    assert main(["trace", "export", "case 7", "--journal", str(path)]) == 0
+    spans = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    asked = [span for span in spans if span.get("name") == "ask_person"]
+    assert [(span["hit"], span["output"]) for span in asked] == [(False, None), (True, "yes")]
+    assert all("'choices': ['yes', 'no']" in str(span["inputs"]) for span in asked)

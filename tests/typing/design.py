@@ -128,3 +128,22 @@ async def tools() -> None:
     await look(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     delegate: sy.Tool = sy.tool(support)
     assert_type(delegate.name, str)
+
+
+Kind = Literal["card", "refund"]
+
+
+@sy.step(model=small)
+async def kind(message: str) -> Kind:
+    """Which is it?"""
+    ...
+
+
+def same(case: sy.Case[Kind], output: Kind) -> float:
+    return float(case.expected == output)
+
+
+async def literals() -> None:
+    rows: sy.Cases[Kind] = sy.cases("kinds.csv", Kind)
+    await sy.evaluate(kind, rows, same)
+    await sy.evaluate(kind, sy.cases("kinds.csv", Kind), same)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from synthon.cli.shell import add, journal_of, moment, plain, table
@@ -75,7 +76,7 @@ def _answer(arguments: argparse.Namespace) -> None:
 
     with _open(arguments) as journal:
         found = asyncio.run(answer(journal, arguments.run, arguments.text, place=arguments.question))
-    print(f"Answered: {plain(found.text)}\nGo on with: synthon runs resume {arguments.run}")
+    print(f"Answered: {plain(found.text)}\nGo on with: synthon runs resume {quote(arguments.run)}")
 
 
 def _resume(arguments: argparse.Namespace) -> None:
@@ -101,7 +102,7 @@ def _settle(arguments: argparse.Namespace) -> None:
     result = None if arguments.not_done else _json(arguments.done)
     with _open(arguments) as journal:
         asyncio.run(settle(journal, arguments.run, arguments.key, result))
-    print(f"Settled. Go on with: synthon runs resume {arguments.run}")
+    print(f"Settled. Go on with: synthon runs resume {quote(arguments.run)}")
 
 
 def _json(text: str) -> str:

@@ -216,7 +216,7 @@ class Step(Generic[P, T]):
             strategy = self.setting("strategy")
             if strategy is not None:
                 if not callable(strategy) or isinstance(strategy, type):
-                    msg = f"Step {self.name!r} has strategy={strategy!r}. Write one such as sy.chain_of_thought()."
+                    msg = f"Step {self.name!r} has strategy={strategy!r}. Pass one such as sy.self_consistency(5)."
                     raise UserError(msg)
                 return await cast("Strategy", strategy)(self._asked_once())(*args, **kwargs)
             inputs = self._bound(args, kwargs)

@@ -184,5 +184,15 @@ class Stream(Generic[T]):
                         yield Partial(each.step, each.span, value)
 
     async def result(self) -> T:
-        """The program's result, or what it raised."""
-        return await asyncio.shield(self._running())
+        """The program's result, or what it raised.
+
+        Raises:
+            UserError: the block was left before the program ended.
+        """
+        task, own = self._running(), asyncio.current_task()
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled() or (own is not None and own.cancelling()):
+                raise
+            raise UserError("The stream's block was left before its program ended. Await result() in it.") from None

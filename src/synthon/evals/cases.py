@@ -164,6 +164,15 @@ def cases(
 @overload
 def cases(
     path: str | Path,
+    type_: object,
+    *,
+    inputs: Inputs | None = None,
+    expected: str = "expected",
+    strict: Literal[True] = True,
+) -> Cases[Any]: ...
+@overload
+def cases(
+    path: str | Path,
     type_: object = None,
     *,
     inputs: Inputs | None = None,

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, fields, replace
+from shlex import quote
 
 from synthon.core.errors import Uncertain, UserError
 from synthon.core.identity import digest, dumps
@@ -107,7 +108,7 @@ def _uncertain(run: Run, doubt: Doubt) -> Uncertain:
         f"The run {run.id!r} was stopped while {doubt.name!r} acted on {doubt.arguments[:200]}, or another process is "
         "at it, and nobody knows whether it did: its receiver honours no idempotency key. When no process runs it any "
         "more, look there. If `synthon runs list` still has the act in doubt, say `synthon runs settle "
-        f"{run.id} {doubt.key} --done RESULT` or `--not-done`. Then resume the run."
+        f"{quote(run.id)} {doubt.key} --done RESULT` or `--not-done`. Then resume the run."
     )
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from shlex import quote
 
 from synthon.core.errors import Suspended, UserError
 from synthon.core.identity import digest, dumps
@@ -68,7 +69,7 @@ async def ask_person(question: str, *, choices: Sequence[str] = ()) -> str:
                 "was done before. Ask in the program, or in a tool without effects, and act after the answer."
             )
             raise UserError(msg)
-        asked = dumps({"call": "sy.ask_person", "arguments": {"question": question, "choices": list(choices)}})
+        asked = _asked(question, choices)
         entry = Entry(run, asked, repeats=True, own=True)
         found = Question(entry.key.digest, question, tuple(choices))
         opened.row.key = found.place
@@ -81,10 +82,8 @@ async def ask_person(question: str, *, choices: Sequence[str] = ()) -> str:
         run.write(CallRecord(Key(run.id, place), asked, dumps({_MARK: asdict(found)}), _shown(run.id, "asked")))
         await run.quiet()
         await journal.durable()
-        msg = (
-            f"The run {run.id!r} waits for a person: {question} Answer with `synthon runs answer {run.id} TEXT`, then "
-            f"`synthon runs resume {run.id}`."
-        )
+        told = f"`synthon runs answer {quote(run.id)} TEXT`, then `synthon runs resume {quote(run.id)}`."
+        msg = f"The run {run.id!r} waits for a person: {question} Answer with {told}"
         raise Suspended(msg)
 
 
@@ -108,9 +107,14 @@ async def answer(journal: Journal, run: str, text: str, *, place: str = "") -> Q
         msg = f"Run {run!r} has {len(found)} open questions: {shown}. Name the one by the letters before it."
         raise UserError(msg)
     row = json.dumps(found[0].answered(text))
-    journal.write(CallRecord(Key(run, found[0].place), dumps({"answer": text}), row, _shown(run, "answered")))
+    asked = _asked(found[0].text, found[0].choices)
+    journal.write(CallRecord(Key(run, found[0].place), asked, row, _shown(run, "answered")))
     await journal.durable()
     return found[0]
+
+
+def _asked(question: str, choices: Sequence[str]) -> str:
+    return dumps({"call": "sy.ask_person", "arguments": {"question": question, "choices": list(choices)}})
 
 
 def _shown(run: str, what: str) -> Span:
