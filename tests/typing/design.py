@@ -134,7 +134,7 @@ Kind = Literal["card", "refund"]
 
 
 @sy.step(model=small)
-async def kind(message: str) -> Kind:
+async def which(message: str) -> Kind:
     """Which is it?"""
     ...
 
@@ -145,5 +145,5 @@ def same(case: sy.Case[Kind], output: Kind) -> float:
 
 async def literals() -> None:
     rows: sy.Cases[Kind] = sy.cases("kinds.csv", Kind)
-    await sy.evaluate(kind, rows, same)
-    await sy.evaluate(kind, sy.cases("kinds.csv", Kind), same)
+    await sy.evaluate(which, rows, same)
+    await sy.evaluate(which, sy.cases("kinds.csv", Kind), same)
