@@ -254,7 +254,7 @@ async def stp(question: str) -> str:
     ...
 
 
-@pytest.mark.parametrize("tools", [[len], [stp], sy.tool(stp), [[WEATHER]], "weather", None], ids=repr)
+@pytest.mark.parametrize("tools", [[len], [stp], sy.tool(stp), [[WEATHER]], "weather", None])
 async def test_what_is_no_list_of_tools_is_refused_with_what_makes_one(tools: Any) -> None:
     reason = r"is no (list of tools|tool)\. Pass \[\.\.\.\]; sy\.tool\(\.\.\.\) makes a tool of a function"
     with pytest.raises(sy.UserError, match=reason):
