@@ -183,6 +183,17 @@ async def test_a_number_of_branches_that_is_none_is_refused(n: Any) -> None:
             s.fork(n)
 
 
+@pytest.mark.parametrize("said", [None, 5, b"Oslo", ["Oslo"]])
+async def test_what_is_no_text_is_refused_and_nothing_is_lost(said: Any) -> None:
+    async with session(Scripted("a").model, system="Be brief.") as s:
+        s.user("I live in Oslo.")
+        before = s.messages
+        for say in (s.text, s.user, s.system, s.assistant):
+            with pytest.raises(sy.UserError, match=r"'session' cannot say .*, which is no text"):
+                say(said)
+        assert s.messages == before
+
+
 async def test_a_session_outside_of_its_block_is_refused() -> None:
     s = session(Scripted("a").model)
     with pytest.raises(sy.UserError, match="not open"):

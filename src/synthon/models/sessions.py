@@ -120,6 +120,9 @@ class Session:
 
     def _say(self, role: Role, text: str, emit: Emit | None = None) -> None:
         self._check()
+        said: object = text
+        if not isinstance(said, str):
+            raise UserError(f"The session {self._name!r} cannot say {said!r:.200}, which is no text. Pass a str.")
         before = self._turns.pop()[1] if self._turns and self._turns[-1][0] == role else ""
         self._turns.append((role, before + text))
         if role == "assistant" and text:
