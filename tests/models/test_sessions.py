@@ -357,10 +357,13 @@ async def test_a_stream_names_the_hole_that_is_being_filled() -> None:
         async with session(model, name="sheet") as s:
             s.assistant("Name: ")
             await s.gen("name")
+            s.text(", eyes:")
+            await s.select("eyes", [" red", " blue"])
 
     async with tell.stream() as stream:
         partials = [(partial.step, partial.value) async for partial in stream.partials()]
-    assert partials == [("sheet", "Name: "), ("name", "Ann"), ("name", "Ann Lee")]
+    assert partials[:3] == [("sheet", "Name: "), ("name", "Ann"), ("name", "Ann Lee")]
+    assert partials[3:] == [("sheet", ", eyes:"), ("eyes", " red")]
 
 
 async def test_a_hole_may_be_searched_for() -> None:

@@ -190,7 +190,7 @@ class Session:
         prompt = self._prompt()
         with self._filling(Draft(discard)):
             picked = await selecting.select(self._model, prompt, options, normalize=normalize, baseline=baseline)
-        return self._keep(name, picked.option)
+        return self._keep(name, picked.option, self._stream(name))
 
     async def score(self, texts: Sequence[str]) -> tuple[Score, ...]:
         """The log-probability of each text as what the model says next; nothing is said."""
@@ -248,7 +248,7 @@ class Session:
             )
         return messages
 
-    def _keep(self, name: str, text: str, emit: Emit | None = None) -> str:
+    def _keep(self, name: str, text: str, emit: Emit) -> str:
         self._say("assistant", text, emit)
         self._values[name] = text
         return text
