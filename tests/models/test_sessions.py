@@ -209,6 +209,27 @@ async def test_a_session_outside_of_its_block_is_refused() -> None:
         s.fork(2)
 
 
+@pytest.mark.parametrize("wanted", ["[a-z]+", ["red", "blue"], 5])
+@pytest.mark.parametrize("wrap", [sy.Journaled, lambda model: model])
+async def test_what_is_no_constraint_or_decoder_is_refused(wrap: Callable[[sy.Model], sy.Model], wanted: Any) -> None:
+    scripted = Scripted("red")
+    async with session(wrap(scripted.model)) as s:
+        s.text("Which?")
+        with pytest.raises(sy.UserError, match=r"is no constraint\. Pass sy\.regex"):
+            await s.gen("colour", constraint=wanted)
+        with pytest.raises(sy.UserError, match=r"'colour' in the session 'session' has decoder=.*sy\.beam"):
+            await s.gen("colour", decoder=wanted)
+        assert not s.values
+    assert scripted.asked == []
+
+
+async def test_what_is_no_model_is_refused() -> None:
+    nobody: Any = "smollm2-135m"
+    with pytest.raises(sy.UserError, match=r"'session' has 'smollm2-135m' for a model\. Pass one: sy\.local"):
+        async with session(nobody):
+            pass
+
+
 async def test_two_holes_at_once_are_refused() -> None:
     async with session(Scripted("a", "b").model) as s:
         s.text("Say a.")

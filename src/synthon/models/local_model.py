@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import sys
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from synthon.core.errors import MissingExtra, Unsupported, UserError
 from synthon.core.identity import canonical, digest, with_sample
 from synthon.core.protocols import discard
 from synthon.core.values import Delta, Image, Price, ToolCall, ToolResult
+from synthon.models._demands import extra_of
 from synthon.models.cores import cores
 from synthon.models.journaled import Journaled
 from synthon.models.weights import adapter_at, digest_of, path_of
@@ -197,7 +197,7 @@ class LlamaModel:
         """The search that `Request.extra` asks for: `{"decoder": {"kind": "beam", "width": 4}}`."""
         from synthon.engine import Decoder  # noqa: PLC0415 - the extra `local` asks for
 
-        asked = json.loads(extra or "{}")
+        asked = extra_of(extra)
         rest = {name: value for name, value in asked.items() if name != "decoder"}
         if rest:
             raise Unsupported(

@@ -70,6 +70,8 @@ class Session:
             raise UserError(
                 f"The session {self._name!r} has no model. Pass sy.session(model), or call program.using(model=...)."
             )
+        if not hasattr(model, "complete"):
+            raise UserError(f"The session {self._name!r} has {model!r:.200} for a model. Pass one: sy.local(), ...")
         self._model, self._is_open = cast("Model", model), True
         self._span = span(self._name, "span").__enter__()
         return self
@@ -160,6 +162,10 @@ class Session:
         ends = (stop,) if isinstance(stop, str) else tuple(stop)
         sampling = temperature, max_tokens, top_p, top_k, min_p, ends, seed
         request = Request(self._prompt(), *sampling, constraint=constraint)
+        if decoder is not None and not hasattr(decoder, "over"):
+            raise UserError(
+                f"{name!r} in the session {self._name!r} has decoder={decoder!r:.200}. Pass sy.beam(4), ..."
+            )
         model = self._model if decoder is None else decoder.over(self._model)
         asked = request if getattr(model, "soundness", None) is not None else given(model, request)
         emit = self._stream(name)
