@@ -97,6 +97,16 @@ def test_local_without_the_engine_names_the_pip_and_the_apt_line(monkeypatch: py
         sy.local()
 
 
+def test_the_command_that_converts_says_it_too(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['jinja2'] = None; from synthon.cli import main; "
+        f"sys.exit(main(['models', 'convert', 'smollm2-135m', 'q8_0', '--to', {str(tmp_path / 'new.gguf')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("synthon: The local engine is not installed: the package 'jinja2' is missing.")
+
+
 async def test_a_file_that_is_no_model_is_a_user_error_with_llama_cpps_reason(tmp_path: Path) -> None:
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"GGUF" + bytes(100))

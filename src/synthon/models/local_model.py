@@ -79,13 +79,7 @@ def local(
         if not hasattr(given, "__index__") or given < 1:
             raise UserError(f"sy.local({name!r}, {size}={given!r}): pass a whole number, 1 or more.")
     path = path_of(str(name))
-    for package in ("llama_cpp", "numpy", "jinja2"):
-        if find_spec(package) is None:
-            raise MissingExtra(
-                f"The local engine is not installed: the package {package!r} is missing. It is compiled here "
-                "(some 5 minutes), so get a compiler first: `apt-get install -y g++ make`. Then run "
-                "`pip install 'synthon[local]'`."
-            )
+    require_engine()
     named = path.stem if str(name).endswith(".gguf") else str(name)
     added = None if adapter is None else adapter_at(adapter)
     model = LlamaModel(
@@ -102,6 +96,21 @@ def local(
         adapter=added,
     )
     return Journaled(model, price=Price(0, 0))
+
+
+def require_engine() -> None:
+    """Pass where the local engine's packages are installed.
+
+    Raises:
+        MissingExtra: one is not; says how to get them.
+    """
+    for package in ("llama_cpp", "numpy", "jinja2"):
+        if find_spec(package) is None:
+            raise MissingExtra(
+                f"The local engine is not installed: the package {package!r} is missing. It is compiled here "
+                "(some 5 minutes), so get a compiler first: `apt-get install -y g++ make`. Then run "
+                "`pip install 'synthon[local]'`."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
