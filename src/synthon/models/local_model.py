@@ -113,9 +113,11 @@ def require_engine() -> None:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
 class LlamaModel:
     """A GGUF model on this machine; `local` makes one. Equal settings share one engine in a process.
+
+    An engine that no model names any more ends when the next one is loaded.
 
     The same request and sample give the same text in any process with equal `threads` and processor, alone, in a batch,
     or after others: the generator is seeded by the request's identity, and what the prefix cache gives back are the
@@ -191,7 +193,7 @@ class LlamaModel:
             )
 
         try:
-            completion = await engine_for(self._settings).run(work, request.constraint)
+            completion = await engine_for(self._settings, self).run(work, request.constraint)
         finally:
             listening = False
         return replace(completion, model=self.name)
@@ -200,7 +202,7 @@ class LlamaModel:
         """Free the engine of these settings; the next call loads it again."""
         from synthon.engine import engine_for  # noqa: PLC0415 - see complete
 
-        engine_for(self._settings).close()
+        engine_for(self._settings, self).close()
 
     def _decoder(self, extra: str) -> Decoder | None:
         """The search that `Request.extra` asks for: `{"decoder": {"kind": "beam", "width": 4}}`."""
