@@ -245,6 +245,12 @@ async def test_without_a_model_to_ask_a_refused_value_raises() -> None:
     assert e.value.output == ORDER
 
 
+async def test_a_validator_that_is_given_as_a_guard_is_refused() -> None:
+    bare: Any = length(at_most=3)
+    with pytest.raises(sy.UserError, match=r"which is no guard\. Write guard\(length"):
+        await guarded("hello", guard(short), bare)
+
+
 async def test_what_guards_make_of_a_value_must_fit_its_type() -> None:
     def wrong(value: object) -> Fail:
         return Fail("no", fix="many")

@@ -307,6 +307,30 @@ async def test_the_local_model_refuses_other_extra_parameters() -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("wrap", [beam(2).over, lambda model: model], ids=["searched", "plain"])
+@pytest.mark.parametrize("extra", ["{", "[]", '"decoder"'])
+async def test_extra_parameters_that_are_none_are_refused(wrap: Callable[[sy.Model], sy.Model], extra: str) -> None:
+    model = wrap(sy.local(threads=1, context=2048))
+
+    async def asked() -> sy.Completion:
+        return await model.complete(replace(QUESTION, extra=extra))
+
+    for budget in (None, sy.Budget(tokens=1000)):
+        with pytest.raises(sy.UserError, match=r"Request\.extra is no JSON"):
+            await sy.run(asked, budget=budget)
+
+
+@pytest.mark.parametrize("decoder", ["5", '{"kind":"beam","width":"4"}'])
+async def test_a_decoder_that_is_none_is_refused_before_it_is_budgeted(decoder: str) -> None:
+    async def asked() -> sy.Completion:
+        extra = f'{{"decoder":{decoder}}}'
+        return await sy.Journaled(sampling(("a", -1.0)), sy.Price(0, 0)).complete(replace(QUESTION, extra=extra))
+
+    with pytest.raises(sy.UserError, match=r"Request\.extra has decoder=.*sy\.beam"):
+        await sy.run(asked, budget=sy.Budget(tokens=1000))
+
+
+@pytest.mark.engine
 async def test_the_best_of_several_samples_is_as_likely_as_each_of_them() -> None:
     model = sy.local(threads=1, context=2048)
     request = replace(QUESTION, messages=(sy.Message("user", "Name an animal."),), max_tokens=6, temperature=1.2)

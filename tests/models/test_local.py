@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from synthon.models.weights import path_of
 from tests.conftest import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.engine
 
@@ -95,6 +96,16 @@ def test_local_without_the_engine_names_the_pip_and_the_apt_line(monkeypatch: py
     monkeypatch.setattr("synthon.models.local_model.find_spec", find)
     with pytest.raises(MissingExtra, match=r"(?s)apt-get install -y g\+\+ make.*pip install 'synthon\[local\]'"):
         sy.local()
+
+
+def test_the_command_that_converts_says_it_too(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['jinja2'] = None; from synthon.cli import main; "
+        f"sys.exit(main(['models', 'convert', 'smollm2-135m', 'q8_0', '--to', {str(tmp_path / 'new.gguf')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("synthon: The local engine is not installed: the package 'jinja2' is missing.")
 
 
 async def test_a_file_that_is_no_model_is_a_user_error_with_llama_cpps_reason(tmp_path: Path) -> None:
@@ -299,21 +310,55 @@ def test_many_loops_and_threads_share_one_engine(model: LlamaModel) -> None:
     for thread in threads:
         thread.join()
     assert answers == [expected] * 6
-    assert sum(thread.name.startswith("synthon engine SmolLM2") for thread in threading.enumerate()) <= 2
+    assert len(engines()) <= 2
 
 
-async def test_closing_ends_the_thread_and_the_next_call_loads_again() -> None:
-    model = LlamaModel(path_of("smollm2-135m"), threads=1, context=256)
-    before = threading.active_count()
+def engines() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("synthon engine SmolLM2")}
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, sy.Journaled], ids=["plain", "journaled"])
+async def test_closing_ends_the_thread_and_the_next_call_loads_again(wrap: Callable[[LlamaModel], LlamaModel]) -> None:
+    model = wrap(LlamaModel(path_of("smollm2-135m"), threads=1, context=256))
+    before = engines()
     task = asyncio.create_task(model.complete(ask(SKY, max_tokens=200)))
     await asyncio.sleep(0.3)
+    (own,) = engines() - before
     model.close()
     with pytest.raises(ProviderError, match="was closed before it had answered"):
         await task
-    assert threading.active_count() == before
+    assert not own.is_alive()
     assert (await model.complete(ask(SKY))).text
     model.close()
     gc.collect()
+
+
+def test_closing_what_keeps_nothing_does_nothing() -> None:
+    sy.Journaled(sy.FunctionModel(lambda _: "a")).close()
+
+
+async def test_an_engine_that_no_model_names_ends_when_another_is_loaded() -> None:
+    async def loaded(*models: LlamaModel) -> threading.Thread:
+        """The engine that is new once the models were asked."""
+        before = engines()
+        for each in models:
+            await each.complete(ask("hi", max_tokens=1))
+        (own,) = engines() - before
+        return own
+
+    kept, named = (LlamaModel(path_of("smollm2-135m"), threads=1, context=context) for context in (300, 301))
+    stays, equal = await loaded(kept), replace(named)
+    ends = await loaded(named, equal)
+    del named
+    gc.collect()
+    await loaded(LlamaModel(kept.path, threads=1, context=302))
+    assert ends.is_alive()  # an equal model names it still
+    del equal
+    gc.collect()
+    last = await loaded(LlamaModel(kept.path, threads=1, context=303))
+    ends.join(timeout=60)
+    assert [each.is_alive() for each in (ends, stays, last)] == [False, True, True]
+    kept.close()
 
 
 def test_a_process_exits_cleanly_in_the_middle_of_an_answer_and_after_a_fork(tmp_path: Path) -> None:

@@ -183,6 +183,17 @@ async def test_a_number_of_branches_that_is_none_is_refused(n: Any) -> None:
             s.fork(n)
 
 
+@pytest.mark.parametrize("said", [None, 5, b"Oslo", ["Oslo"]])
+async def test_what_is_no_text_is_refused_and_nothing_is_lost(said: Any) -> None:
+    async with session(Scripted("a").model, system="Be brief.") as s:
+        s.user("I live in Oslo.")
+        before = s.messages
+        for say in (s.text, s.user, s.system, s.assistant):
+            with pytest.raises(sy.UserError, match=r"'session' cannot say .*, which is no text"):
+                say(said)
+        assert s.messages == before
+
+
 async def test_a_session_outside_of_its_block_is_refused() -> None:
     s = session(Scripted("a").model)
     with pytest.raises(sy.UserError, match="not open"):
@@ -196,6 +207,27 @@ async def test_a_session_outside_of_its_block_is_refused() -> None:
             await use
     with pytest.raises(sy.UserError, match="not open"):
         s.fork(2)
+
+
+@pytest.mark.parametrize("wanted", ["[a-z]+", ["red", "blue"], 5])
+@pytest.mark.parametrize("wrap", [sy.Journaled, lambda model: model])
+async def test_what_is_no_constraint_or_decoder_is_refused(wrap: Callable[[sy.Model], sy.Model], wanted: Any) -> None:
+    scripted = Scripted("red")
+    async with session(wrap(scripted.model)) as s:
+        s.text("Which?")
+        with pytest.raises(sy.UserError, match=r"is no constraint\. Pass sy\.regex"):
+            await s.gen("colour", constraint=wanted)
+        with pytest.raises(sy.UserError, match=r"'colour' in the session 'session' has decoder=.*sy\.beam"):
+            await s.gen("colour", decoder=wanted)
+        assert not s.values
+    assert scripted.asked == []
+
+
+async def test_what_is_no_model_is_refused() -> None:
+    nobody: Any = "smollm2-135m"
+    with pytest.raises(sy.UserError, match=r"'session' has 'smollm2-135m' for a model\. Pass one: sy\.local"):
+        async with session(nobody):
+            pass
 
 
 async def test_two_holes_at_once_are_refused() -> None:
@@ -346,10 +378,13 @@ async def test_a_stream_names_the_hole_that_is_being_filled() -> None:
         async with session(model, name="sheet") as s:
             s.assistant("Name: ")
             await s.gen("name")
+            s.text(", eyes:")
+            await s.select("eyes", [" red", " blue"])
 
     async with tell.stream() as stream:
         partials = [(partial.step, partial.value) async for partial in stream.partials()]
-    assert partials == [("sheet", "Name: "), ("name", "Ann"), ("name", "Ann Lee")]
+    assert partials[:3] == [("sheet", "Name: "), ("name", "Ann"), ("name", "Ann Lee")]
+    assert partials[3:] == [("sheet", ", eyes:"), ("eyes", " red")]
 
 
 async def test_a_hole_may_be_searched_for() -> None:

@@ -352,6 +352,18 @@ async def test_a_damaged_index_says_so(tmp_path: Path) -> None:
             await index.add(Document("more", "more"))
 
 
+async def test_an_index_whose_beginning_is_damaged_says_what_helps(tmp_path: Path) -> None:
+    path = tmp_path / "i.db"
+    Index(path, embedder="none").close()
+    path.write_bytes(b"\xff" * 200)
+    with pytest.raises(UserError, match=r"i\.db' as an index.*damaged: delete it and index the documents again; else"):
+        Index(path, embedder="none")
+    path.unlink()
+    with Index(path, embedder="none") as index:
+        await index.add(ANIMALS)
+        assert await index.search("cats")
+
+
 async def test_an_index_of_a_later_version_is_refused(tmp_path: Path) -> None:
     Index(tmp_path / "i.db", embedder="none").close()
     database = apsw.Connection(str(tmp_path / "i.db"))

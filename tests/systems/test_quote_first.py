@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import synthon as sy
+from synthon import systems
 from synthon.cli import main
 from synthon.retrieval import Document
 from synthon.retrieval.quotes import Quotes
@@ -30,6 +31,14 @@ def folder(tmp_path: Path) -> Path:
     for name, text in DOCUMENTS.items():
         (place / name).write_bytes(text.encode())
     return place
+
+
+def test_the_systems_can_be_imported_without_the_extras() -> None:
+    names = [f"synthon.systems.{path.stem}" for path in Path(systems.__file__).parent.glob("[a-z]*.py")]
+    assert len(names) > 3
+    extras = ["jinja2", "llama_cpp", "onnxruntime", "semchunk", "Stemmer", "tokenizers", "usearch"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({extras})); import {', '.join(names)}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 async def opened(folder: Path, embedder: WordEmbedder) -> sy.Index:

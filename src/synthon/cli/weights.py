@@ -57,9 +57,12 @@ def _fetch_models(arguments: argparse.Namespace) -> None:
 
 
 def _convert_model(arguments: argparse.Namespace) -> None:
-    from synthon.engine.converting import convert  # noqa: PLC0415 - see _list_models
+    from synthon.models.local_model import require_engine  # noqa: PLC0415 - see _list_models
     from synthon.models.weights import models_folder, path_of  # noqa: PLC0415 - same
     from synthon.progress import bar  # noqa: PLC0415 - same
+
+    require_engine()
+    from synthon.engine.converting import convert  # noqa: PLC0415 - the extra `local` asks for
 
     path, kind = path_of(arguments.name), arguments.kind
     target = arguments.to or models_folder() / f"{path.stem}.{kind.upper()}.gguf"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from synthon.engine.binding import Weights, rounds_alike
 from synthon.engine.prefixes import Prefixes
@@ -56,6 +57,7 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.files = settings, _stamps(settings)
+        self.named_by: WeakValueDictionary[int, object] = WeakValueDictionary()  # by id: equal models are several
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._closing = flag()
         self._is_closed = False
@@ -182,16 +184,20 @@ _engines: dict[Settings, Engine] = {}
 _lock = Lock()
 
 
-def engine_for(settings: Settings) -> Engine:
-    """The process's engine of these settings; once a file was replaced it is closed, and there is another."""
+def engine_for(settings: Settings, model: object) -> Engine:
+    """The process's engine of these settings, which the model names for as long as it lives.
+
+    Where it is a new one, those that no model names any more are closed, and so is one whose file was replaced.
+    """
     files = _stamps(settings)
     with _lock:
-        before = _engines.get(settings)
-        if before is not None and before.files == files:
-            return before
-        engine = _engines[settings] = Engine(settings)
-    if before is not None:
-        Thread(target=before.close).start()
+        engine = _engines.get(settings)
+        if engine is None or engine.files != files:
+            for each in [each for each in _engines.values() if each is engine or not each.named_by]:
+                del _engines[each.settings]
+                Thread(target=each.close).start()  # it waits for the lock
+            engine = _engines[settings] = Engine(settings)
+        engine.named_by[id(model)] = model
     return engine
 
 

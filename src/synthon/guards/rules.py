@@ -200,7 +200,11 @@ async def guarded(value: T, *guards: Guard, expected: object = None, inputs: Map
         CheckFailed: a guard would ask a model again, and there is none here.
         GuardBlocked: the value may not be used.
         OutputError: what the guards made of it does not fit the type.
+        UserError: one of the guards is none.
     """
+    for each in guards:
+        if not hasattr(each, "judge"):
+            raise UserError(f"guarded(...) was given {each!r:.200}, which is no guard. Write guard(length(at_most=9)).")
     standing: object = value
     with span("guarded", "check") as opened:
         for each in guards:

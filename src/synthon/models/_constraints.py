@@ -6,15 +6,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from synthon.core.constraints import Choice, Grammar, Schema, Soundness
-from synthon.core.errors import Unsupported
+from synthon.core.constraints import Choice, Constraint, Grammar, Schema, Soundness
+from synthon.core.errors import Unsupported, UserError
 from synthon.core.values import Request
 from synthon.models._demands import refuse_what_is_lacking, tightened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from synthon.core.constraints import Constraint, Textual
+    from synthon.core.constraints import Textual
     from synthon.core.protocols import Model
     from synthon.core.values import Capability, Completion
 
@@ -115,8 +115,11 @@ def given(model: Model, request: Request) -> Request:
 
     Raises:
         Unsupported: the model cannot keep to the constraint, and it must; or no answer can be checked against it.
-        UserError: the constraint is malformed, or what checks it is not installed. Nothing was paid for.
+        UserError: the constraint is none, or malformed, or what checks it is not installed. Nothing was paid for.
     """
+    asked: object = request.constraint
+    if asked is not None and not isinstance(asked, Constraint):
+        raise UserError(f"{asked!r:.200} is no constraint. Pass sy.regex(...), sy.choice(...) or another such value.")
     if request.constraint is not None:
         _unmet(request.constraint, "")
     if getattr(model, "soundness", None) is not None:

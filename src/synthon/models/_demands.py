@@ -63,7 +63,9 @@ def declared(capabilities: Iterable[Capability], known: frozenset[Capability]) -
 
 def searched(request: Request) -> Request:
     """The request with as many tokens as a search for its answer may compute: its `budget`, or `width` whole texts."""
-    search = json.loads(request.extra).get("decoder", {}) if '"decoder"' in request.extra else {}
+    search = extra_of(request.extra).get("decoder", {}) if '"decoder"' in request.extra else {}
+    if not isinstance(search, dict) or not all(type(search.get(name, 0)) is int for name in ("budget", "width")):
+        raise UserError(f"Request.extra has decoder={search!r:.200}. Use sy.beam(4) or sy.best_k(4, 200).")
     most = request.max_tokens and (search.get("budget") or request.max_tokens * search.get("width", 1))
     return replace(request, max_tokens=most)
 
@@ -97,6 +99,23 @@ def _holds_image(message: Message) -> bool:
     )
 
 
+def extra_of(extra: str) -> dict[str, Any]:
+    """The parameters that `Request.extra` holds.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    try:
+        added: object = json.loads(extra or "{}")
+    except ValueError as error:
+        msg = f'Request.extra is no JSON ({error}): {extra[:80]!r}. Pass an object such as \'{{"effort": "low"}}\'.'
+        raise UserError(msg) from error
+    if not isinstance(added, dict):
+        msg = f'Request.extra is no JSON object: {extra[:80]!r}. Pass one such as \'{{"effort": "low"}}\'.'
+        raise UserError(msg)
+    return added
+
+
 def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) -> dict[str, object]:
     """The body with `Request.extra`'s parameters; objects that both hold are merged, the request's fields win.
 
@@ -105,14 +124,7 @@ def with_extra(body: dict[str, object], extra: str, reserved: frozenset[str]) ->
             by another of its names.
         Unsupported: it asks for a `decoder` of the local engine.
     """
-    try:
-        added = json.loads(extra)
-    except ValueError as error:
-        msg = f'Request.extra is no JSON ({error}): {extra[:80]!r}. Pass an object such as \'{{"effort": "low"}}\'.'
-        raise UserError(msg) from error
-    if not isinstance(added, dict):
-        msg = f'Request.extra is no JSON object: {extra[:80]!r}. Pass one such as \'{{"effort": "low"}}\'.'
-        raise UserError(msg)
+    added = extra_of(extra)
     if "decoder" in added:
         msg = f"{body['model']!r} is no local model, so it cannot decode by {added['decoder']!r}. Use sy.local()."
         raise Unsupported(msg)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from synthon.core.running import current_run
 from synthon.core.settings import MODEL, Slot, ambient, current
 from synthon.core.values import Capability, Completion, Request, Usage
 from synthon.models._constraints import Judge, soundness_of
+from synthon.models._demands import extra_of
 from synthon.models.journaled import emit_once
 from synthon.models.placement import attempts_of
 
@@ -124,7 +124,7 @@ class _Decoded:
             return await self._best(decoder, request, emit)
         budget = {"budget": decoder.budget} if decoder.kind == "best_k" else {}
         wanted = {"kind": decoder.kind, "width": decoder.width, **budget}
-        extra = dumps({"decoder": wanted, **json.loads(request.extra or "{}")})
+        extra = dumps({"decoder": wanted, **extra_of(request.extra)})
         searched = replace(request, temperature=0.0, top_p=None, top_k=None, min_p=None, extra=extra)
         return await self.model.complete(searched, emit)
 

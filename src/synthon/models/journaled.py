@@ -66,6 +66,15 @@ class Journaled:
         """What becomes of each keyword of a constraint: enforced, checked after, or refused; and why."""
         return soundness_at(self.model, constraint)
 
+    def close(self) -> None:
+        """Free what the model keeps in memory, as `sy.local()` does its engine; the next call loads it again.
+
+        What still runs ends with `ProviderError`. A model that keeps nothing stays as it is.
+        """
+        close = getattr(self.model, "close", None)
+        if close is not None:
+            close()
+
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         """The recorded answer where there is one, else the model's own, judged by the request's constraint.
 

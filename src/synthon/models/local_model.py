@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import sys
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from synthon.core.errors import MissingExtra, Unsupported, UserError
 from synthon.core.identity import canonical, digest, with_sample
 from synthon.core.protocols import discard
 from synthon.core.values import Delta, Image, Price, ToolCall, ToolResult
+from synthon.models._demands import extra_of
 from synthon.models.cores import cores
 from synthon.models.journaled import Journaled
 from synthon.models.weights import adapter_at, digest_of, path_of
@@ -79,13 +79,7 @@ def local(
         if not hasattr(given, "__index__") or given < 1:
             raise UserError(f"sy.local({name!r}, {size}={given!r}): pass a whole number, 1 or more.")
     path = path_of(str(name))
-    for package in ("llama_cpp", "numpy", "jinja2"):
-        if find_spec(package) is None:
-            raise MissingExtra(
-                f"The local engine is not installed: the package {package!r} is missing. It is compiled here "
-                "(some 5 minutes), so get a compiler first: `apt-get install -y g++ make`. Then run "
-                "`pip install 'synthon[local]'`."
-            )
+    require_engine()
     named = path.stem if str(name).endswith(".gguf") else str(name)
     added = None if adapter is None else adapter_at(adapter)
     model = LlamaModel(
@@ -104,9 +98,26 @@ def local(
     return Journaled(model, price=Price(0, 0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def require_engine() -> None:
+    """Pass where the local engine's packages are installed.
+
+    Raises:
+        MissingExtra: one is not; says how to get them.
+    """
+    for package in ("llama_cpp", "numpy", "jinja2"):
+        if find_spec(package) is None:
+            raise MissingExtra(
+                f"The local engine is not installed: the package {package!r} is missing. It is compiled here "
+                "(some 5 minutes), so get a compiler first: `apt-get install -y g++ make`. Then run "
+                "`pip install 'synthon[local]'`."
+            )
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True)
 class LlamaModel:
     """A GGUF model on this machine; `local` makes one. Equal settings share one engine in a process.
+
+    An engine that no model names any more ends when the next one is loaded.
 
     The same request and sample give the same text in any process with equal `threads` and processor, alone, in a batch,
     or after others: the generator is seeded by the request's identity, and what the prefix cache gives back are the
@@ -182,7 +193,7 @@ class LlamaModel:
             )
 
         try:
-            completion = await engine_for(self._settings).run(work, request.constraint)
+            completion = await engine_for(self._settings, self).run(work, request.constraint)
         finally:
             listening = False
         return replace(completion, model=self.name)
@@ -191,13 +202,13 @@ class LlamaModel:
         """Free the engine of these settings; the next call loads it again."""
         from synthon.engine import engine_for  # noqa: PLC0415 - see complete
 
-        engine_for(self._settings).close()
+        engine_for(self._settings, self).close()
 
     def _decoder(self, extra: str) -> Decoder | None:
         """The search that `Request.extra` asks for: `{"decoder": {"kind": "beam", "width": 4}}`."""
         from synthon.engine import Decoder  # noqa: PLC0415 - the extra `local` asks for
 
-        asked = json.loads(extra or "{}")
+        asked = extra_of(extra)
         rest = {name: value for name, value in asked.items() if name != "decoder"}
         if rest:
             raise Unsupported(

@@ -70,6 +70,8 @@ class Session:
             raise UserError(
                 f"The session {self._name!r} has no model. Pass sy.session(model), or call program.using(model=...)."
             )
+        if not hasattr(model, "complete"):
+            raise UserError(f"The session {self._name!r} has {model!r:.200} for a model. Pass one: sy.local(), ...")
         self._model, self._is_open = cast("Model", model), True
         self._span = span(self._name, "span").__enter__()
         return self
@@ -120,6 +122,9 @@ class Session:
 
     def _say(self, role: Role, text: str, emit: Emit | None = None) -> None:
         self._check()
+        said: object = text
+        if not isinstance(said, str):
+            raise UserError(f"The session {self._name!r} cannot say {said!r:.200}, which is no text. Pass a str.")
         before = self._turns.pop()[1] if self._turns and self._turns[-1][0] == role else ""
         self._turns.append((role, before + text))
         if role == "assistant" and text:
@@ -157,6 +162,10 @@ class Session:
         ends = (stop,) if isinstance(stop, str) else tuple(stop)
         sampling = temperature, max_tokens, top_p, top_k, min_p, ends, seed
         request = Request(self._prompt(), *sampling, constraint=constraint)
+        if decoder is not None and not hasattr(decoder, "over"):
+            raise UserError(
+                f"{name!r} in the session {self._name!r} has decoder={decoder!r:.200}. Pass sy.beam(4), ..."
+            )
         model = self._model if decoder is None else decoder.over(self._model)
         asked = request if getattr(model, "soundness", None) is not None else given(model, request)
         emit = self._stream(name)
@@ -187,7 +196,7 @@ class Session:
         prompt = self._prompt()
         with self._filling(Draft(discard)):
             picked = await selecting.select(self._model, prompt, options, normalize=normalize, baseline=baseline)
-        return self._keep(name, picked.option)
+        return self._keep(name, picked.option, self._stream(name))
 
     async def score(self, texts: Sequence[str]) -> tuple[Score, ...]:
         """The log-probability of each text as what the model says next; nothing is said."""
@@ -245,7 +254,7 @@ class Session:
             )
         return messages
 
-    def _keep(self, name: str, text: str, emit: Emit | None = None) -> str:
+    def _keep(self, name: str, text: str, emit: Emit) -> str:
         self._say("assistant", text, emit)
         self._values[name] = text
         return text

@@ -38,6 +38,7 @@ _ADVICE = {
     apsw.BusyError: "Another process is writing this index: try again when it is done.",
     apsw.ConnectionClosedError: "This Index was closed: make a new one of the file.",
     apsw.CorruptError: "The file is damaged: delete it, and index the documents again.",
+    apsw.NotADBError: "If an Index made it, it is damaged: delete it and index the documents again; else name another.",
     apsw.FullError: "Make room on its disk, then try again.",
     UnicodeEncodeError: "Paths, ids and prefixes must be UTF-8: name another.",
 }

@@ -27,12 +27,10 @@ _PASSAGE, _WORDS, _CONTEXT, _KIND = 0.3, 0.15, 0.15, 0.1
 _GAP = 0.4
 #: Weight of the question's words found in the quotes beside the best cosine, by logistic regression (15.1 : 4.3).
 _COVERAGE = 0.28
-_ASKING = frozenset(
-    words(
-        "what which who whom whose when where why how do does did can could may might will would shall should has have "
-        "had been being from its than about during between after before over under also such many much one name type "
-        "kind i me my you your we our he she his her him them"
-    )
+_ASKING = (
+    "what which who whom whose when where why how do does did can could may might will would shall should has have "
+    "had been being from its than about during between after before over under also such many much one name type "
+    "kind i me my you your we our he she his her him them"
 )
 _NUMBER = (
     r"\d[\d,.]*|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|hundred|"
@@ -130,7 +128,8 @@ async def quote(question: str, passages: Sequence[Passage], embedder: Embedder, 
 
 def asked_words(question: str) -> list[str]:
     """Stems of what a question is about, without the words that only ask."""
-    return list(dict.fromkeys(word for word in words(question) if word not in _ASKING))
+    asking = frozenset(words(_ASKING))
+    return list(dict.fromkeys(word for word in words(question) if word not in asking))
 
 
 def _share(asked: Sequence[str], there: frozenset[str]) -> float:
