@@ -54,6 +54,8 @@ def test_the_command_writes_into_the_model_folder_and_says_how_to_use_it(
     converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNTHON_MODELS", str(tmp_path / "models"))
+    assert main(["models", "convert", str(converted), "q4_0", "--to", str(tmp_path / "q.txt")]) == 1
+    assert "Name a file that ends in .gguf" in capsys.readouterr().err
     assert main(["models", "convert", str(converted), "q4_0"]) == 0
     made = tmp_path / "models" / "own.Q4_0.gguf"
     assert capsys.readouterr().out.endswith(f"MB, from 145. Use it by sy.local({str(made)!r}).\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthon.cli.shell import add, table
+from synthon.core.errors import UserError
 
 if TYPE_CHECKING:
     from synthon.cli.shell import Subparsers
@@ -66,6 +67,8 @@ def _convert_model(arguments: argparse.Namespace) -> None:
 
     path, kind = path_of(arguments.name), arguments.kind
     target = arguments.to or models_folder() / f"{path.stem}.{kind.upper()}.gguf"
+    if target.suffix != ".gguf":
+        raise UserError(f"{str(target)!r} would not be found as weights. Name a file that ends in .gguf.")
     if arguments.to is None:
         models_folder().mkdir(parents=True, exist_ok=True)
     with bar(f"{path.name} as {kind} (MB)") as watch:
