@@ -12,7 +12,7 @@ TASK = Programming(
     "double",
     "def check(f):\n    assert f(5) == 10\n",
 )
-WRONG, LUCKY, RIGHT, ALSO = "return n", "return n * n", "return n * 2", "return n + n"
+WRONG, LUCKY, RIGHT, ALSO = "return n", "return 2**n", "return n * 2", "return n + n"  # of equals the first in order
 
 
 def model(*bodies: str) -> sy.Journaled:

@@ -246,7 +246,7 @@ def _spans(cursor: apsw.Cursor, run: str, *, without: Sequence[str] = ()) -> lis
 def _content(cursor: apsw.Cursor, span: Span) -> tuple[str, str]:
     found = cursor.execute(_CALL, (span.run, span.key)).fetchall() if span.key else []
     inputs, output = (found or cursor.execute(_TEXTS, (span.id, span.run)).fetchall() or [("", "")])[0]
-    is_its_own = span.hit or not span.error  # else another life, or a person, gave it
+    is_its_own = span.hit or not (span.error and found)  # else another life, or a person, gave it
     return long_text(cursor, inputs), long_text(cursor, output) if is_its_own else ""
 
 
