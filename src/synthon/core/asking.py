@@ -67,6 +67,8 @@ class Asking:
 
     async def _demos(self) -> Sequence[Demo]:
         chosen = self.step.setting("demos")
+        if chosen == ():
+            return ()
         demos = chosen if isinstance(chosen, Sequence) else await cast("Demos", chosen).select(self.inputs)
         for each in demos:
             if not isinstance(each, Demo) or not each.inputs.keys() <= self.inputs.keys():
@@ -99,8 +101,8 @@ class Asking:
         if self.output.choice is not None and "score" in able:
             return {"continuations": self.output.choice.options}
         if self.output.constraint is not None and "schema" in able:
-            layout = cast("Layout", self.step.setting("layout"))
-            return {"constraint": replace(self.output.constraint, layout=layout)}
+            layout, plain = cast("Layout", self.step.setting("layout")), self.output.constraint
+            return {"constraint": plain if plain.layout == layout else replace(plain, layout=layout)}
         return {}
 
     async def start(self, opened: span) -> Model:
@@ -187,7 +189,8 @@ class Asking:
             return
         if await self._guarded() and await self._checked():
             self.done = True
-            self._keep(self.failures, self.output.written(self.value))
+            if self.failures:
+                self._keep(self.failures, self.output.written(self.value))
             if isinstance(self.emit, Draft):
                 if self.is_rewritten:
                     self.emit.withdraw()

@@ -93,6 +93,8 @@ def _passage(number: int, item: Passage | Mapping[str, object]) -> str:
 
 def _pictures(value: object) -> list[Image]:
     """The pictures that an input is: one, or a list of nothing else; of any other input none."""
+    if isinstance(value, str):
+        return []
     items = value if isinstance(value, list | tuple) else [value]
     found = [Image(**cast("Any", each)) if _is_image(each) else each for each in items]
     return [each for each in found if isinstance(each, Image)] if {*map(type, found)} == {Image} else []

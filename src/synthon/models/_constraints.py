@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from synthon.core.constraints import Choice, Constraint, Grammar, Schema, Soundness
@@ -121,8 +122,9 @@ def given(model: Model, request: Request) -> Request:
     if asked is not None and not isinstance(asked, Constraint):
         raise UserError(f"{asked!r:.200} is no constraint. Pass sy.regex(...), sy.choice(...) or another such value.")
     if request.constraint is not None:
-        _unmet(request.constraint, "")
-    if getattr(model, "soundness", None) is not None:
+        _refuse_unusable(request.constraint)
+    needed: Capability = "schema" if isinstance(request.constraint, Schema) else "grammar"
+    if needed in model.capabilities or getattr(model, "soundness", None) is not None:
         return request
     try:
         refuse_what_is_lacking(Request((), constraint=request.constraint), model.capabilities, repr(model.name))
@@ -154,7 +156,13 @@ def judged(completion: Completion, request: Request) -> Completion:
     """
     if request.constraint is None or (not completion.text and (completion.tool_calls or completion.scores)):
         return completion
-    return replace(completion, unmet=_unmet(request.constraint, completion.text, own=completion.unmet))
+    unmet = _unmet(request.constraint, completion.text, own=completion.unmet)
+    return completion if unmet == completion.unmet else replace(completion, unmet=unmet)
+
+
+@lru_cache(maxsize=256)
+def _refuse_unusable(constraint: Constraint) -> None:
+    _unmet(constraint, "")
 
 
 def _unmet(constraint: Constraint, text: str, own: str = "") -> str:
