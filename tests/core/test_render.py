@@ -156,6 +156,14 @@ def test_an_answer_is_found_after_brackets_that_are_no_json() -> None:
     assert Output(Answer, "here").parse(text) == Answer(text="a", inner=Answer(text="b"))
 
 
+def test_an_answer_is_not_looked_for_without_end() -> None:
+    text = '{"text": "a", "inner": {"text": "b"}}'
+    output = Output(Answer, "here")
+    assert output.parse("{x} " * 63 + text) == Answer(text="a", inner=Answer(text="b"))
+    with pytest.raises(sy.OutputError, match="does not fit"):
+        output.parse("{x} " * 64 + text)
+
+
 @given(st.lists(st.integers() | st.text()))
 def test_written_values_are_read_back(value: list[int | str]) -> None:
     output: Output[list[int | str]] = Output(list[int | str], "here")
