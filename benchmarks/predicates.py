@@ -4,8 +4,8 @@ Random compositions of choices, patterns and predicates, with `&`, `|` and count
 tokens of one to six characters, halves of characters among them. An oracle that shares nothing with the masks walks
 every state of the predicates' definitions (tests/decoding/oracle.py); along a random text each mask is compared with
 {tokens after which some completion holds}, the end among them. Where nothing can hold, compiling has to refuse. What
-is refused as too large is counted apart. LMQL, whose predicates these are, has masks that bar what is definitely wrong
-and leave what only later turns out so.
+is refused as too large is counted apart, and so is what has too many states for the oracle. LMQL, whose predicates
+these are, has masks that bar what is definitely wrong and leave what only later turns out so.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
 from benchmarks.report import Measure, parse, report
 from benchmarks.statistics import share
+from synthon.core.constraints import Textual
 from synthon.core.errors import SchemaTooLarge, UserError
 from synthon.decoding import Matcher, compiled
 from synthon.decoding.predicates import counts
@@ -36,6 +38,7 @@ class Found:
     forced: list[bool] = field(default_factory=list)
     refused: list[bool] = field(default_factory=list)
     too_large: list[bool] = field(default_factory=list)
+    left_out: list[bool] = field(default_factory=list)
     mask_us: list[float] = field(default_factory=list)
     compile_us: list[float] = field(default_factory=list)
 
@@ -64,11 +67,28 @@ def walk(matcher: Matcher, oracle: Oracle, chance: random.Random, found: Found) 
         matcher.consume(token)
 
 
+class _TooManyStatesError(Exception):
+    pass
+
+
+def give_up() -> NoReturn:
+    raise _TooManyStatesError
+
+
 def compare(seed: int, found: dict[bool, Found]) -> None:
     """One composition; `found` is kept apart for those that count tokens."""
     chance = random.Random(seed)
     constraint, trees = composition(chance)
-    oracle, seen = Oracle(constraint, trees), found[counts(constraint)]
+    seen = found[counts(constraint)]
+    try:
+        _compared(constraint, Oracle(constraint, trees, give_up), chance, seen)
+    except _TooManyStatesError:
+        seen.left_out.append(True)
+    else:
+        seen.left_out.append(False)
+
+
+def _compared(constraint: Textual, oracle: Oracle, chance: random.Random, seen: Found) -> None:
     possible, refused = bool(oracle.allowed(oracle.start)), False
     start = time.thread_time()
     try:
@@ -102,10 +122,8 @@ def measures(found: dict[bool, Found]) -> dict[str, Measure]:
         "forced.right": shared(joined("forced"), least=1.0),
         "impossible.refused": shared(joined("refused"), least=1.0),
     }
-    too_large = joined("too_large")
-    measured["too_large.refused"] = Measure(
-        sum(too_large) / len(too_large), share(sum(too_large), len(too_large)), len(too_large), op="<=", unit="share"
-    )
+    for name, held in (("too_large.refused", joined("too_large")), ("oracle.left_out", joined("left_out"))):
+        measured[name] = Measure(sum(held) / len(held), share(sum(held), len(held)), len(held), op="<=", unit="share")
     for name, each in (("regular", found[False]), ("counted", found[True])):
         for part, percent in (("p50", 50), ("p99", 99)):
             value = float(np.percentile(each.mask_us, percent))

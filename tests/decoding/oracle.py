@@ -15,7 +15,7 @@ import functools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
 from hypothesis import reject
 
@@ -220,11 +220,14 @@ Plan: TypeAlias = "int | tuple[Callable[[Iterable[bool]], bool], list[Plan]]"
 class Oracle:
     """Answers for one constraint; `trees` holds the regular expressions in it by their patterns.
 
-    A property's example that needs more than `_MOVES` moves is left for another: it would take minutes.
+    What needs more than `_MOVES` moves is given up, by a property for another example: it would take minutes.
     """
 
-    def __init__(self, constraint: Textual, trees: Mapping[str, Tree]) -> None:
+    def __init__(
+        self, constraint: Textual, trees: Mapping[str, Tree], give_up: Callable[[], NoReturn] = reject
+    ) -> None:
         first: list[Machine] = []
+        self._give_up = give_up
         self._plan = _plan(constraint, trees, first)
         self._places = [[machine] for machine in first]
         self._numbers = [{machine: 0} for machine in first]
@@ -248,7 +251,7 @@ class Oracle:
         """The state after a token, None where its bytes make no text."""
         if (state, token) not in self._moves:
             if len(self._moves) > _MOVES:
-                reject()
+                self._give_up()
             self._moves[state, token] = self._moved(state, TOKENS[token])
         return self._moves[state, token]
 
