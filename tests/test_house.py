@@ -25,7 +25,7 @@ CODE_FOLDERS = ("src", "tests", "benchmarks", "scripts")
 
 FILE_LINES = 500
 FUNCTION_LINES = 80
-CORE_LINES = 3_350  # of code, __init__ aside: docs/decisions/0001, 0003, 0004, 0007, 0010, 0011, 0014 and 0019
+CORE_LINES = 3_400  # of code, __init__ aside: docs/decisions/0001, 0003, 0004, 0007, 0010, 0011, 0014 and 0019
 SYSTEM_LINES = 200  # a file of systems/ or bridges/
 STRATEGY_LINES = 150  # of code, of a file of strategies/
 IMPORT_MODULES = 300

@@ -156,9 +156,17 @@ def test_an_answer_is_found_after_brackets_that_are_no_json() -> None:
     assert Output(Answer, "here").parse(text) == Answer(text="a", inner=Answer(text="b"))
 
 
+@pytest.mark.parametrize(
+    "before", ["x lies in [0, 1), so ", "{", "Let S = {x | x > 0. Then ", "in (0, 1] and [2, 3): "]
+)
+def test_an_answer_is_found_after_brackets_that_never_close(before: str) -> None:
+    text = '{"text": "a", "inner": {"text": "b"}}'
+    assert Output(Answer, "here").parse(before + text) == Answer(text="a", inner=Answer(text="b"))
+
+
 def test_an_answer_is_not_looked_for_without_end() -> None:
     text = '{"text": "a", "inner": {"text": "b"}}'
-    output = Output(Answer, "here")
+    output: Output[Answer] = Output(Answer, "here")
     assert output.parse("{x} " * 63 + text) == Answer(text="a", inner=Answer(text="b"))
     with pytest.raises(sy.OutputError, match="does not fit"):
         output.parse("{x} " * 64 + text)

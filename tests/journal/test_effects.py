@@ -11,7 +11,7 @@ import pytest
 
 import synthon as sy
 from synthon.journal import Row, doubts, effect, settle
-from synthon.runs import answer
+from synthon.runs import answer, resume
 
 
 class World:
@@ -271,3 +271,20 @@ async def test_a_run_that_acted_is_not_taken_up_by_other_arguments_or_another_pr
     with pytest.raises(sy.UserError, match=r"has acted or asked a person"):
         await sy.run(asked, "Bob", run_id="q", journal=journal)
     assert await sy.run(asked, "Ann", run_id="q", journal=journal) == "Ann: yes"
+    assert await sy.run(asked, customer="Ann", run_id="q", journal=journal) == "Ann: yes"  # the same, written otherwise
+
+
+async def test_a_run_goes_on_though_its_arguments_were_read_as_their_types() -> None:
+    @sy.program
+    async def refund(amount: float, *, note: str = "none") -> str:
+        return f"{amount} {note}: {await sy.ask_person('Refund?')}"
+
+    journal = sy.MemoryJournal()
+    with pytest.raises(sy.Suspended):
+        await sy.run(refund, 20, run_id="r", journal=journal)
+    await answer(journal, "r", "yes")
+    assert await resume(journal, "r", program=refund) == "20.0 none: yes"
+    assert await sy.run(refund, 20.0, note="none", run_id="r", journal=journal) == "20.0 none: yes"
+    record = journal.run("r")
+    assert record is not None
+    assert record.status == "done"

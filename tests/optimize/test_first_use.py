@@ -164,6 +164,13 @@ async def test_results_of_other_cases_or_another_metric_are_not_compared() -> No
     exact = await sy.evaluate(same, cases("a"), sy.metrics.exact_match, journal=sy.MemoryJournal())
     with pytest.raises(sy.UserError, match="evaluated on different cases"):
         one.compare(other)
+
+    async def more(text: str, hint: str) -> str:
+        return text + hint
+
+    hinted = [Case({**case.inputs, "hint": ""}, case.expected, id=case.id) for case in cases("a")]
+    again = await sy.evaluate(more, hinted, sy.metrics.f1, journal=sy.MemoryJournal())
+    assert one.compare(again).discordant == 0  # the same questions, told otherwise
     with pytest.raises(sy.UserError, match=r"scored by 'f1' first and .*same' by 'exact_match'\. Pass metric="):
         one.compare(exact)
 
@@ -173,10 +180,11 @@ async def test_a_plan_takes_cases_only() -> None:
         await plan(System().program, [{"a": 1}], VALIDATION)  # type: ignore[list-item] # it is wrong
 
 
-@pytest.mark.parametrize("limit", [{"calls": 5.5}, {"calls": float("inf")}, {"tokens": 1e3}])
+@pytest.mark.parametrize("limit", [{"calls": 5.5}, {"calls": float("inf")}, {"tokens": 1.5}])
 def test_a_budget_counts_whole_calls_and_tokens(limit: Any) -> None:
     with pytest.raises(sy.UserError, match="whole numbers from 0 on, usd= or"):
         sy.Budget(**limit)
+    assert sy.Budget(tokens=1e6).tokens == 1_000_000  # type: ignore[arg-type] # as some write it
 
 
 @pytest.mark.parametrize("given", [{"accept": "x"}, {"cheap": "small"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import jsonschema_rs
@@ -298,3 +299,17 @@ async def test_the_embedded_model_writes_well_formed_calls_only(parallel: bool) 
             spec = {"weather": WEATHER, "plant": TREE}[call.name]
             assert jsonschema_rs.is_valid(json.loads(spec.parameters), json.loads(call.arguments))
         assert found.calls or found.answer is not None
+
+
+@pytest.mark.parametrize("piece", ["{", '{"a":1, ', "[1 ", "{'a': 1}, ", '["a" '])
+async def test_a_long_text_without_json_holds_nobody_up(piece: str) -> None:
+    model = Scripted(piece * 40_000, '{"answer": "cats"}')
+    started = time.process_time()
+    found = await sy.next_calls(model, ASKED, [WEATHER])
+    assert found.answer == "cats"
+    assert time.process_time() - started < 1.5
+
+
+async def test_an_empty_object_beside_a_call_is_no_other_call() -> None:
+    model = Scripted('The state is {} now. {"tool": "weather", "arguments": {"city": "Bern"}}')
+    assert [call.name for call in (await sy.next_calls(model, ASKED, [WEATHER])).calls] == ["weather"]

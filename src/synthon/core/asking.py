@@ -69,7 +69,7 @@ class Asking:
         chosen = self.step.setting("demos")
         if chosen == ():
             return ()
-        demos = chosen if isinstance(chosen, Sequence) else await cast("Demos", chosen).select(self.inputs)
+        demos = chosen if isinstance(chosen, Sequence) else [*await cast("Demos", chosen).select(self.inputs)]
         for each in demos:
             if not isinstance(each, Demo) or not each.inputs.keys() <= self.inputs.keys():
                 msg = f"Step {self.step.name!r} takes {list(self.inputs)}, and is shown the example {each!r:.200}."

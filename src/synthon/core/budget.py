@@ -86,10 +86,11 @@ class Budget:
         limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
         given = {name: limit for name, limit in limits.items() if limit is not None}
         numbers = all(hasattr(limit, "__float__") and limit >= 0 for limit in given.values())
-        if not given or not numbers or not all(hasattr(each or 0, "__index__") for each in (calls, tokens)):
+        if not given or not numbers or not all(each is None or each % 1 == 0 for each in (calls, tokens)):
             msg = f"Budget({given}) sets no usable limit. Pass calls= or tokens=, whole numbers from 0 on, usd= or"
             raise UserError(f"{msg} minutes=, numbers from 0 on.")
-        self.calls, self.tokens, self.usd, self.minutes, self.durable = calls, tokens, usd, minutes, durable
+        self.calls, self.tokens = (each if each is None else int(each) for each in (calls, tokens))
+        self.usd, self.minutes, self.durable = usd, minutes, durable
         self.once = once
         self.counted: set[Key] = set()
         self.spent = Amount()

@@ -19,6 +19,7 @@ from synthon.core.rebuild import as_read, keyed, rebuilt
 
 T = TypeVar("T")
 _SCANNED = 64
+_BEGUN = re.compile(r'\{\s*"|\[\s*["{[]')  # as JSON begins that may hold an answer
 _MARKS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[][{}]', re.DOTALL)
 
 
@@ -237,20 +238,22 @@ def _candidates(text: str) -> Iterator[str]:
         try:
             _, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            at = _close(text, at)
+            at = _close(text, at) or at + 1
         else:
             yield text[at:end]
             at = end
 
 
 def _close(text: str, at: int) -> int:
-    """Where the bracket there is closed, past those in strings; where it never is, the text's end."""
+    """Where the bracket there is closed, past those in strings; the text's end where JSON never is; 0 of no JSON."""
+    if text.startswith("{{", at):  # a template's
+        return 0
     depth = 0
     for mark in _MARKS.finditer(text, at):
         depth += (mark[0] in "{[") - (mark[0] in "}]")
         if not depth:
             return mark.end()
-    return len(text)
+    return len(text) if _BEGUN.match(text, at) else 0
 
 
 def schema(of: object, *, name: str = "output", layout: Layout = "free", check: bool = False) -> Schema:

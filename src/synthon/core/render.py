@@ -97,7 +97,8 @@ def _pictures(value: object) -> list[Image]:
         return []
     items = value if isinstance(value, list | tuple) else [value]
     found = [Image(**cast("Any", each)) if _is_image(each) else each for each in items]
-    return [each for each in found if isinstance(each, Image)] if {*map(type, found)} == {Image} else []
+    pictures = [each for each in found if isinstance(each, Image)]
+    return pictures if len(pictures) == len(found) else []
 
 
 def _text(name: str, value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import json
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from contextvars import ContextVar, Token
 from copy import copy
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 from synthon.core.budget import Budget, restore
 from synthon.core.errors import Suspended, Uncertain, UserError
@@ -295,7 +296,7 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             raise
         return self
 
-    def refuse_another(self) -> None:
+    def refuse_another(self, program: object) -> None:
         """What a run did in the world, and was told by people, was not for another program or other arguments.
 
         Raises:
@@ -307,7 +308,8 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
         if journal is None or record is None:
             return
         was, now = ((each.program, re.sub(r" at 0x\w+", "", str(each.arguments))) for each in (record, self))
-        if was != now and any((journal.read(Key(id_, each)) or "").startswith(_MARK) for each in journal.digests(id_)):
+        is_same = was == now or (was[0] == now[0] and _meant(program, was[1]) == _meant(program, now[1]))
+        if not is_same and any((journal.read(Key(id_, each)) or "").startswith(_MARK) for each in journal.digests(id_)):
             msg = f"Run {id_!r} is of {was[0]!r} with {was[1]:.200}, and has acted or asked a person. It is given"
             raise UserError(f"{msg} {now[0]!r} with {now[1]:.200}, for which that was not done. Take another run_id.")
 
@@ -368,13 +370,22 @@ async def run(
         source=source_of(program), durable=durable,
     )  # fmt: skip
     if run_id is not None:
-        opening.refuse_another()
+        opening.refuse_another(program)
+    return await through(opening, bound)
+
+
+async def through(opening: running, bound: Callable[[], Awaitable[T]]) -> T:
+    """What a program gives in a run that is to be opened; begun again where a later step blames an earlier one.
+
+    Raises:
+        UserError: the program is no async function.
+    """
     async with opening as opened:
         while True:
             try:
                 answer = bound()
                 if not inspect.isawaitable(answer):
-                    raise UserError(f"{name_of(program)!r} gave {answer!r}, so it is not async. Write `async def`.")
+                    raise UserError(f"{opening.program!r} gave {answer!r}, so it is not async. Write `async def`.")
                 opened.result = result = await answer
             except asyncio.CancelledError:
                 if opened.run.past.retake is None or not opened.run.past.retake.begins(opened.run):
@@ -387,6 +398,27 @@ def given(args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, o
     """A call's arguments as a record keeps them: named ones lie apart where one is called as these places are."""
     named = {"kwargs": kwargs} if kwargs.keys() & {"args", "kwargs"} else kwargs
     return {"args": args, **named} if args else {**named}
+
+
+def taken(kept: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The positional and the named arguments of what `given` made, read from JSON."""
+    named = {**kept}
+    args, apart = named.pop("args", []), named.get("kwargs")
+    if named.keys() == {"kwargs"} and isinstance(apart, dict) and apart.keys() & {"args", "kwargs"}:
+        named = apart
+    return args, named
+
+
+def _meant(program: object, kept: str) -> object:
+    """Recorded arguments by name, those left out with them: equal calls are equal however they are written."""
+    fn = getattr(_unbound(program), "fn", _unbound(program))
+    try:
+        args, named = taken(json.loads(kept))
+        bound = inspect.signature(fn).bind(*args, **named)  # type: ignore[arg-type] # what is not callable raises
+    except (TypeError, ValueError):
+        return kept
+    bound.apply_defaults()
+    return json.loads(to_json(bound.arguments, again=True, unread=True))
 
 
 def name_of(program: object) -> str:

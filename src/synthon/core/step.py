@@ -215,7 +215,8 @@ class Step(Generic[P, T]):
                 return value
             strategy = self.setting("strategy")
             if strategy is not None:
-                if not callable(strategy) or isinstance(strategy, type):
+                made = isinstance(strategy, type) and inspect.iscoroutinefunction(strategy.__call__)
+                if not callable(strategy) or (isinstance(strategy, type) and not made):
                     msg = f"Step {self.name!r} has strategy={strategy!r}. Pass one such as sy.self_consistency(5)."
                     raise UserError(msg)
                 return await cast("Strategy", strategy)(self._asked_once())(*args, **kwargs)

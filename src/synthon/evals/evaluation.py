@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from synthon.core.errors import UserError
+from synthon.core.identity import to_json
 from synthon.evals._given import whole
 from synthon.evals.cases import Case, Cases
 from synthon.evals.plotting import plot
@@ -169,7 +170,8 @@ class Evaluation(Clocked):
         if not isinstance(given, Evaluation):
             kind = type(given).__name__
             raise UserError(f"{self.name!r} was compared to {given!r:.200}, a {kind}. Pass what sy.evaluate returned.")
-        if [case.content for case in self.cases] != [case.content for case in other.cases]:
+        mine, theirs = ([(case.id, to_json(case.expected)) for case in each.cases] for each in (self, other))
+        if mine != theirs:
             msg = f"{self.name!r} and {other.name!r} were evaluated on different cases. Evaluate both on the same ones."
             raise UserError(msg)
         first, second = (metric or next(iter(each.rows[0].scores), "") for each in (self, other))

@@ -63,7 +63,7 @@ def _shared(text: str, source: str) -> float:
 
 
 async def _cosine(embedder: Embedder, text: str, sources: Sequence[str]) -> float:
-    vectors = await embedder.embed([text, *sources])
+    vectors = (await embedder.embed([text, *sources])).astype("float32")  # sums of 16 bits are too rough
     squares = (vectors * vectors).sum(axis=1)
     if (uneven := (abs(squares - 1) > _UNEVEN) & (squares > 0)).any():
         length = float(squares[uneven][0]) ** 0.5

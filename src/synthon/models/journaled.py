@@ -120,7 +120,7 @@ class _Call:
         self.step = journaled.name if above is None else above.name
         if above is not None and above.kind == "call":
             raise _nested(journaled.name, above.name)
-        most: object = request.max_tokens
+        most: object = None if request.continuations else request.max_tokens
         if most is not None and not (isinstance(most, int) and most > 0):  # a server takes -1 for no limit
             raise UserError(f"{self.step!r} asks for max_tokens={most!r}. Pass a whole number from 1 on, or none.")
         run = opened.run

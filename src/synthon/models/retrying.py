@@ -141,7 +141,9 @@ class _Fallback:
         failed = _Failed()
         is_checked = request.constraint is not None and request.constraint.check
         free = replace(request, constraint=None) if is_checked else request
-        refuse_what_is_lacking(free, self.capabilities, repr(self.name))
+        for model in self.models:
+            asked = replace(free, constraint=None) if _keeps(model, free) else free
+            refuse_what_is_lacking(asked, model.capabilities, repr(model.name))
         for tried, model in enumerate(self.models, 1):
             try:
                 try:
@@ -157,6 +159,14 @@ class _Fallback:
             else:
                 return failed.beside(completion, request, self.price)
         raise AssertionError
+
+
+def _keeps(model: Model, request: Request) -> bool:
+    """Whether a model that answers for constraints itself says that it keeps to the request's."""
+    own: Judge | None = getattr(model, "soundness", None)
+    if own is None or request.constraint is None:
+        return False
+    return all(each.how != "unsupported" or each.keyword == "layout" for each in own(request.constraint))
 
 
 def Fallback(*models: Model) -> Model:  # noqa: N802 - a wrapper

@@ -73,12 +73,13 @@ async def certify(
     if not test:
         raise UserError("certify was given no test rows. Pass rows that neither training nor validation had.")
     rows = _distinct(test)
+    contents = [digest(case.content) for case in rows]
     with opened(journal) as kept:
         found = [
             await evaluate(each, rows, metric, journal=kept, budget=budget, workers=workers)
             for each in (program, against)
         ]
-        looks = await _looks(kept, rows, [[row.score for row in one.rows] for one in found])
+        looks = await _looks(kept, contents, [[row.score for row in one.rows] for one in found])
     ours, theirs = ([row.score for row in one.rows] for one in found)
     again = len(test) - len(rows)
     repeated = [f"{again} rows are repeated; each was judged once"] if again else []
@@ -102,9 +103,8 @@ def _distinct(cases: Sequence[Case[Any]]) -> list[Case[Any]]:
     return list(first.values())
 
 
-async def _looks(journal: Journal, test: Sequence[Case[Any]], scores: Sequence[Sequence[float]]) -> int:
+async def _looks(journal: Journal, contents: Sequence[str], scores: Sequence[Sequence[float]]) -> int:
     """Which look at these rows this is; kept in the journal."""
-    contents = [digest(case.content) for case in test]
     dataset = f"synthon.certificates/{digest(dumps(sorted(contents)))[:16]}"
     read = getattr(journal, "dataset", None)
     if read is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ast import literal_eval
 from typing import cast
 
-_APART = {"args", "kwargs"}
+from synthon.core.running import taken
 
 
 def called_with(kept: object) -> tuple[list[object], dict[str, object]]:
@@ -16,12 +16,7 @@ def called_with(kept: object) -> tuple[list[object], dict[str, object]]:
     Raises:
         ValueError: these words are no literals.
     """
-    named = dict(cast("dict[str, object]", _literal(kept) if isinstance(kept, str) else kept))
-    args = cast("list[object]", named.pop("args", []))
-    apart = named.get("kwargs")
-    if named.keys() == {"kwargs"} and isinstance(apart, dict) and apart.keys() & _APART:
-        named = apart
-    return args, named
+    return taken(cast("dict[str, object]", _literal(kept) if isinstance(kept, str) else kept))
 
 
 def _literal(words: str) -> object:

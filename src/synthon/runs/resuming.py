@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from synthon.core.errors import JournalError, UserError
 from synthon.core.identity import adapter, to_json
-from synthon.core.running import name_of
-from synthon.core.running import run as running
+from synthon.core.running import name_of, running, source_of, through
 from synthon.runs.arguments import called_with
 
 if TYPE_CHECKING:
@@ -57,7 +56,11 @@ async def resume(
     _refuse_another(found, record)
     args, kwargs = _arguments(found, record)
     policy = cast("Policy | None", record.policy or None)
-    return await running(partial(found, *args, **kwargs), run_id=run, journal=journal, policy=policy, budget=budget)
+    opening = running(
+        record.program, record.arguments, run_id=run, journal=journal, policy=policy, budget=budget,
+        source=source_of(found),
+    )  # fmt: skip
+    return await through(opening, partial(found, *args, **kwargs))
 
 
 def _refuse_another(program: object, record: RunRecord) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from synthon.core.constraints import Schema
@@ -24,7 +25,8 @@ _THINK = "First say in a few words what you think, then call a tool."
 _ONE = 'answer with JSON {"tool": its name, "arguments": {...}}'
 _MOVE = {"calls", "tool", "answer"}
 _THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
-_VALUE = re.compile(r"\[|\{(\s*\")?")
+_VALUE = re.compile(r'\[(?=\s*[\[{"\]])|\{\s*(?:(")|\})')
+_BROKEN = 500  # pieces that are no JSON, after which a text is not read on
 _SEVERAL = 'answer with JSON {"calls": [{"tool": its name, "arguments": {...}}, ...]}'
 
 
@@ -131,7 +133,7 @@ class InJson:
     def read(self, completion: Completion) -> Calls | str:
         thought = _THOUGHT.match(completion.text)
         said = completion.text[thought.end() if thought else 0 :]
-        moves = list(_moves(said))
+        moves = list(islice(_moves(said), 2))
         if not any(move for move, _ in moves):
             return 'it holds no JSON object with "answer"' + (' or "tool"' if self.tools else "")
         (found, end), *others = moves
@@ -163,16 +165,18 @@ def _moves(text: str) -> Iterator[tuple[dict[str, Any], int]]:
 
     Broken ones come as empty: one of these may be the move, and quote what stands in it.
     """
-    at, decoder = 0, json.JSONDecoder()
-    while start := _VALUE.search(text, at):
+    at, decoder, broken = 0, json.JSONDecoder(), 0
+    while broken < _BROKEN and (start := _VALUE.search(text, at)):
         try:
             value, at = decoder.raw_decode(text, start.start())
         except RecursionError:
             yield {}, at
             return
         except ValueError:
-            value, at = ({} if start[1] else None), start.end()
-        if value == {} or (isinstance(value, dict) and not _MOVE.isdisjoint(value)):
+            value, at, broken = None, start.end(), broken + 1
+            if start[1]:
+                yield {}, at
+        if isinstance(value, dict) and not _MOVE.isdisjoint(value):
             yield value, at
 
 
