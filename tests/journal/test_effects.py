@@ -272,6 +272,8 @@ async def test_a_run_that_acted_is_not_taken_up_by_other_arguments_or_another_pr
         await sy.run(asked, "Bob", run_id="q", journal=journal)
     assert await sy.run(asked, "Ann", run_id="q", journal=journal) == "Ann: yes"
     assert await sy.run(asked, customer="Ann", run_id="q", journal=journal) == "Ann: yes"  # the same, written otherwise
+    with pytest.raises(sy.UserError, match=r"has acted or asked a person"):
+        await sy.run(asked, "Ann", "and more than it takes", run_id="q", journal=journal)
 
 
 async def test_a_run_goes_on_though_its_arguments_were_read_as_their_types() -> None:
