@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from benchmarks import ages
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -102,9 +104,9 @@ _LONG = 60  # rows; a longer table is folded
 
 
 def _write_readme(name: str, how: str, text: str, peers: Mapping[str, str], overview: str) -> None:
-    """Put the table between the benchmark's markers."""
+    """Put the table between the benchmark's markers, with the day and the commit it was measured at."""
     beside = f", beside {', '.join(f'{peer} {version}' for peer, version in peers.items())}" if peers else ""
-    command = f"{how}{beside}:"
+    command = f"{how}, on {ages.now()}{beside}:"
     if text.count("\n") > _LONG:
         text = f"<details><summary>{text.count(chr(10)) - 1} measures</summary>\n\n{text}\n\n</details>"
     block = "\n\n".join(each for each in (command, overview, text) if each)
