@@ -49,9 +49,10 @@ from benchmarks.counting_proxy import CountingProxy
 from benchmarks.embeddings import Cached
 from benchmarks.optimizer_scores import SCORES
 from benchmarks.optimizer_tasks import TASKS, TOKENS, WITHOUT_LABELS, Row, Task, cases
-from benchmarks.report import Measure, aligned, figure, parse, report, skip
+from benchmarks.report import Measure, figure, parse, report, skip
 from benchmarks.servers import server
 from benchmarks.statistics import interval, paired, share
+from benchmarks.tables import aligned
 from synthon.core.errors import MissingExtra
 from synthon.engine.converting import convert
 from synthon.evals import evaluate

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks import ages
+from benchmarks import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,14 +106,13 @@ _LONG = 60  # rows; a longer table is folded
 def _write_readme(name: str, how: str, text: str, peers: Mapping[str, str], overview: str) -> None:
     """Put the table between the benchmark's markers, with the day and the commit it was measured at."""
     beside = f", beside {', '.join(f'{peer} {version}' for peer, version in peers.items())}" if peers else ""
-    command = f"{how}, on {ages.now()}{beside}:"
+    command = f"{how}, on {tables.now()}{beside}:"
     if text.count("\n") > _LONG:
         text = f"<details><summary>{text.count(chr(10)) - 1} measures</summary>\n\n{text}\n\n</details>"
     block = "\n\n".join(each for each in (command, overview, text) if each)
-    path = Path(__file__).parent.parent / "README.md"
-    start, end = f"<!-- benchmark:{name} -->", f"<!-- /benchmark:{name} -->"
-    before, _, rest = path.read_text(encoding="utf-8").partition(start)
-    path.write_text(f"{before}{start}\n{block}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+    path = tables.ROOT / "README.md"
+    written = tables.between(path.read_text(encoding="utf-8"), f"benchmark:{name}", block)
+    path.write_text(tables.between(written, "summary", tables.summary(written)), encoding="utf-8")
 
 
 def skip(name: str, reason: str, arguments: Arguments) -> None:
@@ -132,16 +131,7 @@ def table(measures: Mapping[str, Measure]) -> str:
         verdict = "" if measure.target is None else ("ok" if measure.ok else "MISSED")
         value = f"{figure(measure.value)} {measure.unit}".rstrip()
         rows.append((name, value, interval, str(measure.n), target, verdict))
-    return aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its head first, aligned for a terminal."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+    return tables.aligned(rows)
 
 
 def figure(value: float) -> str:
@@ -163,4 +153,4 @@ def _plain(measure: Measure) -> dict[str, object]:
     }
 
 
-__all__ = ["Arguments", "Measure", "aligned", "figure", "parse", "report", "skip", "table"]
+__all__ = ["Arguments", "Measure", "figure", "parse", "report", "skip", "table"]
