@@ -58,6 +58,27 @@ def test_runs_come_newest_first_and_a_step_on_its_own_is_one(path: Path) -> None
     assert [run.id for run in runs(path, limit=1)] == ["r2"]
 
 
+def test_a_run_inside_another_is_listed_only_where_parts_are_asked_for(tmp_path: Path) -> None:
+    ids = ["a", "a/cases", "a/cases/0", "a/cases/1", "orders/7", "orders/7/x"]
+    with SQLiteJournal(tmp_path / "journal.db") as journal:
+        for start, id_ in enumerate(ids):
+            journal.write(RunRecord(id_, "support", "", "done", 1_000.0 + start, 2_000.0))
+    assert [run.id for run in runs(tmp_path / "journal.db")] == ["orders/7", "a"]
+    assert [run.id for run in runs(tmp_path / "journal.db", parts=True)] == ids[::-1]
+    assert [run.id for run in runs(tmp_path / "journal.db", limit=1, parts=True)] == ["orders/7/x"]
+
+
+async def test_an_evaluation_is_one_line_of_the_list(tmp_path: Path) -> None:
+    async def same(text: str) -> str:
+        return text
+
+    cases = sy.Cases(sy.Case({"text": text}, text) for text in "abc")
+    with SQLiteJournal(tmp_path / "journal.db") as journal:
+        await sy.evaluate(same, cases, sy.metrics.exact_match, journal=journal, run_id="monday")
+    assert [run.id for run in runs(tmp_path / "journal.db")] == ["monday"]
+    assert len(runs(tmp_path / "journal.db", parts=True)) == 5  # also the batch and its rows
+
+
 def test_a_run_sums_what_it_used_with_the_runs_inside_it(path: Path) -> None:
     run = summary(path, "r1")
     assert (run.spans, run.calls, run.hits, run.errors, run.unpriced) == (5, 2, 1, 0, 1)

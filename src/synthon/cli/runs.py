@@ -61,7 +61,7 @@ def _list(arguments: argparse.Namespace) -> None:
     wanted = {"suspended", "running", "failed", "cancelled"} if arguments.all else {"suspended"}
     rows = []
     with _open(arguments) as journal:
-        for run in runs(journal.path, _MOST):
+        for run in runs(journal.path, _MOST, parts=True):
             if run.status not in wanted:
                 continue
             waits = [("asks", each.place[:12], each.text) for each in questions(journal, run.id)]

@@ -29,6 +29,7 @@ def commands(rooms: Subparsers) -> None:
     among = rooms.add_parser("trace", help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
     listing = add(among, "list", _list_runs, "list the newest runs")
     listing.add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
+    listing.add_argument("--parts", action="store_true", help="also those started inside others: a search's, a batch's")
     show = add(among, "show", _show_run, "show a run as a tree")
     show.add_argument("--inputs", action="store_true", help="with what went into each part and what came out")
     export = add(among, "export", _export_run, "print a run as JSON lines")
@@ -59,7 +60,7 @@ def _list_runs(arguments: argparse.Namespace) -> None:
             run.id, run.program, run.status, moment(run.start), seconds(run.seconds), f"{run.calls:,}",
             f"{run.hits:,}", _tokens(run), money(run.cost_usd), money(run.billed_usd),
         )
-        for run in runs(journal_of(arguments), arguments.limit)
+        for run in runs(journal_of(arguments), arguments.limit, parts=arguments.parts)
     ]  # fmt: skip
     table(("run", "program", "status", "started", ">time", ">calls", ">hits", ">in > out", ">cost", ">billed"), rows)
 

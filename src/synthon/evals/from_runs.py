@@ -50,7 +50,7 @@ def cases_from_runs(
     """
     name = name_of(program)
     found: dict[str, Case[OutputT]] = {}
-    for run in runs(path, _MOST):
+    for run in runs(path, _MOST, parts=True):
         if run.program != name or run.status != "done" or (where is not None and not where(run)):
             continue
         lines = [json.loads(line) for line in export(path, run.id)]

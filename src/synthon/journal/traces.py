@@ -38,6 +38,8 @@ WHERE {span} AND parent = '' AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = 
 ORDER BY start DESC LIMIT :limit
 """
 _NEWEST = _RUNS.format(run="true", span="true")
+_OUTER = "rtrim(rtrim(runs.id, replace(runs.id, '/', '')), '/')"  # up to the last slash
+_WHOLE = _RUNS.format(run=f"NOT EXISTS (SELECT 1 FROM runs AS whole WHERE whole.id = {_OUTER})", span="true")  # noqa: S608 - same
 _MOST = 2**63 - 1  # that SQLite counts to
 _ONE = _RUNS.format(run="id = :run", span="run = :run")
 _CALL = "SELECT request, completion FROM calls WHERE scope IN (?, '') AND digest = ? ORDER BY scope DESC LIMIT 1"
@@ -115,12 +117,16 @@ class Node:
         return max(0.0, self.span.end - self.span.start)
 
 
-def runs(path: Place, limit: int = 20) -> list[RunSummary]:
-    """The newest runs, the newest first, all where `limit` is negative; `JournalError` where there is no journal."""
+def runs(path: Place, limit: int = 20, *, parts: bool = False) -> list[RunSummary]:
+    """The newest runs, the newest first, all where `limit` is negative; with `parts` also those started inside others.
+
+    Raises:
+        JournalError: there is no journal at `path`.
+    """
     most = {"limit": max(-1, min(limit, _MOST))}
     with closing(_open(path)) as connection:
         cursor = connection.cursor()
-        return [_summed(cursor, values) for values in cursor.execute(_NEWEST, most).fetchall()]
+        return [_summed(cursor, values) for values in cursor.execute(_NEWEST if parts else _WHOLE, most).fetchall()]
 
 
 def summary(path: Place, run: str) -> RunSummary:
