@@ -6,6 +6,8 @@ A compound system is an ordinary typed Python program; every call it makes is on
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from synthon.core import *
@@ -14,6 +16,7 @@ from synthon.core import Defaults, Journal, Watch
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from synthon.core.protocols import AnyJournal
     from synthon.evals import Case, Cases, Evaluation, cases, cases_from_runs, evaluate, metrics
     from synthon.guards import Fail, Pass, guard, guarded, guarded_sync
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
@@ -328,6 +331,14 @@ def _open_default_journal() -> Journal | None:
     return opened()
 
 
+def _opened(journal: AnyJournal | None) -> AbstractContextManager[Journal | None]:
+    if isinstance(journal, str | PathLike):
+        from synthon.journal import SQLiteJournal  # noqa: PLC0415 - same
+
+        return SQLiteJournal(journal)
+    return nullcontext(journal)
+
+
 def _draw(label: str) -> AbstractContextManager[Watch]:
     from synthon.progress import bar  # noqa: PLC0415 - loaded with the first batch
 
@@ -335,4 +346,5 @@ def _draw(label: str) -> AbstractContextManager[Watch]:
 
 
 Defaults.journal = staticmethod(_open_default_journal)
+Defaults.opened = staticmethod(_opened)
 Defaults.watch = staticmethod(_draw)

@@ -151,3 +151,22 @@ def test_what_is_no_number_shows_nothing() -> None:
         permutation_p([0.5, math.nan], [0.5, 1.0])
     with pytest.raises(sy.UserError, match=r"wilson got 3 successes of n=2\. Pass 0 to n of them"):
         wilson(3, 2)
+
+
+async def test_an_evaluation_under_a_path_asks_nothing_the_second_time(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(request: sy.Request) -> str:
+        asked.append(request.messages[-1].text)
+        return "yes"
+
+    @sy.step(model=sy.Journaled(sy.FunctionModel(answer, name="yes")), temperature=0.0)
+    async def sure(text: str) -> str:
+        """Answer."""
+        ...
+
+    cases = sy.Cases(sy.Case({"text": text}, "yes") for text in "ab")
+    for _ in range(2):
+        found = await sy.evaluate(sure, cases, sy.metrics.exact_match, journal=tmp_path / "path.db")
+        assert found.mean.value == 1.0
+    assert len(asked) == 2

@@ -149,7 +149,7 @@ async def test_what_cannot_be_measured_is_refused_before_anything_is_asked() -> 
         ("workers", 2.5): r"workers= was given as 2\.5, a float\. Pass a whole number",
         ("workers", "8"): r"workers= was given as '8', a str",
         ("budget", 5): r"budget= was given 5, a int\. Pass sy\.Budget\(calls=\.\.\.\), or leave it out",
-        ("journal", "j.db"): r"journal= was given 'j\.db', a str\. Pass sy\.SQLiteJournal\(path\)",
+        ("journal", 5): r"journal= was given 5, a int\. Pass its path, or leave it out\.",
         ("run_id", 5): "run_id= was given 5, a int",
         ("watch", 5): "watch= was given 5, a int",
     }.items():

@@ -12,7 +12,7 @@ from synthon.core.budget import Budget
 from synthon.core.errors import JournalError, SynthonError, UserError
 from synthon.core.light import dataclass
 from synthon.core.progress import Progress, Watch
-from synthon.core.protocols import Journal, Policy
+from synthon.core.protocols import AnyJournal, Policy
 from synthon.core.running import Defaults, name_of, run, running
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ async def run_many(
     *,
     workers: int = 8,
     run_id: str | None = None,
-    journal: Journal | None = None,
+    journal: AnyJournal | None = None,
     policy: Policy | None = None,
     budget: Budget | None = None,
     watch: Watch | None = None,
@@ -70,15 +70,17 @@ async def run_many(
 
     shape = {"rows": len(todo)}
     drawn = Defaults.watch(name) if watch is None else nullcontext(watch)
-    async with running(name, shape, run_id=run_id, journal=journal, policy=policy, budget=budget, among=todo) as opened:
-        with drawn as seen:
-            seen(Progress(0, len(todo), 0, None, name))
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(workers, len(todo))):
-                        group.create_task(work(opened.run.id, seen))
-            except* (UserError, JournalError) as errors:
-                raise errors.exceptions[0] from None
+    with Defaults.opened(journal) as kept:
+        opening = running(name, shape, run_id=run_id, journal=kept, policy=policy, budget=budget, among=todo)
+        async with opening as opened:
+            with drawn as seen:
+                seen(Progress(0, len(todo), 0, None, name))
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(min(workers, len(todo))):
+                            group.create_task(work(opened.run.id, seen))
+                except* (UserError, JournalError) as errors:
+                    raise errors.exceptions[0] from None
     return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
@@ -229,3 +230,6 @@ class Journal(Protocol):
     def reservations(self, run: str) -> list[Reservation]:
         """All that a run's durable budget ever reserved, in order; what was answered has a row under its key."""
         ...
+
+
+AnyJournal: TypeAlias = "Journal | str | os.PathLike[str]"  # one, or the path of one

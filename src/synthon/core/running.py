@@ -23,7 +23,7 @@ from synthon.core.budget import Budget, restore
 from synthon.core.errors import Suspended, Uncertain, UserError
 from synthon.core.identity import fingerprint, to_json
 from synthon.core.progress import Watch
-from synthon.core.protocols import Journal, Key, Policy, Record, RunRecord, Span
+from synthon.core.protocols import AnyJournal, Journal, Key, Policy, Record, RunRecord, Span
 
 if TYPE_CHECKING:
     from synthon.core.blame import Retake
@@ -36,9 +36,10 @@ log.addHandler(logging.NullHandler())
 
 
 class Defaults:
-    """What the composition root supplies: the default journal (None: none kept), and who draws progress."""
+    """What the composition root supplies: the default journal (None: none), one by its path, who draws progress."""
 
     journal: Callable[[], Journal | None] = staticmethod(lambda: None)
+    opened: Callable[[AnyJournal | None], AbstractContextManager[Journal | None]]
     watch: Callable[[str], AbstractContextManager[Watch]] = staticmethod(lambda _label: nullcontext(lambda _: None))
 
 
@@ -339,7 +340,7 @@ async def run(
     program: Callable[..., Awaitable[T]],
     *args: object,
     run_id: str | None = None,
-    journal: Journal | None = None,
+    journal: AnyJournal | None = None,
     policy: Policy | None = None,
     budget: Budget | None = None,
     durable: bool = False,
@@ -349,10 +350,10 @@ async def run(
 
     The program starts from its top, so between calls it must be deterministic: take time and randomness from
     `sy.now` and `sy.random`. Arguments are JSON. The result is returned once all before it is on disk.
-    `journal`, `policy` and `budget` default to those of the surrounding run, else to the default journal and
-    `fresh`. With `durable` each call is on disk before its answer reaches the program, at the cost of an fsync a call;
-    without, a kill may repeat what was answered in the 30 ms before. A resumed program that no longer makes a recorded
-    call is reported as diverged.
+    `journal` (or its path), `policy` and `budget` default to those of the surrounding run, else to the default journal
+    and `fresh`. With `durable` each call is on disk before its answer reaches the program, at the cost of an fsync a
+    call; without, a kill may repeat what was answered in the 30 ms before. A resumed program that no longer makes a
+    recorded call is reported as diverged.
 
     Raises:
         BudgetExceeded: a call would pass the budget.
@@ -365,13 +366,14 @@ async def run(
         raise UserError(f"sy.run was given {program!r}. Pass the program, then its arguments: sy.run(program, x).")
     bound = partial(program, *args, **kwargs)
     inputs = given(bound.args, bound.keywords)
-    opening = running(
-        name_of(program), inputs, run_id=run_id, journal=journal, policy=policy, budget=budget,
-        source=source_of(program), durable=durable,
-    )  # fmt: skip
-    if run_id is not None:
-        opening.refuse_another(program)
-    return await through(opening, bound)
+    with Defaults.opened(journal) as kept:
+        opening = running(
+            name_of(program), inputs, run_id=run_id, journal=kept, policy=policy, budget=budget,
+            source=source_of(program), durable=durable,
+        )  # fmt: skip
+        if run_id is not None:
+            opening.refuse_another(program)
+        return await through(opening, bound)
 
 
 async def through(opening: running, bound: Callable[[], Awaitable[T]]) -> T:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from synthon.core.budget import Budget
 from synthon.core.errors import BudgetExceeded, Suspended, Uncertain, UserError
 from synthon.core.many import Failed, run_many
-from synthon.core.running import Defaults, current_run, described, name_of, new_id, running
+from synthon.core.running import current_run, described, name_of, new_id, running
 from synthon.evals._given import whole
 from synthon.evals.cases import Case, Cases
 from synthon.evals.evaluation import Evaluation, Measured
@@ -17,11 +18,11 @@ from synthon.evals.grading import AnyMetric, Graded, Metric, called, graded
 from synthon.evals.metrics import unseen
 from synthon.evals.pricing import Bill, Tee
 from synthon.evals.unseen import unseen_model
-from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal
+from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal, opened
 
 if TYPE_CHECKING:
     from synthon.core.progress import Watch
-    from synthon.core.protocols import Journal, Policy
+    from synthon.core.protocols import AnyJournal, Journal, Policy
 
 E = TypeVar("E")
 OutputT = TypeVar("OutputT")
@@ -35,7 +36,7 @@ async def evaluate(
     *,
     metrics: Mapping[str, Metric[E, OutputT]] | None = None,
     workers: int = 8,
-    journal: Journal | None = None,
+    journal: AnyJournal | None = None,
     policy: Policy = "cache",
     budget: Budget | None = None,
     run_id: str | None = None,
@@ -53,7 +54,7 @@ async def evaluate(
         metric: gives `Measured.score`.
         metrics: more of them, by name.
         workers: cases at once.
-        journal: the default one, or one in memory where there is none.
+        journal: or the path of one; the default one, or one in memory where there is none.
         policy: with `cache` an evaluation made again costs nothing; `off` and `read_only` keep no spans to count.
         budget: covers the program and the judges; a judge's calls are not part of what the program costs.
         run_id: cases run as `{run_id}/cases/{place}`.
@@ -75,37 +76,32 @@ async def evaluate(
     _refuse_odd(budget=budget, journal=journal, run_id=run_id, watch=watch)
     _refuse_unfit(program, rows)
     above = current_run()
-    if journal is None:
-        journal = (None if above is None else above.journal) or Defaults.journal() or MemoryJournal()
     batch = run_id or (new_id() if above is None else above.inner([name_of(program), "evaluate", rows]))
     runs = [f"{batch}/cases/{place}" for place in range(len(rows))]
     if budget is not None:
         _refuse_uncounted(program, every, budget)
     name = name or name_of(program)
-    tee = Tee.of(journal)
-    tee.watch(runs)
-    opening = running(f"evaluate {name}", {"cases": len(rows)}, run_id=batch, journal=tee, policy=policy, budget=budget)
-    try:
-        async with opening as opened:
+    with opened(journal, None if above is None else above.journal) as kept, Tee.over(kept, runs) as tee:
+        about = f"evaluate {name}"
+        opening = running(about, {"cases": len(rows)}, run_id=batch, journal=tee, policy=policy, budget=budget)
+        async with opening as begun:
             inputs = [dict(case.inputs) for case in rows]
             shown = None if budget is None or budget.durable else budget  # counted once, for it is the same
             outputs = await run_many(
                 program, inputs, workers=workers, run_id=f"{batch}/cases", budget=shown, watch=watch
             )
             bills = [tee.bill(run) for run in runs]
-            _refuse_unfair(outputs, bills, opened.run.budgets)
+            _refuse_unfair(outputs, bills, begun.run.budgets)
             done = [place for place, output in enumerate(outputs) if not isinstance(output, Failed)]
             graded_rows = await graded(
                 every, [(rows[place], outputs[place]) for place in done], workers=workers, run_id=f"{batch}/metrics"
             )
             marks = dict(zip(done, graded_rows, strict=True))
-            _keep(journal, marks, bills)
+            _keep(kept, marks, bills)
             found = [
                 _measured(output, marks.get(place), tuple(every), bills[place], runs[place])
                 for place, output in enumerate(outputs)
             ]
-    finally:
-        tee.forget(runs)
     return Evaluation(name, rows, found)
 
 
@@ -139,7 +135,7 @@ def _refuse_odd(**given: object) -> None:
     """
     fits: Mapping[str, tuple[Callable[[object], bool], str]] = {
         "budget": (lambda each: isinstance(each, Budget), "sy.Budget(calls=...)"),
-        "journal": (lambda each: hasattr(each, "write"), "sy.SQLiteJournal(path)"),
+        "journal": (lambda each: isinstance(each, str | os.PathLike) or hasattr(each, "write"), "its path"),
         "run_id": (lambda each: isinstance(each, str), "a text"),
         "watch": (callable, "a function of a sy.Progress"),
     }

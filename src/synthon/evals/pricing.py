@@ -6,8 +6,9 @@ import asyncio
 import itertools
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -81,16 +82,21 @@ class Tee:
         self._born: dict[_Task, int] = {}
 
     @classmethod
-    def of(cls, journal: Journal) -> Tee:
-        """The tee of a journal: one for all who evaluate under it at once, so that they share calls in flight."""
-        found = _tees.get(id(journal))
-        if found is None:
-            found = _tees[id(journal)] = cls(journal)
-        return found
+    @contextmanager
+    def over(cls, journal: Journal, runs: Sequence[str]) -> Iterator[Tee]:
+        """The tee of a journal, which keeps what these runs do, with the runs started inside them.
 
-    def watch(self, runs: Iterable[str]) -> None:
-        """Keep what these runs do, with the runs started inside them."""
-        self._rows.update((run, _Row()) for run in runs)
+        It is one for all who evaluate under a journal at once, so that they share calls in flight.
+        """
+        tee = _tees.get(id(journal))
+        if tee is None:
+            tee = _tees[id(journal)] = cls(journal)
+        tee._rows.update((run, _Row()) for run in runs)
+        try:
+            yield tee
+        finally:
+            for run in runs:
+                tee._rows.pop(run, None)
 
     def bill(self, run: str) -> Bill:
         """What a watched run took; it is forgotten with this."""
@@ -108,11 +114,6 @@ class Tee:
             next((piece.id for piece in reversed(row.pieces) if piece.id and piece.parent not in ids), ""),
             row.stopped,
         )
-
-    def forget(self, runs: Iterable[str]) -> None:
-        """Keep nothing more of these runs."""
-        for run in runs:
-            self._rows.pop(run, None)
 
     def read(self, key: Key) -> str | None:
         self._task()

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, dumps
-from synthon.core.running import Defaults
 from synthon.evals import Cases, evaluate, overlap
-from synthon.journal import DatasetRow, MemoryJournal, SQLiteJournal
+from synthon.journal import DatasetRow, opened
 from synthon.optimize.certificate import Certificate, Costs, certificate
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
-    from synthon.core.protocols import Journal
+    from synthon.core.protocols import AnyJournal, Journal
     from synthon.evals import Case, Evaluation, Metric
-
-
-@contextmanager
-def opened(journal: Journal | str | os.PathLike[str] | None) -> Iterator[Journal]:
-    """A journal as given, one opened at a path for as long as the block lasts, the default one, or one in memory."""
-    if isinstance(journal, str | os.PathLike):
-        with SQLiteJournal(Path(journal)) as own:
-            yield own
-    else:
-        yield journal or Defaults.journal() or MemoryJournal()
 
 
 async def certify(
@@ -37,7 +23,7 @@ async def certify(
     *,
     against: Callable[..., Awaitable[Any]],
     metric: Metric[Any, Any],
-    journal: Journal | str | os.PathLike[str] | None = None,
+    journal: AnyJournal | None = None,
     budget: Budget | None = None,
     workers: int = 8,
     known: Mapping[str, Sequence[Case[Any]]] | None = None,
@@ -126,4 +112,4 @@ def _costs(one: Evaluation, other: Evaluation) -> dict[str, Costs]:
     }
 
 
-__all__ = ["certify", "opened", "shared"]
+__all__ = ["certify", "shared"]

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import adapter
-from synthon.core.running import Defaults
 from synthon.core.settings import entered
 from synthon.core.values import Message, Text
-from synthon.journal import MemoryJournal
+from synthon.journal import opened
 from synthon.optimize.learning import Teacher, fitting, labelled, refuse_namesakes
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
     from synthon.core.constraints import Layout
     from synthon.core.program import Program
-    from synthon.core.protocols import Journal
+    from synthon.core.protocols import AnyJournal
     from synthon.core.render import Demo
     from synthon.core.settings import Settings
     from synthon.core.step import Step
@@ -63,7 +62,7 @@ async def export(
     *,
     metric: Metric[Any, T],
     teacher: Callable[..., Awaitable[object]] | None = None,
-    journal: Journal | None = None,
+    journal: AnyJournal | None = None,
     budget: Budget | None = None,
     accept: float = 1.0,
     workers: int = 8,
@@ -81,7 +80,7 @@ async def export(
         path: of the folder; it is made, and a step's file in it replaced.
         metric: of the whole.
         teacher: gives the answers in place of the program, say `program.using(model=larger)`; then it is always run.
-        journal: keeps what is run; the default one, or one in memory.
+        journal: or the path of one; the default one, or one in memory.
         budget: of the run.
         accept: a row is kept from this score on.
         workers: rows at once.
@@ -92,12 +91,12 @@ async def export(
     """
     parts = program.parts()
     refuse_namesakes(parts)
-    kept = journal or Defaults.journal() or MemoryJournal()
     found = labelled(program, parts, train) if teacher is None and len(parts.steps) == 1 else {}
     accepted = sum(map(len, found.values()))
     if not found:
-        asked = Teacher(teacher or program, metric, kept, budget, accept, workers)
-        found, accepted = await asked.accepted(train)
+        with opened(journal) as kept:
+            asked = Teacher(teacher or program, metric, kept, budget, accept, workers)
+            found, accepted = await asked.accepted(train)
     dropped: Counter[str] = Counter()
     chats: dict[str, dict[str, None]] = {}
     for step in parts.steps:

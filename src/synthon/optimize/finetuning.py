@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from synthon.core.budget import Budget
     from synthon.core.program import Program
     from synthon.core.progress import Watch
-    from synthon.core.protocols import Journal
+    from synthon.core.protocols import AnyJournal
     from synthon.core.step import Step
     from synthon.evals import Case, Metric
     from synthon.models.journaled import Journaled
@@ -69,7 +69,7 @@ async def finetune(
     metric: Metric[Any, T],
     lora: LoRA | None = None,
     teacher: Callable[..., Awaitable[object]] | None = None,
-    journal: Journal | None = None,
+    journal: AnyJournal | None = None,
     budget: Budget | None = None,
     accept: float = 1.0,
     workers: int = 8,
@@ -90,7 +90,7 @@ async def finetune(
         metric: of the whole.
         lora: how it is trained.
         teacher: gives the answers in place of the program.
-        journal: keeps what is run.
+        journal: keeps what is run; or the path of one.
         budget: of the run.
         accept: a row is kept from this score on.
         workers: rows at once.

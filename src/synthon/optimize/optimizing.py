@@ -18,7 +18,8 @@ from synthon.core.running import Defaults, running
 from synthon.evals import Cases, evaluate
 from synthon.evals.evaluating import refuse_unseen
 from synthon.evals.grading import called
-from synthon.optimize.certifying import opened, shared
+from synthon.journal import opened
+from synthon.optimize.certifying import shared
 from synthon.optimize.history import Ask, History, Limits, Measure
 from synthon.optimize.learning import Teacher, Witness, refuse_unfound, unfitting
 from synthon.optimize.outcome import Optimization
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from synthon.core.budget import Budget
     from synthon.core.program import Program
     from synthon.core.progress import Watch
-    from synthon.core.protocols import Embedder, Journal, Model
+    from synthon.core.protocols import AnyJournal, Embedder, Journal, Model
     from synthon.core.render import Demo
     from synthon.core.step import Step
     from synthon.evals import Case, Evaluation, Measured, Metric
@@ -55,7 +56,7 @@ async def optimize(
     metric: Metric[Any, T],
     budget: Budget,
     within: Limits | None = None,
-    journal: Journal | str | os.PathLike[str] | None = None,
+    journal: AnyJournal | None = None,
     seed: int = 0,
     method: str | Method = "auto",
     models: Sequence[Model] = (),
