@@ -128,7 +128,8 @@ def _held(value: object) -> Iterator[tuple[str, object]]:
     elif isinstance(value, Mapping):
         yield from ((str(name), item) for name, item in value.items())
     else:
-        for held in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+        beside = ("__pydantic_extra__", "__pydantic_private__") if isinstance(value, BaseModel) else ()
+        for held in ("__dict__", *beside):  # what answers to any name, as clients of remote calls do, is not asked
             yield from (getattr(value, held, None) or {}).items()
 
 
