@@ -95,6 +95,23 @@ def test_an_error_is_one_message_and_its_traceback_only_shown_when_asked_for() -
         assert "Traceback" in started(*argv).stderr
 
 
+def test_a_command_stopped_by_ctrl_c_speaks_of_a_journal_only_where_it_is_taken_up_from_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    Path("cases.jsonl").write_text('{"inputs": {"name": "Ann"}, "expected": "hi"}\n')
+    Path("programs.py").write_text("async def greet(name: str) -> str:\n    raise KeyboardInterrupt\n")
+    command = ("eval", "programs.py:greet", "--cases", "cases.jsonl", "--metric", "exact_match", "--journal", "j.db")
+    assert said(capsys, *command, code=130).endswith(
+        "synthon: stopped; its journal keeps what was answered, and the same command takes it up\n"
+    )
+    monkeypatch.setattr("synthon.cli.weights.table", stopped)
+    assert said(capsys, "models", "list", code=130) == "synthon: stopped\n"
+
+
 def test_a_reader_that_has_enough_ends_the_command_quietly(journal: str) -> None:
     command = f"{sys.executable} -m synthon trace export --journal {journal} | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)

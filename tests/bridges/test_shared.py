@@ -238,6 +238,25 @@ def test_what_holds_itself_is_looked_at_once() -> None:
     assert secrets_of(part) == []
 
 
+def test_a_client_that_answers_to_any_name_is_not_asked() -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.api_key = "sk-very-secret-1"
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda: name
+
+    with pytest.raises(sy.ProviderError, match=r"bad key \*\*\*"), as_ours("it", SimpleNamespace(client=Client())):
+        raise ValueError("bad key sk-very-secret-1")
+
+
+def test_a_key_is_found_beside_a_store_full_of_vectors() -> None:
+    store = {str(place): [float(place), 0.5] for place in range(20_000)}
+    client = SimpleNamespace(settings=SimpleNamespace(api_key="sk-very-secret-1"))
+    assert secrets_of(SimpleNamespace(store=SimpleNamespace(vectors=store), client=client)) == ["sk-very-secret-1"]
+    assert secrets_of(SimpleNamespace(vectors=SimpleNamespace(held=store), last=[[[client]]])) == ["sk-very-secret-1"]
+
+
 def as_nothing() -> Any:
     return pytest.MonkeyPatch.context()
 

@@ -67,6 +67,13 @@ def test_a_case_that_would_be_lost_is_named_and_nothing_is_written(
     assert path.read_text() == "as it was"
 
 
+def test_a_file_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(
+        sy.UserError, match=r"gone.x\.jsonl' cannot be written: .*No such file.* Pass a path in a folder"
+    ):
+        sy.Cases([sy.Case({"text": "fine"}, "yes")]).save(tmp_path / "gone" / "x.jsonl")
+
+
 def test_an_answer_of_another_type_is_named_by_row_and_column(tmp_path: Path) -> None:
     path = written(tmp_path / "x.jsonl", '{"q": "a", "expected": 1}\n\n{"q": "b", "expected": "two"}\n')
     with pytest.raises(sy.UserError, match=r"Row 3 of .*x\.jsonl', column 'expected': it is 'two', no int"):

@@ -107,3 +107,21 @@ async def test_an_equal_call_that_waited_is_free_though_its_worst_case_would_not
     run = sy.run(three, budget=budget, journal=sy.MemoryJournal())
     assert await asyncio.wait_for(run, 5) == ["ok"] * 3
     assert budget.spent.calls == 2
+
+
+async def test_a_call_that_takes_over_a_cancelled_one_holds_nothing_that_others_wait_for() -> None:
+    ask = asking(counted([]))
+
+    async def three() -> list[object]:
+        tasks = [asyncio.create_task(ask(question)) for question in ("k", "k", "x")]
+        await asyncio.sleep(0.001)  # the second waits for the first's answer, the third for room
+        tasks[0].cancel()
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    async def search() -> list[object]:
+        return await sy.run(three, budget=sy.Budget(calls=9, once=True))
+
+    whole = sy.Budget(calls=2)
+    found = await asyncio.wait_for(sy.run(search, budget=whole, journal=sy.MemoryJournal()), 5)
+    assert [type(each) for each in found] == [asyncio.CancelledError, sy.BudgetExceeded, str]
+    assert (whole.spent.calls, whole.reserved.calls) == (2, 0)

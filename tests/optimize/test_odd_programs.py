@@ -278,11 +278,15 @@ async def test_a_step_that_runs_and_was_not_found_is_refused_unless_it_is_declar
     async def look(text: str, *, k: int = sy.knob(1, 2)) -> str:
         return f"{await desk.hidden(text)}{k}"
 
+    async def deeper(text: str, *, k: int = sy.knob(1, 2)) -> str:
+        return f"{(await sy.run_many(desk.hidden, [text]))[0]}{k}"  # in a run within the row's
+
     rows = [Case({"text": f"t{number}"}, "x1") for number in range(8)]
     searched = [
         optimize(program, [], rows, metric=exact, budget=sy.Budget(calls=50), journal=sy.MemoryJournal())
-        for program in (sy.program(look), sy.program(uses=[desk.hidden])(look))
+        for program in (sy.program(look), sy.program(deeper), sy.program(uses=[desk.hidden])(look))
     ]
-    with pytest.raises(sy.UserError, match=r"'look' ran the steps \['ask'\].*uses="):
-        await searched[0]
-    assert (await searched[1]).best().quality.value == 1
+    for refused in searched[:2]:
+        with pytest.raises(sy.UserError, match=r"ran the steps \['ask'\].*uses="):
+            await refused
+    assert (await searched[2]).best().quality.value == 1

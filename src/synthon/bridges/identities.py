@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from pathlib import PurePath
 from types import CodeType, FunctionType, ModuleType
 from typing import TypeAlias
@@ -24,7 +25,7 @@ _SECRET = re.compile(
     r"|^token$",
     re.IGNORECASE,
 )
-_LOOKED_AT = 10_000
+_LOOKED_AT, _ITEMS = 10_000, 200
 _SHORT = 3
 _BESIDE = {"callbacks", "callback_manager", "cache", "rate_limiter", "verbose"}  # they watch, and decide nothing
 
@@ -101,21 +102,22 @@ def _fields(held: Mapping[str, object], place: str, name: str) -> dict[str, obje
 def secrets_of(part: object) -> list[str]:
     """The values of secret fields in a part and in what it holds, the longest first; header values without scheme too.
 
-    It looks at no more than `_LOOKED_AT` objects, and leaves out values too short to be told from other text.
+    It looks at some `_LOOKED_AT` objects and the first `_ITEMS` of what each holds: where there are more, they
+    are no settings but texts and vectors. Values too short to be told from other text are left out.
     """
     found: set[str] = set()
     seen: dict[int, object] = {}
     waiting = [(part, False)]
-    while waiting and len(seen) < _LOOKED_AT:
-        value, secret = waiting.pop(0)
+    for value, secret in waiting:  # it grows
         if isinstance(value, SecretStr | SecretBytes):
-            value, secret = value.get_secret_value(), True
-        if isinstance(value, str | bytes):
+            waiting.append((value.get_secret_value(), True))
+        elif isinstance(value, str | bytes):
             text = value if isinstance(value, str) else value.decode(errors="replace")
             found |= {text, text.partition(" ")[2]} if secret else set()
         elif id(value) not in seen and not isinstance(value, type | ModuleType | FunctionType):
             seen[id(value)] = value
-            waiting += [(item, secret or bool(_SECRET.search(name))) for name, item in _held(value)]
+            held = islice(_held(value), _ITEMS if len(waiting) < _LOOKED_AT else 0)
+            waiting += [(item, secret or bool(_SECRET.search(name))) for name, item in held]
     return sorted((text for text in found if len(text) > _SHORT), key=len, reverse=True)
 
 
@@ -126,7 +128,8 @@ def _held(value: object) -> Iterator[tuple[str, object]]:
     elif isinstance(value, Mapping):
         yield from ((str(name), item) for name, item in value.items())
     else:
-        for held in ("__dict__", "__pydantic_extra__", "__pydantic_private__"):
+        beside = ("__pydantic_extra__", "__pydantic_private__") if isinstance(value, BaseModel) else ()
+        for held in ("__dict__", *beside):  # what answers to any name, as clients of remote calls do, is not asked
             yield from (getattr(value, held, None) or {}).items()
 
 

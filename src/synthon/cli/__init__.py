@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"synthon: {plain(_told(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("synthon: stopped; a journal keeps what was answered, and the same command takes it up", file=sys.stderr)
+        kept = "; its journal keeps what was answered, and the same command takes it up" * arguments.kept
+        print(f"synthon: stopped{kept}", file=sys.stderr)
         return 130
     except OSError as error:
         if not isinstance(error, BrokenPipeError):  # then the reader, `head` say, has enough

@@ -24,7 +24,7 @@ _SHOWN = 5  # failures
 def commands(rooms: Subparsers) -> None:
     """Add it."""
     text = "score a program on cases: means with intervals, cost, latency; nothing is asked twice"
-    parser = add(rooms, "eval", _eval, text)
+    parser = add(rooms, "eval", _eval, text, kept=True)
     parser.add_argument("program", metavar="FILE.py:NAME", help="the program, or MODULE:NAME")
     parser.add_argument("--cases", type=Path, required=True, metavar="FILE", help="a .jsonl, .csv or .parquet file")
     metric = "exact_match, f1, rouge, bleu, ast_match, numeric, fields_f1, or FILE.py:NAME; the first is compared by"

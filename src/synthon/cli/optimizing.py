@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def commands(rooms: Subparsers) -> None:
     """Add it."""
     text = "search a program's settings under a budget; what was paid for is kept, so run it again to go on"
-    parser = add(rooms, "optimize", _optimize, text)
+    parser = add(rooms, "optimize", _optimize, text, kept=True)
     parser.add_argument("program", metavar="FILE.py:NAME", help="the program, or MODULE:NAME")
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="rows that examples are taken from")
     parser.add_argument("--validation", type=Path, required=True, metavar="FILE", help="rows that judge")

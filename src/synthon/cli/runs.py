@@ -29,7 +29,7 @@ def commands(rooms: Subparsers) -> None:
         "--all", action="store_true", help="those too that failed, were cancelled (Ctrl-C) or still run"
     )
     say = add(among, "answer", _answer, "answer the question that a run asked")
-    go_on = add(among, "resume", _resume, "go on with a run; what its journal holds is not done again")
+    go_on = add(among, "resume", _resume, "go on with a run; what its journal holds is not done again", kept=True)
     stop = add(among, "cancel", _cancel, "let a run wait no longer")
     clear = add(among, "settle", _settle, "say what became of an act that a run was stopped in")
     for parser in (say, go_on, stop, clear):

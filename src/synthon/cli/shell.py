@@ -21,11 +21,11 @@ Command: TypeAlias = Callable[[argparse.Namespace], None]
 _PIPED_WIDTH = 200  # columns where nobody's screen sets them
 
 
-def add(among: Subparsers, name: str, command: Command, text: str) -> argparse.ArgumentParser:
-    """A command; `--debug` is understood after it too."""
+def add(among: Subparsers, name: str, command: Command, text: str, *, kept: bool = False) -> argparse.ArgumentParser:
+    """A command; `--debug` is understood after it too. One that is `kept` goes on from its journal when said again."""
     parser = among.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=command, kept=kept)
     return parser
 
 

@@ -70,7 +70,7 @@ class Budget:
     row is used again: what all that runs under it costs with an empty journal.
 
     Raises:
-        UserError: no limit was given, or one is negative.
+        UserError: no limit was given, or one is negative, or one of calls or tokens is no whole number.
     """
 
     def __init__(

@@ -131,7 +131,8 @@ async def recorded(
     `attributes` (JSON) are its span's.
     """
     with span(name, kind, arguments) as opened:
-        run, opened.row.attributes = opened.run, attributes
+        opened.row.attributes = attributes
+        run = opened.run
         if run.journal is None:
             return await act()
         entry = Entry(run, dumps({"call": name, "arguments": arguments}), repeats=repeats, own=own)

@@ -215,8 +215,8 @@ class Step(Generic[P, T]):
                 return value
             strategy = self.setting("strategy")
             if strategy is not None:
-                made = isinstance(strategy, type) and inspect.iscoroutinefunction(strategy.__call__)
-                if not callable(strategy) or (isinstance(strategy, type) and not made):
+                is_class = isinstance(strategy, type)  # whose instance is the asked step, where that is awaited
+                if not callable(strategy) or (is_class and not inspect.iscoroutinefunction(strategy.__call__)):
                     msg = f"Step {self.name!r} has strategy={strategy!r}. Pass one such as sy.self_consistency(5)."
                     raise UserError(msg)
                 return await cast("Strategy", strategy)(self._asked_once())(*args, **kwargs)

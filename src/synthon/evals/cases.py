@@ -117,9 +117,14 @@ class Cases(Sequence[Case[T_co]]):
         """Write them as JSON lines, which `cases` reads again.
 
         Raises:
-            UserError: JSON cannot hold a value, such as bytes; nothing was written.
+            UserError: JSON cannot hold a value, such as bytes, or the file cannot be written; nothing was.
         """
-        Path(path).write_text("".join(f"{_line(case)}\n" for case in self), encoding="utf-8")
+        text = "".join(f"{_line(case)}\n" for case in self)
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            msg = f"{str(path)!r} cannot be written: {error}. Pass a path in a folder that is there."
+            raise UserError(msg) from error
 
 
 def _line(case: Case[object]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from synthon.core.errors import UserError
 from synthon.guards._extra import needed
 from synthon.guards.results import Fail, Found, Named, Pass, text_test
+from synthon.models.embedders import refuse_uneven
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Embedder
@@ -19,7 +20,6 @@ _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)")
 _SILENT = re.compile(r"(?:[^laeiouy]es|[^aeiouydt]ed|[^laeiouy]e)$")
 _VOWELS = re.compile(r"[aeiouy]{1,2}")
 _MASK = "****"
-_UNEVEN = 0.02  # how far from 1 the square of a vector's length may be
 
 
 def similar_to(
@@ -63,12 +63,9 @@ def _shared(text: str, source: str) -> float:
 
 
 async def _cosine(embedder: Embedder, text: str, sources: Sequence[str]) -> float:
-    vectors = (await embedder.embed([text, *sources])).astype("float32")  # sums of 16 bits are too rough
-    squares = (vectors * vectors).sum(axis=1)
-    if (uneven := (abs(squares - 1) > _UNEVEN) & (squares > 0)).any():
-        length = float(squares[uneven][0]) ** 0.5
-        msg = f"The embedder {embedder.identity!r} gave a vector of length {length:.3g}, not 1, so that products are no"
-        raise UserError(f"{msg} cosines. Divide each row by its length in embed().")
+    texts = [text, *sources]
+    vectors = (await embedder.embed(texts)).astype("float32")  # sums of 16 bits are too rough
+    refuse_uneven(vectors, texts, embedder)
     return float((vectors[1:] @ vectors[0]).max())
 
 

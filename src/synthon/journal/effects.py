@@ -58,7 +58,8 @@ async def effect(
             honours no key.
     """
     with span(name, "tool", arguments) as opened:
-        run, journal, opened.row.attributes = opened.run, opened.run.journal, attributes
+        opened.row.attributes = attributes
+        run, journal = opened.run, opened.run.journal
         run.past.acted()
         if journal is None:
             return await act(os.urandom(16).hex())

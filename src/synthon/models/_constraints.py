@@ -119,19 +119,17 @@ def given(model: Model, request: Request) -> Request:
         UserError: the constraint is none, or malformed, or what checks it is not installed. Nothing was paid for.
     """
     asked: object = request.constraint
-    if asked is not None and not isinstance(asked, Constraint):
+    if asked is None:
+        return request
+    if not isinstance(asked, Constraint):
         raise UserError(f"{asked!r:.200} is no constraint. Pass sy.regex(...), sy.choice(...) or another such value.")
-    if request.constraint is not None:
-        _refuse_unusable(request.constraint)
-    needed: Capability = "schema" if isinstance(request.constraint, Schema) else "grammar"
+    _refuse_unusable(asked)
+    needed: Capability = "schema" if isinstance(asked, Schema) else "grammar"
     if needed in model.capabilities or getattr(model, "soundness", None) is not None:
         return request
-    try:
-        refuse_what_is_lacking(Request((), constraint=request.constraint), model.capabilities, repr(model.name))
-    except Unsupported:
-        if not may_be_checked(request):
-            raise
+    if may_be_checked(request):
         return replace(request, constraint=None)
+    refuse_what_is_lacking(Request((), constraint=asked), model.capabilities, repr(model.name))
     return request
 
 

@@ -10,9 +10,12 @@ from synthon.models.cores import cores
 from synthon.models.weights import named, path_of
 
 if TYPE_CHECKING:
-    from synthon.core.protocols import Embedder
+    from collections.abc import Sequence
+
+    from synthon.core.protocols import Embedder, FloatArray
 
 DEFAULT = "minilm-l6-v2"
+_UNEVEN = 0.01  # how far from 1 a vector's length may be: embedders that compute in 8 or 16 bits miss it by a little
 
 
 def embedder(name: str = DEFAULT, *, threads: int | None = None) -> Embedder:
@@ -45,3 +48,20 @@ def embedder(name: str = DEFAULT, *, threads: int | None = None) -> Embedder:
 
     path, tokenizer = path_of(weights), path_of(weights, "tokenizer.json")
     return StaticEmbedder(path, tokenizer) if is_static else SentenceEmbedder(path, tokenizer, threads or cores())
+
+
+def refuse_uneven(vectors: FloatArray, texts: Sequence[str], embedder: Embedder) -> None:
+    """Pass vectors, float32, of unit length or nothing; products of others are no cosines.
+
+    Raises:
+        UserError: names the first text whose vector is of another length.
+    """
+    lengths = (vectors * vectors).sum(axis=1) ** 0.5
+    uneven = (abs(lengths - 1) > _UNEVEN) & (lengths > 0)
+    if uneven.any():
+        at = int(uneven.argmax())
+        identity = getattr(embedder, "identity", type(embedder).__name__)
+        raise UserError(
+            f"The embedder {identity!r} gave a vector of length {lengths[at]:.3g}, not 1, for {texts[at][:80]!r}: "
+            "products of such vectors are no cosines. Divide each row by its length in embed()."
+        )

@@ -198,20 +198,30 @@ class _Call:
 
     async def read(self, emit: Emit) -> Completion | None:
         """The recorded answer, or that of the equal call in flight; None when this call must make it."""
-        row = None if self.entry is None else await self.entry.read_or_join()
+        entry = self.entry
+        row = None if entry is None else await entry.read_or_join()
+        while entry is not None and row is None and self.known:
+            await self._count_again(entry)
+            row = await entry.read_or_join()
         if row is None:
-            if self.known:
-                await self._count_again()
             return None
         self.opened.row.hit = True
         completion = load_completion(row)
         emit_once(completion, emit)
         return completion
 
-    async def _count_again(self) -> None:
-        """Reserve also under budgets that counted an equal call: that one has left no row."""
-        await reserve(self.known, self.amount, self.step)
+    async def _count_again(self, entry: Entry) -> None:
+        """Reserve anew under all budgets, for the equal call that was counted has left no row.
+
+        While it waits it holds nothing that others may wait for: no room, and no equal call's answer.
+        """
+        entry.land(None)
+        self._settle(Amount(), 0.0)
+        self.held = None
+        for budget in self.known:
+            budget.counted.discard(entry.key)
         self.budgets, self.known = (*self.budgets, *self.known), ()
+        await self.reserve()
 
     async def sending(self, emit: Emit) -> Emit:
         """Reserve on disk under a durable budget; returns the listener, whose errors never reach the model."""

@@ -13,7 +13,7 @@ from synthon.core.errors import ProviderError, Unsupported, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
-from synthon.models._constraints import Judge, may_be_checked, soundness_of
+from synthon.models._constraints import Judge, may_be_checked, soundness_at, soundness_of
 from synthon.models._demands import refuse_what_is_lacking
 from synthon.models.placement import Wrapper, attempts_of, inside, price_of, temperature_of
 
@@ -139,10 +139,10 @@ class _Fallback:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
         failed = _Failed()
-        is_checked = request.constraint is not None and request.constraint.check
-        free = replace(request, constraint=None) if is_checked else request
         for model in self.models:
-            asked = replace(free, constraint=None) if _keeps(model, free) else free
+            told = () if request.constraint is None else soundness_at(model, request.constraint)
+            is_lost = any(each.how == "unsupported" and each.keyword != "layout" for each in told)
+            asked = replace(request, constraint=None) if told and not is_lost else request
             refuse_what_is_lacking(asked, model.capabilities, repr(model.name))
         for tried, model in enumerate(self.models, 1):
             try:
@@ -151,7 +151,7 @@ class _Fallback:
                 except Unsupported as error:
                     if error.attempts or not may_be_checked(request):
                         raise
-                    completion = await model.complete(free, heard)
+                    completion = await model.complete(replace(request, constraint=None), heard)
             except (ProviderError, UserError) as error:
                 failed.count(error)
                 if isinstance(error, UserError) or tried == len(self.models) or not draft.withdraw():
@@ -159,14 +159,6 @@ class _Fallback:
             else:
                 return failed.beside(completion, request, self.price)
         raise AssertionError
-
-
-def _keeps(model: Model, request: Request) -> bool:
-    """Whether a model that answers for constraints itself says that it keeps to the request's."""
-    own: Judge | None = getattr(model, "soundness", None)
-    if own is None or request.constraint is None:
-        return False
-    return all(each.how != "unsupported" or each.keyword == "layout" for each in own(request.constraint))
 
 
 def Fallback(*models: Model) -> Model:  # noqa: N802 - a wrapper

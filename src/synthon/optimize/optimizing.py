@@ -229,7 +229,9 @@ class _Search(Generic[P, T]):
             watch=lambda _: None,
         )  # fmt: skip
         if isinstance(journal, Witness):
-            refuse_unfound(self.tuning.parts, [journal.steps[row.run] for row in found.rows])  # none of a judge
+            rows = found.rows[0].run.rpartition("/")[0]  # and runs in them; a judge's are named otherwise
+            seen = [steps for run, steps in journal.steps.items() if run.startswith(rows)]
+            refuse_unfound(self.tuning.parts, seen)
         return found
 
     async def _measured(self, asks: Sequence[Ask], watch: Watch) -> list[dict[int, Measure]]:

@@ -147,7 +147,7 @@ class Optimization(Generic[P, T]):
         methods: what searched, and `why` it was chosen.
         budget: with what was spent of it.
         calls: spent on what was kept; a batch that the budget stops on its way is not.
-        warnings: rows that training and validation share, and what could not be run.
+        warnings: rows that training and validation share or that no step could answer, and what could not be run.
     """
 
     program: Program[P, T] | Step[P, T]

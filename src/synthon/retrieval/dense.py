@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from synthon.core.errors import MissingExtra, UserError
+from synthon.models.embedders import refuse_uneven
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,6 @@ EXACT_CHUNKS = 50_000
 _EXPANSION = 512
 #: Of the 16 bits that a number of a vector is kept in.
 _LARGEST = 65_504
-#: How far from 1 a vector's length may be: embedders that compute in 8 or 16 bits miss it by a little.
-_UNEVEN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,13 @@ async def embedded(embedder: Embedder, texts: Sequence[str], *, unit: bool = Tru
             f"The embedder {identity!r} answered at once, which nobody can await. Write `async def embed(self, texts)`."
         )
         raise UserError(msg)
-    return _vectors(await answer, texts, identity, unit)
+    vectors = _vectors(await answer, texts, identity)
+    if unit:
+        refuse_uneven(vectors, texts, embedder)
+    return vectors
 
 
-def _vectors(answer: object, texts: Sequence[str], identity: str, unit: bool) -> FloatArray:  # noqa: FBT001 - private
+def _vectors(answer: object, texts: Sequence[str], identity: str) -> FloatArray:
     try:
         with np.errstate(over="ignore"):
             matrix = np.asarray(answer, np.float32)
@@ -102,15 +104,6 @@ def _vectors(answer: object, texts: Sequence[str], identity: str, unit: bool) ->
         msg = (
             f"The embedder {identity!r} gave a vector with NaN, infinity or a number above {_LARGEST:,} for the text "
             f"{text[:80]!r}. Mend the embedder, or leave that text out."
-        )
-        raise UserError(msg)
-    lengths = np.linalg.norm(matrix, axis=1)
-    uneven = (np.abs(lengths - 1) > _UNEVEN) & (lengths > 0)
-    if unit and uneven.any():
-        at = int(uneven.argmax())
-        msg = (
-            f"The embedder {identity!r} gave a vector of length {lengths[at]:.3g}, not 1, for {texts[at][:80]!r}: "
-            "products of such vectors are no cosines. Divide each row by its length in embed()."
         )
         raise UserError(msg)
     return matrix
