@@ -58,7 +58,7 @@ class OpenAIEmbedder:
         object.__setattr__(self, "api_key", checked_key(self.api_key))
         checked_headers(self.headers)
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """The normalised URL, the model and the dimensions asked for; never a key."""
         shortened = f"[{self.dimensions}]" if self.dimensions else ""
