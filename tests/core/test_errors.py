@@ -5,6 +5,7 @@ import pickle
 import re
 
 import pytest
+from pydantic import BaseModel, Field
 
 import synthon as sy
 from synthon.core import errors, protocols
@@ -130,3 +131,26 @@ def test_usage_adds_up_and_costs_by_its_parts() -> None:
     assert one.tokens == 10
     assert sy.Price(1e6, 2e6).cost_usd(one) == 1 + 2 + 3 + 8
     assert sy.Price(1e6, 2e6, 0.0, 3e6).cost_usd(one) == 1 + 0 + 9 + 8
+
+
+class Order(BaseModel):
+    number: int
+    lines: list[str] = Field(description="as they stand in the mail, " * 40)
+
+
+async def test_an_answer_that_was_cut_off_says_what_to_raise_and_not_the_whole_schema() -> None:
+    cut = sy.FunctionModel(lambda _: sy.Completion('{"number": 7, "lines": ["on', finish="length"))
+
+    @sy.step(model=cut, max_tokens=12)
+    async def order(mail: str) -> Order:
+        """Extract the order."""
+        ...
+
+    with pytest.raises(sy.OutputError, match=r"^Cut off .*max_tokens=12.*: raise it\. The model answered") as caught:
+        await order("...")
+    assert "as they stand" in caught.value.expected
+    assert len(str(caught.value)) < 700
+    whole = sy.FunctionModel(lambda _: '{"number": 7}')
+    with pytest.raises(sy.OutputError, match=r"^The model answered .*lines: Field required") as caught:
+        await order.using(model=whole)("...")
+    assert len(str(caught.value)) < 700

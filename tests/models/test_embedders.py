@@ -94,7 +94,18 @@ async def test_a_cancelled_call_makes_room_for_the_next() -> None:
     with pytest.raises(asyncio.CancelledError):
         await long
     async with asyncio.timeout(20):  # all 2,000 take minutes
-        await embedder.embed(["next"])
+        await embedder.embed(["next"] * 9)  # so many wait for the cancelled ones
+
+
+async def test_a_query_does_not_wait_while_many_texts_are_embedded() -> None:
+    embedder = sy.embedder("minilm-l6-v2")
+    await embedder.embed(["warm"])
+    many = asyncio.create_task(embedder.embed([f"{n} {'word ' * 300}" for n in range(128)]))
+    await asyncio.sleep(0.05)
+    await embedder.embed(["a query"])
+    assert not many.done()
+    many.cancel()
+    await asyncio.wait([many])
 
 
 def test_an_identity_is_the_weights_not_the_threads() -> None:

@@ -99,3 +99,16 @@ async def test_a_failed_batch_fails_the_call_with_its_own_error() -> None:
     async with answering(Reply({"error": {"message": "no such model"}}, status=404)) as loopback:
         with pytest.raises(ProviderError, match="no such model"):
             await sy.openai_embedder("e", loopback.url, batch=1).embed(["a", "b"])
+
+
+async def test_a_request_is_sent_again_where_its_failure_may_pass() -> None:
+    busy = Reply({"error": {"message": "slow down"}}, status=429, headers={"retry-after": "0"})
+    async with answering(busy, busy, rows([3, 4])) as loopback:
+        assert np.allclose(await sy.openai_embedder("e", loopback.url).embed(["a"]), [[0.6, 0.8]])
+        assert len(loopback.received) == 3
+    async with answering(busy, busy, rows([3, 4])) as loopback:
+        with pytest.raises(sy.TooManyRequests):
+            await sy.openai_embedder("e", loopback.url, tries=2).embed(["a"])
+        assert len(loopback.received) == 2
+    with pytest.raises(sy.UserError, match="tries=0"):
+        sy.openai_embedder("e", tries=0)

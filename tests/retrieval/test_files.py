@@ -329,6 +329,20 @@ async def test_a_file_of_a_folder_that_is_added_alone_still_goes_with_its_folder
     assert index.documents() == []
 
 
+async def test_a_part_of_a_folder_that_is_added_by_itself_goes_with_both(folder: Path, index: Index) -> None:
+    (folder / "bank").mkdir()
+    for name in "abc":
+        (folder / "bank" / f"{name}.txt").write_text(f"Text {name}.")
+    await index.add(folder)
+    part = folder / "bank"
+    assert len((await index.add(part, prefix="bank/")).unchanged) == 3
+    (part / "a.txt").unlink()
+    assert (await index.add(folder)).removed == ("bank/a.txt",)
+    (part / "b.txt").unlink()
+    assert (await index.add(part, prefix="bank/")).removed == ("bank/b.txt",)
+    assert index.documents() == ["bank/c.txt", "good.txt"]
+
+
 async def test_a_file_that_fails_leaves_alone_what_another_place_has_under_its_id(
     tmp_path: Path, folder: Path, index: Index
 ) -> None:

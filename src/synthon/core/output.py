@@ -296,7 +296,8 @@ def _reason(error: Exception) -> str:
 
 def _refusal(text: str, expected: str, reason: str) -> str:
     shown = text if len(text) <= 200 else f"{text[:200]}..."  # noqa: PLR2004
-    return f"The model answered {shown!r}, which does not fit: {reason}. {expected}"
+    told = expected if len(expected) <= 300 else f"{expected[:300]}..."  # noqa: PLR2004 - the error's `expected` has all
+    return f"The model answered {shown!r}, which does not fit: {reason}. {told}"
 
 
 def _partly(type_: object, value: object) -> object:

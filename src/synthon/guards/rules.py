@@ -33,13 +33,13 @@ class Rule:
     retries: int
     instead: object
 
-    def fits(self, type_: object) -> None:
+    def fits(self, output: object) -> None:
         """Refuse a step's type that cannot have the field; `judge` says it too, but only of values.
 
         Raises:
             UserError: names the type and the fields it has.
         """
-        require(type_, self.parts)
+        require(output, self.parts)
 
     async def judge(self, output: object, inputs: Mapping[str, object]) -> Verdict:
         """What stands of the output under this rule; each finding goes into the trace.

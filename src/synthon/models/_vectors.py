@@ -29,20 +29,26 @@ _MAX_TOKENS = 256
 _MAX_CHARACTERS = 64 * _MAX_TOKENS
 # 512 tokens at once stay in the processor's cache: long texts cost 1.4 x less CPU than in batches of 16
 _BATCH_TOKENS, _BATCH_TEXTS = 512, 16
+_FEW = 8  # texts of a call that does not wait for those of more
 _BLOCK = 1024  # texts tokenized at once: it bounds memory, and short ones find others of their length
 
 
 class Worker:
-    """One thread, from the first call on: calls take turns, whichever loop they come from."""
+    """Two threads, from the first call on: calls take turns, whichever loop they come from.
+
+    Those of a few texts, such as a query, do so among themselves: they do not wait while an index is made.
+    """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="synthon-embedder")
+        self._few, self._many = (ThreadPoolExecutor(1, thread_name_prefix="synthon-embedder") for _ in range(2))
 
-    async def run(self, work: Callable[[threading.Event], FloatArray]) -> FloatArray:
+    async def run(
+        self, work: Callable[[Sequence[str], threading.Event], FloatArray], texts: Sequence[str]
+    ) -> FloatArray:
         """What `work` returns; its event is set when nobody waits for it any more."""
-        abandoned = threading.Event()
+        abandoned, pool = threading.Event(), self._few if len(texts) <= _FEW else self._many
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, abandoned)
+            return await asyncio.get_running_loop().run_in_executor(pool, work, texts, abandoned)
         finally:
             abandoned.set()
 
@@ -52,8 +58,8 @@ class SentenceEmbedder:
     """Mean of a transformer's last layer over the tokens, unit length; `embedder` makes one.
 
     A text's vector is the same whatever is embedded beside it, but for rounding: the cosine of two runs is
-    1 within 1.2e-7 (measured over 550 texts, alone and in batches of 16). Calls from any thread or loop take turns;
-    a cancelled call stops after its present batch of some 512 tokens.
+    1 within 1.2e-7 (measured over 550 texts, alone and in batches of 16). Calls from any thread or loop take turns,
+    those of a few texts among themselves; a cancelled call stops after its present batch of some 512 tokens.
     """
 
     path: Path
@@ -67,7 +73,7 @@ class SentenceEmbedder:
         return _identity(self.path, self.tokenizer, f"mean;tokens={_MAX_TOKENS};characters={_MAX_CHARACTERS}")
 
     async def embed(self, texts: Sequence[str]) -> FloatArray:
-        return await self._worker.run(lambda abandoned: self._embed(texts, abandoned))
+        return await self._worker.run(self._embed, texts)
 
     def _embed(self, texts: Sequence[str], abandoned: threading.Event) -> FloatArray:
         vectors = np.zeros((len(texts), int(self._session.get_outputs()[0].shape[-1])), np.float32)
@@ -121,7 +127,7 @@ class StaticEmbedder:
         return _identity(self.path, self.tokenizer, "static;mean")
 
     async def embed(self, texts: Sequence[str]) -> FloatArray:
-        return await self._worker.run(lambda abandoned: self._embed(texts, abandoned))
+        return await self._worker.run(self._embed, texts)
 
     def _embed(self, texts: Sequence[str], abandoned: threading.Event) -> FloatArray:
         vectors = np.zeros((len(texts), self._table.shape[1]), np.float32)

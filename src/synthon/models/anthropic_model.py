@@ -67,7 +67,7 @@ class AnthropicMessages:
         object.__setattr__(self, "name", self.name or self.model)
         object.__setattr__(self, "capabilities", declared(self.capabilities, _CAPABILITIES))
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """The normalised URL, the model and a bound of its own, which can cut an answer off; never a key."""
         bound = "" if self.max_tokens == _MAX_TOKENS else f"?max_tokens={self.max_tokens}"

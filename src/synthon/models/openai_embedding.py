@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from synthon.core.errors import MissingExtra, ProviderError
+from synthon.core.errors import MissingExtra, ProviderError, UserError
 from synthon.models._http import checked_headers, checked_key, endpoint, joined, normalised
 from synthon.models._json import count, found, items
 from synthon.models.openai_model import OPENAI_URL, bearer
+from synthon.models.retrying import wait_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ class OpenAIEmbedder:
         model: the endpoint's name for it.
         dimensions: of the vectors, for models that can shorten them; None leaves the model's own.
         batch: texts per request; fewer where they are long (400,000 characters). Four requests go at once.
+        tries: times a request is sent at most while its failures may pass; in between it waits as `Retrying` does.
 
     `api_key`, `headers`, `timeout_s` and `max_connections` are those of `OpenAIChat`.
     """
@@ -52,13 +54,16 @@ class OpenAIEmbedder:
     timeout_s: float = 120.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     max_connections: int = 100
+    tries: int = 4
 
     def __post_init__(self) -> None:
+        if self.tries < 1:
+            raise UserError(f"The embedder {self.model!r} was given tries={self.tries}. Pass at least 1.")
         object.__setattr__(self, "base_url", normalised(self.base_url))
         object.__setattr__(self, "api_key", checked_key(self.api_key))
         checked_headers(self.headers)
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """The normalised URL, the model and the dimensions asked for; never a key."""
         shortened = f"[{self.dimensions}]" if self.dimensions else ""
@@ -83,6 +88,13 @@ class OpenAIEmbedder:
 
         async def one(batch: list[str]) -> FloatArray:
             async with room:
+                for tried in range(1, self.tries):
+                    try:
+                        return await self._one(batch)
+                    except ProviderError as error:
+                        if not error.retryable:
+                            raise
+                        await asyncio.sleep(wait_s(error, tried))
                 return await self._one(batch)
 
         try:
@@ -141,6 +153,7 @@ def openai_embedder(
     timeout_s: float = 120.0,
     headers: Mapping[str, str] | None = None,
     max_connections: int = 100,
+    tries: int = 4,
 ) -> OpenAIEmbedder:
     """An embedder behind an OpenAI-compatible endpoint; see `OpenAIEmbedder`. Nothing is sent before the first text."""
     return OpenAIEmbedder(
@@ -152,4 +165,5 @@ def openai_embedder(
         timeout_s=timeout_s,
         headers=headers or {},
         max_connections=max_connections,
+        tries=tries,
     )

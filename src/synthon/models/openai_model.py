@@ -89,7 +89,7 @@ class OpenAIChat:
         object.__setattr__(self, "name", self.name or self.model)
         object.__setattr__(self, "capabilities", declared(self.capabilities, CAPABILITIES[self.server]))
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """The normalised URL and the model; never a key."""
         return f"{self._url}#{self.model}"

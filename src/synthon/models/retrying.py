@@ -45,6 +45,13 @@ class _Failed:
         return replace(completion, usage=used + lost)
 
 
+def wait_s(error: ProviderError | UserError, tried: int, base_s: float = 0.5, cap_s: float = 30.0) -> float:
+    """How long to wait after a failure before the next try."""
+    if isinstance(error, ProviderError) and error.retry_after_s is not None:
+        return error.retry_after_s
+    return random.uniform(0, min(cap_s, base_s * 2 ** (tried - 1)))
+
+
 @dataclass(frozen=True)
 class _Retrying(Wrapper):
     tries: int
@@ -66,15 +73,10 @@ class _Retrying(Wrapper):
                 failed.count(error)
                 if tried == self.tries or not error.retryable or not draft.withdraw():
                     raise
-                await asyncio.sleep(self._wait_s(tried, error))
+                await asyncio.sleep(wait_s(error, tried, self.base_s, self.cap_s))
             else:
                 return failed.beside(completion, request, self.price)
         raise AssertionError
-
-    def _wait_s(self, tried: int, error: ProviderError | UserError) -> float:
-        if isinstance(error, ProviderError) and error.retry_after_s is not None:
-            return error.retry_after_s
-        return random.uniform(0, min(self.cap_s, self.base_s * 2 ** (tried - 1)))
 
 
 def Retrying(model: Model, *, tries: int = 4, base_s: float = 0.5, cap_s: float = 30.0) -> Model:  # noqa: N802 - a wrapper

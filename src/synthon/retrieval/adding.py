@@ -232,8 +232,8 @@ def _of_file(item: tuple[Path, str], source: str, known: Known | None, parser: P
     if known is not None and known.origin not in {"", str(path)} and os.path.exists(known.origin):  # noqa: PTH110
         msg = f"would take the place of {known.origin!r}, which has the same id. Add this folder with a prefix=."
         raise ParseError(msg)
-    if known is not None and known.origin == str(path) and not source:
-        source = known.source  # added alone, it stays its folder's
+    if known is not None and known.origin == str(path):
+        source = known.source or source  # added alone, or with a folder inside of it, it stays its folder's
     data = read(path, max_bytes)
     stamp = hashlib.sha256(f"{_RULES} {path.suffix} {source}\0".encode() + data).digest()
     if known is not None and (known.stamp, known.origin) == (stamp, str(path)):

@@ -228,8 +228,7 @@ class Index:
     def _gone(self, found: Found, report: Report) -> list[str]:
         """Documents whose file is gone from this folder or could not be read; the former go to the report."""
         origins = found.origins
-        listed = self._store.ids(found.source) if found.folder else []
-        missing = set(listed) - origins.keys()
+        missing = set(self._store.ids(f"{found.folder}/", found.prefix) if found.folder else ()) - origins.keys()
         if missing and found.folder:  # looked at again: another add may have indexed files that came meanwhile
             again = list_folder(found.folder, found.prefix)
             unlisted = tuple(each.id for each in again.unlisted)

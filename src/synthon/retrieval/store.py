@@ -156,9 +156,10 @@ class Store:
             found = ((each, reader.execute(query, (each,)).get) for each in ids)
             return {each: Known(bytes(row[0]), str(row[1]), str(row[2])) for each, row in found if row is not None}
 
-    def ids(self, source: str | None = None) -> list[str]:
-        """Ids of all documents, or of those that came with a folder, in order."""
-        where, values = ("", ()) if source is None else ("WHERE source = ?", (source,))
+    def ids(self, folder: str = "", prefix: str = "") -> list[str]:
+        """Ids of all documents, or of those whose file is in a folder and came with it, in order."""
+        rest, values = "substr(id, length(?2) + 1)", (folder, prefix) if folder else ()
+        where = f"WHERE source <> '' AND id = ?2 || {rest} AND origin = ?1 || {rest}" if folder else ""
         with self.state() as reader:
             return [str(row[0]) for row in reader.execute(f"SELECT id FROM documents {where} ORDER BY id", values)]  # noqa: S608
 
