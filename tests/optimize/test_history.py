@@ -147,6 +147,17 @@ def test_luck_on_hard_cases_does_not_beat_being_right_on_all_for_less() -> None:
     assert history.best() == LARGE
 
 
+def test_of_two_that_were_right_equally_often_on_all_cases_the_cheaper_is_taken() -> None:
+    places = [Dimension("answer.model", ("small", "large"), "model"), Dimension("answer.k", (1, 3), "other")]
+    history = History(Space(places), 40)
+    measured(history, (0, 0), [1, 0, 0, 0] * 10, cost=0.1)
+    measured(history, (1, 0), [1, 1, 1, 0] * 10, cost=5.0)
+    for point, cost in {(0, 1): 0.1, (1, 1): 5.0}.items():
+        measured(history, point, [1, 1, 1, 0] * 10, cost=cost)
+    assert history.front()[0][0] == 1  # those like it did better
+    assert history.best() == (0, 1)
+
+
 def test_of_equal_points_the_front_holds_the_one_that_is_taken() -> None:
     history = History(MODELS, 4)
     for point in (LARGE, SMALL, MIDDLE):

@@ -268,14 +268,14 @@ class History:
     def best(self, limits: Limits | None = None) -> Point | None:
         """The point to take: the highest score, as `judged`, that keeps the limits; of equal ones the cheapest.
 
-        A point that saw some of the cases is left for one of the front that saw all, costs less and did no worse on
-        those: nothing measured speaks for it. None where no measured point keeps the limits.
+        It is left for one of the front that saw all cases, costs less and did no worse on those that it saw itself:
+        nothing measured speaks for it. None where no measured point keeps the limits.
         """
         judged = self._unbeaten(limits or self.limits)
         rank = lambda point: (-judged[point][0], *judged[point][1:])  # noqa: E731 - it is used twice
         first = min(judged, key=rank, default=None)
-        if first is None or len(self.rows[first]) == self.cases:
-            return first
+        if first is None:
+            return None
         seen = list(self.rows[first])
         score = self._tables[first][seen, 0].mean()
         as_good = [
