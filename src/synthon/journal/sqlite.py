@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import threading
+from array import array
 from collections import deque
 from contextlib import closing, suppress
 from functools import partial
@@ -261,6 +262,9 @@ class SQLiteJournal:
         return rows
 
     def _commit(self, rows: Sequence[Row]) -> None:
+        if self._cursor is not None and _is_gone(self._cursor):
+            log.warning("The journal %r was moved or deleted; what it held is gone, a new one begins", str(self.path))
+            self._let_go()
         if self._cursor is None:
             self._cursor = self._open()
         for left in reversed(range(_BUSY_TRIES)):
@@ -277,6 +281,8 @@ class SQLiteJournal:
                 del pending[row.key]
 
     def _explain(self, error: Exception) -> str:
+        if isinstance(error, JournalError):  # it could not be opened again
+            return str(error)
         # only SQLite's own words: another error's text may quote the row
         words = str(error) if isinstance(error, apsw.Error | OSError) else "a row it cannot store"
         return (
@@ -316,6 +322,13 @@ def _create(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _is_gone(cursor: apsw.Cursor) -> bool:
+    """Whether the open file lies no more at its path, so that what is written would be lost."""
+    moved = array("i", [0])
+    cursor.connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, moved.buffer_info()[0])
+    return bool(moved[0])
 
 
 _journals: WeakSet[SQLiteJournal] = WeakSet()
