@@ -296,18 +296,16 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             raise
         return self
 
-    async def refuse_another(self, program: object) -> None:
+    def refuse_another(self, program: object) -> None:
         """What a run did in the world, and was told by people, was not for another program or other arguments.
 
         Raises:
             UserError: says what the run is of.
         """
         id_, journal = self.run.id, self.run.journal
+        record = None if journal is None or self.run.policy not in {"fresh", "cache"} else journal.run(id_)
         self.arguments = to_json(self.arguments, again=True, unread=True)
-        if journal is None or self.run.policy not in {"fresh", "cache"}:
-            return
-        await journal.durable()  # `run` would hold up the loop until then
-        if (record := journal.run(id_)) is None:
+        if journal is None or record is None:
             return
         was, now = ((each.program, re.sub(r" at 0x\w+", "", str(each.arguments))) for each in (record, self))
         is_same = was == now or (was[0] == now[0] and _meant(program, was[1]) == _meant(program, now[1]))
@@ -372,7 +370,7 @@ async def run(
         source=source_of(program), durable=durable,
     )  # fmt: skip
     if run_id is not None:
-        await opening.refuse_another(program)
+        opening.refuse_another(program)
     return await through(opening, bound)
 
 

@@ -93,6 +93,7 @@ class SQLiteJournal:
         self._synchronous: Synchronous = synchronous
         self._vfs = vfs
         self._pending: dict[Key, CallRecord] = {}
+        self._states: dict[str, RunRecord] = {}
         self._readers: deque[apsw.Cursor] = deque()
         self._cursor: apsw.Cursor | None = self._open()
         self._writer = Writer(self._commit, self._explain, linger_s)
@@ -119,6 +120,8 @@ class SQLiteJournal:
     def write(self, record: Row) -> None:
         if type(record) is CallRecord:
             self._pending.setdefault(record.key, record)
+        elif type(record) is RunRecord:
+            self._states[record.id] = record
         elif type(record) not in ROW_TYPES:
             msg = f"The journal was given a {type(record).__name__}, which is no row. Pass one of journal.Row's types."
             raise UserError(msg)
@@ -156,7 +159,8 @@ class SQLiteJournal:
         return float(found[0][0] or 0.0) if found else 0.0
 
     def run(self, run: str) -> RunRecord | None:
-        self._writer.flush()
+        if run in self._states:  # else nothing is waited for: each named run asks, and this holds up its loop
+            self._writer.flush()
         found = self._select(_RUN, (run,))
         return RunRecord(*found[0]) if found else None  # type: ignore[arg-type] # its columns in its order
 
@@ -275,10 +279,12 @@ class SQLiteJournal:
                 if not left:
                     raise
                 log.warning("The journal %r is locked by another; its rows wait, nothing is lost", str(self.path))
-        pending = self._pending
+        pending, states = self._pending, self._states
         for row in rows:
             if type(row) is CallRecord and pending.get(row.key) is row:
                 del pending[row.key]
+            elif type(row) is RunRecord and states.get(row.id) is row:
+                del states[row.id]
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, JournalError):  # it could not be opened again
@@ -307,6 +313,7 @@ class SQLiteJournal:
     def _after_fork(self, *, is_child: bool) -> None:
         if is_child:
             self._pending.clear()
+            self._states.clear()
             self._writer.reset()
         else:
             self._writer.committing.release()
