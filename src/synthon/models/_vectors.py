@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from os import getpid
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -36,13 +37,15 @@ class Worker:
     """One thread, from the first call on: calls take turns, whichever loop they come from."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="synthon-embedder")
+        self._pools: dict[int, ThreadPoolExecutor] = {}  # by process: in a forked child its parent's thread is none
 
     async def run(self, work: Callable[[threading.Event], FloatArray]) -> FloatArray:
         """What `work` returns; its event is set when nobody waits for it any more."""
-        abandoned = threading.Event()
+        abandoned, process = threading.Event(), getpid()
+        if process not in self._pools:
+            self._pools.setdefault(process, ThreadPoolExecutor(1, thread_name_prefix="synthon-embedder"))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, abandoned)
+            return await asyncio.get_running_loop().run_in_executor(self._pools[process], work, abandoned)
         finally:
             abandoned.set()
 
