@@ -4,7 +4,6 @@ import asyncio
 import gc
 import math
 import os
-import shutil
 import stat
 import string
 import threading
@@ -22,9 +21,8 @@ from hypothesis import strategies as st
 
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord, Span
-from synthon.core.running import run
 from synthon.journal import DatasetRow, MemoryJournal, ScoreRecord, SQLiteJournal, content, runs, schema, tree
-from tests.journal.rows import a_call, a_span
+from tests.journal.rows import a_call, a_span, rows_locked
 from tests.nursery import forked
 
 if TYPE_CHECKING:
@@ -352,21 +350,6 @@ def test_a_loop_that_was_closed_does_not_stop_the_others(path: Path) -> None:
     assert rows(path, "SELECT count(*) FROM spans") == [(1,)]
 
 
-class rows_locked:  # noqa: N801 - read as a statement
-    """Holds SQLite's write lock, as another process may."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = apsw.Connection(str(path))
-
-    def __enter__(self) -> None:
-        self._connection.set_busy_timeout(10_000)  # the writer may be at its first row
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.execute("ROLLBACK")
-        self._connection.close()
-
-
 async def test_a_lock_held_for_longer_than_sqlite_waits_ends_no_journal(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -382,58 +365,6 @@ async def test_a_lock_held_for_longer_than_sqlite_waits_ends_no_journal(
             assert not waiting.done()
         await waiting
     assert rows(path, "SELECT id FROM spans ORDER BY n") == [("one",), ("two",)]
-
-
-async def test_a_journal_deleted_while_it_is_open_begins_anew(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    first, second = a_call('{"q":1}', "first"), a_call('{"q":2}', "second")
-    with SQLiteJournal(path) as journal:
-        journal.write(first)
-        await journal.durable()
-        os.remove(path)  # noqa: PTH107 - not async either
-        journal.write(second)
-        await journal.durable()
-        assert "was moved or deleted" in caplog.text
-        assert (journal.read(first.key), journal.read(second.key)) == (None, "second")
-        with SQLiteJournal(path) as other:
-            assert other.read(second.key) == "second"
-
-
-async def test_a_journal_whose_folder_is_gone_says_so(tmp_path: Path) -> None:
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    journal = SQLiteJournal(folder / "journal.db")
-    journal.write(a_span("one"))
-    await journal.durable()
-    shutil.rmtree(folder)
-    journal.write(a_span("two"))
-    with pytest.raises(JournalError, match=r"cannot be opened: FileNotFoundError.* a folder that exists"):
-        await journal.durable()
-    with pytest.raises(JournalError, match="cannot be opened"):
-        journal.close()
-
-
-async def test_a_named_run_that_waits_for_the_lock_lets_others_run(path: Path) -> None:
-    async def one() -> int:
-        return 1
-
-    locked, enough = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with rows_locked(path):
-            locked.set()
-            enough.wait(5)
-
-    with SQLiteJournal(path) as journal:
-        holding = threading.Thread(target=hold)
-        holding.start()
-        locked.wait()
-        journal.write(a_span("pending"))
-        waiting = asyncio.create_task(run(one, run_id="named", journal=journal))
-        await asyncio.sleep(0.1)
-        assert holding.is_alive()
-        assert not waiting.done()
-        enough.set()
-        assert await waiting == 1
 
 
 async def test_a_read_goes_on_while_a_write_waits_for_the_lock(path: Path) -> None:
