@@ -1,8 +1,10 @@
 """One serialisation: what is hashed is what is stored, and all that decides an answer is in it."""
 
 import dataclasses
+import gc
 import json
 import math
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, HttpUrl, SecretStr, field_serializer
+from pydantic import BaseModel, Field, HttpUrl, SecretStr, create_model, field_serializer
 
 import synthon as sy
 from synthon.core.identity import adapter, canonical, digest, dump_completion, load_completion, to_json, with_sample
@@ -30,6 +32,17 @@ PARTS = (
 
 def key(request: sy.Request, identity: str = "m") -> str:
     return digest(canonical(identity, request))
+
+
+def test_types_made_for_one_call_are_forgotten() -> None:
+    made = []
+    for _ in range(600):
+        model = create_model("Made", a=(int, ...))
+        assert to_json(adapter(model).validate_json('{"a":1}')) == '{"a":1}'
+        made.append(weakref.ref(model))
+    del model
+    gc.collect()
+    assert sum(each() is not None for each in made) <= 520
 
 
 def test_a_temperature_of_0_is_one_of_0_point_0() -> None:

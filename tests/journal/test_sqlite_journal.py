@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from synthon.core.errors import JournalError, UserError
 from synthon.core.protocols import CallRecord, Key, Reservation, RunRecord, Span
 from synthon.journal import DatasetRow, MemoryJournal, ScoreRecord, SQLiteJournal, content, runs, schema, tree
-from tests.journal.rows import a_call, a_span
+from tests.journal.rows import a_call, a_span, rows_locked
 from tests.nursery import forked
 
 if TYPE_CHECKING:
@@ -348,21 +348,6 @@ def test_a_loop_that_was_closed_does_not_stop_the_others(path: Path) -> None:
             loop.close()
         journal.flush()
     assert rows(path, "SELECT count(*) FROM spans") == [(1,)]
-
-
-class rows_locked:  # noqa: N801 - read as a statement
-    """Holds SQLite's write lock, as another process may."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = apsw.Connection(str(path))
-
-    def __enter__(self) -> None:
-        self._connection.set_busy_timeout(10_000)  # the writer may be at its first row
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.execute("ROLLBACK")
-        self._connection.close()
 
 
 async def test_a_lock_held_for_longer_than_sqlite_waits_ends_no_journal(

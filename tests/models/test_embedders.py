@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 import synthon as sy
 from synthon.models._vectors import _batches
 from synthon.models.weights import path_of
+from tests.nursery import forked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +57,19 @@ async def test_the_sentence_vectors_are_those_of_the_published_model() -> None:
     one, other = await sy.embedder().embed(["This is an example sentence", "Each sentence is converted"])
     assert one[:3] == pytest.approx([0.0676, 0.0635, 0.0487], abs=0.01)
     assert other[:3] == pytest.approx([0.0864, 0.1028, 0.0054], abs=0.01)
+
+
+@NAMES
+def test_a_forked_child_embeds_on_its_own(name: str) -> None:
+    embedder = sy.embedder(name)
+    before = asyncio.run(embedder.embed(TEXTS[:1]))
+    child = forked()
+    if child == 0:
+        signal.alarm(60)  # its parent's thread is not there, and nobody else answers
+        after = asyncio.run(embedder.embed(TEXTS[:1]))
+        os._exit(0 if np.array_equal(before, after) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert np.array_equal(asyncio.run(embedder.embed(TEXTS[:1])), before)
 
 
 async def test_only_the_first_256_tokens_are_read_by_the_sentence_model() -> None:

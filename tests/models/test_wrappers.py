@@ -54,6 +54,14 @@ async def test_retrying_waits_as_long_as_the_endpoint_asks() -> None:
     assert time.monotonic() - start >= 0.08
 
 
+async def test_a_long_wait_that_the_endpoint_asks_for_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    model = Counting(fails=[down(retry_after_s=86_400.0)])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await sy.Retrying(model).complete(ask("q"))
+    assert "asked again in 86400 s" in caplog.text
+
+
 async def test_retrying_waits_no_longer_than_its_cap() -> None:
     model = Counting(fails=[down() for _ in range(3)])
     start = time.monotonic()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
+import apsw
 import duckdb
 import pytest
 from aiohttp import web
@@ -79,6 +81,18 @@ async def test_a_query_of_few_but_slow_rows_is_stopped_in_time() -> None:
     started = time.monotonic()
     assert "The query was stopped after 0.2 s." in text(await sql(":memory:", timeout_s=0.2).call({"query": slow}))
     assert time.monotonic() - started < 3  # all of its rows take longer than 10 s
+
+
+async def test_a_query_waits_for_those_who_write(tmp_path: Path) -> None:
+    place = _database("sqlite", tmp_path)
+    query = sql(place, write=True)
+    with closing(apsw.Connection(str(place))) as other:  # locks of the `sqlite3` module do not bind its own process
+        other.execute("BEGIN EXCLUSIVE")
+        waiting = asyncio.create_task(query("INSERT INTO t VALUES (8)"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        other.execute("COMMIT")
+        await waiting
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "duckdb"])

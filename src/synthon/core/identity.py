@@ -6,7 +6,7 @@ import json
 import math
 import re
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def adapter(type_: Any) -> TypeAdapter[Any]:
     return _adapter(type_, repr(type_))
 
 
-@cache
+@lru_cache(maxsize=512)
 def _adapter(type_: Any, _told: str) -> TypeAdapter[Any]:
     """Pydantic's heavy half is loaded here, not at import."""
     from pydantic import TypeAdapter  # noqa: PLC0415 - costs 30 % of our import time
@@ -196,7 +196,7 @@ def _settled(value: Any, unread: bool, how: Any) -> Any:  # noqa: FBT001 - named
     return safe_repr(value) if unread and hasattr(kind, "__next__") else value
 
 
-@cache
+@lru_cache(maxsize=512)
 def _inside(kind: Any) -> tuple[Sequence[str], Any]:
     """The fields of a dataclass, and what shows the sets in a model of Pydantic, whose JSON leaves them unsorted."""
     if hasattr(kind, "__pydantic_core_schema__"):

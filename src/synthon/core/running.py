@@ -304,15 +304,13 @@ class running:  # noqa: N801 - read as a statement: async with running(...): ...
             UserError: says what the run is of.
         """
         id_, journal = self.run.id, self.run.journal
+        record = None if journal is None or self.run.policy not in {"fresh", "cache"} else journal.run(id_)
         self.arguments = to_json(self.arguments, again=True, unread=True)
-        if journal is None or self.run.policy not in {"fresh", "cache"}:
-            return
-        has_acted = any((journal.read(Key(id_, each)) or "").startswith(_MARK) for each in journal.digests(id_))
-        record = journal.run(id_) if has_acted else None  # which waits for all that is being written
-        if record is None:
+        if journal is None or record is None:
             return
         was, now = ((each.program, re.sub(r" at 0x\w+", "", str(each.arguments))) for each in (record, self))
-        if was != now and (was[0] != now[0] or _meant(program, was[1]) != _meant(program, now[1])):
+        is_same = was == now or (was[0] == now[0] and _meant(program, was[1]) == _meant(program, now[1]))
+        if not is_same and any((journal.read(Key(id_, each)) or "").startswith(_MARK) for each in journal.digests(id_)):
             msg = f"Run {id_!r} is of {was[0]!r} with {was[1]:.200}, and has acted or asked a person. It is given"
             raise UserError(f"{msg} {now[0]!r} with {now[1]:.200}, for which that was not done. Take another run_id.")
 

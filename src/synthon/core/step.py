@@ -392,7 +392,7 @@ def _checked_body(fn: Callable[..., object]) -> None:
     checked(fn, "step")
     problem = ""
     if not fn.__doc__:
-        problem = "it has no docstring, which is the instruction"
+        problem = "it has no docstring, which is the instruction (python -OO takes them away)"
     elif "return" not in fn.__annotations__:
         problem = "it has no return annotation, which is the output type"
     elif any(p.kind in {p.VAR_POSITIONAL, p.VAR_KEYWORD} for p in inspect.signature(fn).parameters.values()):

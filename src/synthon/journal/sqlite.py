@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import threading
+from array import array
 from collections import deque
 from contextlib import closing, suppress
 from functools import partial
@@ -92,6 +93,7 @@ class SQLiteJournal:
         self._synchronous: Synchronous = synchronous
         self._vfs = vfs
         self._pending: dict[Key, CallRecord] = {}
+        self._states: dict[str, RunRecord] = {}
         self._readers: deque[apsw.Cursor] = deque()
         self._cursor: apsw.Cursor | None = self._open()
         self._writer = Writer(self._commit, self._explain, linger_s)
@@ -118,6 +120,8 @@ class SQLiteJournal:
     def write(self, record: Row) -> None:
         if type(record) is CallRecord:
             self._pending.setdefault(record.key, record)
+        elif type(record) is RunRecord:
+            self._states[record.id] = record
         elif type(record) not in ROW_TYPES:
             msg = f"The journal was given a {type(record).__name__}, which is no row. Pass one of journal.Row's types."
             raise UserError(msg)
@@ -155,7 +159,8 @@ class SQLiteJournal:
         return float(found[0][0] or 0.0) if found else 0.0
 
     def run(self, run: str) -> RunRecord | None:
-        self._writer.flush()
+        if run in self._states:  # else nothing is waited for: each named run asks, and this holds up its loop
+            self._writer.flush()
         found = self._select(_RUN, (run,))
         return RunRecord(*found[0]) if found else None  # type: ignore[arg-type] # its columns in its order
 
@@ -261,6 +266,9 @@ class SQLiteJournal:
         return rows
 
     def _commit(self, rows: Sequence[Row]) -> None:
+        if self._cursor is not None and _is_gone(self._cursor):
+            log.warning("The journal %r was moved or deleted; what it held is gone, a new one begins", str(self.path))
+            self._let_go()
         if self._cursor is None:
             self._cursor = self._open()
         for left in reversed(range(_BUSY_TRIES)):
@@ -271,12 +279,16 @@ class SQLiteJournal:
                 if not left:
                     raise
                 log.warning("The journal %r is locked by another; its rows wait, nothing is lost", str(self.path))
-        pending = self._pending
+        pending, states = self._pending, self._states
         for row in rows:
             if type(row) is CallRecord and pending.get(row.key) is row:
                 del pending[row.key]
+            elif type(row) is RunRecord and states.get(row.id) is row:
+                del states[row.id]
 
     def _explain(self, error: Exception) -> str:
+        if isinstance(error, JournalError):  # it could not be opened again
+            return str(error)
         # only SQLite's own words: another error's text may quote the row
         words = str(error) if isinstance(error, apsw.Error | OSError) else "a row it cannot store"
         return (
@@ -301,6 +313,7 @@ class SQLiteJournal:
     def _after_fork(self, *, is_child: bool) -> None:
         if is_child:
             self._pending.clear()
+            self._states.clear()
             self._writer.reset()
         else:
             self._writer.committing.release()
@@ -316,6 +329,13 @@ def _create(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _is_gone(cursor: apsw.Cursor) -> bool:
+    """Whether the open file lies no more at its path, so that what is written would be lost."""
+    moved = array("i", [0])
+    cursor.connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, moved.buffer_info()[0])
+    return bool(moved[0])
 
 
 _journals: WeakSet[SQLiteJournal] = WeakSet()

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from os import getpid
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -40,15 +41,17 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self._few, self._many = (ThreadPoolExecutor(1, thread_name_prefix="synthon-embedder") for _ in range(2))
+        self._pools: dict[tuple[int, bool], ThreadPoolExecutor] = {}  # a forked child has none of its parent's threads
 
     async def run(
         self, work: Callable[[Sequence[str], threading.Event], FloatArray], texts: Sequence[str]
     ) -> FloatArray:
         """What `work` returns; its event is set when nobody waits for it any more."""
-        abandoned, pool = threading.Event(), self._few if len(texts) <= _FEW else self._many
+        abandoned, place = threading.Event(), (getpid(), len(texts) <= _FEW)
+        if place not in self._pools:
+            self._pools.setdefault(place, ThreadPoolExecutor(1, thread_name_prefix="synthon-embedder"))
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, work, texts, abandoned)
+            return await asyncio.get_running_loop().run_in_executor(self._pools[place], work, texts, abandoned)
         finally:
             abandoned.set()
 

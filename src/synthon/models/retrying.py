@@ -11,11 +11,14 @@ from typing import cast
 
 from synthon.core.errors import ProviderError, Unsupported, UserError
 from synthon.core.protocols import Emit, Model, discard
+from synthon.core.running import log
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
 from synthon.models._constraints import Judge, may_be_checked, soundness_at, soundness_of
 from synthon.models._demands import refuse_what_is_lacking
 from synthon.models.placement import Wrapper, attempts_of, inside, price_of, temperature_of
+
+_SILENT_S = 60.0
 
 
 class _Failed:
@@ -48,6 +51,8 @@ class _Failed:
 def wait_s(error: ProviderError | UserError, tried: int, base_s: float = 0.5, cap_s: float = 30.0) -> float:
     """How long to wait after a failure before the next try."""
     if isinstance(error, ProviderError) and error.retry_after_s is not None:
+        if error.retry_after_s > _SILENT_S:
+            log.warning("a model is asked again in %.0f s, as its endpoint asked: %s", error.retry_after_s, error)
         return error.retry_after_s
     return random.uniform(0, min(cap_s, base_s * 2 ** (tried - 1)))
 
@@ -82,9 +87,9 @@ class _Retrying(Wrapper):
 def Retrying(model: Model, *, tries: int = 4, base_s: float = 0.5, cap_s: float = 30.0) -> Model:  # noqa: N802 - a wrapper
     """The model, asked up to `tries` times while its failures may pass.
 
-    Waits as long as the endpoint asks (`Retry-After`), else a random time up to `base_s * 2**n`, at most `cap_s`
-    seconds ("full jitter", Brooker 2015). A journaled model stays journaled, around the whole. Once streamed text
-    is out that cannot be taken back, the failure is raised.
+    Waits as long as the endpoint asks (`Retry-After`; above a minute a warning is logged), else a random time up to
+    `base_s * 2**n`, at most `cap_s` seconds ("full jitter", Brooker 2015). A journaled model stays journaled, around
+    the whole. Once streamed text is out that cannot be taken back, the failure is raised.
 
     Raises:
         ProviderError: the last failure; its `attempts` counts them all.

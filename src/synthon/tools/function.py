@@ -209,7 +209,7 @@ def _made(fn: Callable[..., Any], options: Mapping[str, Any], depth: int = 1) ->
     elif not effects <= set(get_args(Effect)):
         problem = f"there is no effect {sorted(effects - set(get_args(Effect)))}; there are {list(get_args(Effect))}"
     elif not description:
-        problem = "it has no docstring, which tells a model what it is for"
+        problem = "it has no docstring, which tells a model what it is for (python -OO takes them away)"
     if problem:
         raise UserError(f"@sy.tool cannot take {fn!r}: {problem}.")
     frame = sys._getframe(depth)  # noqa: SLF001 - annotations may name the caller's locals

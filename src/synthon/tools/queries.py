@@ -109,6 +109,7 @@ def _sqlite(database: str | Path, write: bool) -> Query:  # noqa: FBT001 - priva
     def answer(query: str, rows: int, timeout_s: float) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
         with lock:
             names: list[str] = []
+            connection.set_busy_timeout(int(min(timeout_s, 60.0) * 1000))  # others write to it too
             alarm = threading.Timer(timeout_s, connection.interrupt)  # heard at each row; a count of steps is not
             alarm.start()
             try:
