@@ -170,6 +170,8 @@ def test_flat_rows_are_inputs_but_for_the_answer_metadata_and_id(tmp_path: Path)
     row = '{"a": 1, "b": [2], "expected": 3, "metadata": {"x": "y"}, "id": "first"}\n'
     (case,) = sy.cases(written(tmp_path / "x.jsonl", row))
     assert case == sy.Case({"a": 1, "b": [2]}, 3, {"x": "y"}, "first")
+    numbered = sy.cases(written(tmp_path / "y.jsonl", "".join(f'{{"expected": 3, "id": {n}}}\n' for n in range(2))))
+    assert [each.id for each in numbered] == ["0", "1"]
 
 
 @pytest.mark.parametrize(

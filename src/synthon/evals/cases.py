@@ -274,7 +274,8 @@ def _case(
     }
     rest = {name: value for name, value in row.items() if name not in reserved and name not in inputs}
     about = cast("Mapping[str, JSON]", {**rest, **own})
-    return Case(inputs, answer.of(rows, number, row), about, str(row.get("id") or ""))
+    given_id = row.get("id")
+    return Case(inputs, answer.of(rows, number, row), about, "" if given_id is None else str(given_id))
 
 
 def _typed(rows: Rows, number: int, column: str, value: object, type_: object) -> object:
