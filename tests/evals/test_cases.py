@@ -203,6 +203,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_the_same_case_has_the_same_id_wherever_it_is_made() -> None:
     assert sy.Case({"a": 1}, "x").id == sy.Case({"a": 1}, "x", {"m": 1}).id != sy.Case({"a": 2}, "x").id
+    assert sy.Case({"a": 1, "b": 2}, "x").id == sy.Case({"b": 2, "a": 1}, "x").id  # as columns in another order are
     assert repr(sy.Cases([sy.Case({"a": 1}, "x")])) == "Cases(1: a)"
     assert sy.Cases([sy.Case({}, n, id=str(n)) for n in range(5)])[1:3][0].expected == 1
 

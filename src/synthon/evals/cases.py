@@ -54,8 +54,8 @@ class Case(Generic[T_co]):
 
     @property
     def content(self) -> str:
-        """Its inputs and answer as text, by which cases are equal whatever their ids."""
-        return to_json({"inputs": self.inputs, "expected": self.expected}, again=True)
+        """Its inputs and answer as text, by which cases are equal whatever their ids and the order of the inputs."""
+        return to_json({"inputs": dict(sorted(self.inputs.items())), "expected": self.expected}, again=True)
 
 
 class Cases(Sequence[Case[T_co]]):
