@@ -177,6 +177,8 @@ def test_flat_rows_are_inputs_but_for_the_answer_metadata_and_id(tmp_path: Path)
     row = '{"a": 1, "b": [2], "expected": 3, "metadata": {"x": "y"}, "id": "first"}\n'
     (case,) = sy.cases(written(tmp_path / "x.jsonl", row))
     assert case == sy.Case({"a": 1, "b": [2]}, 3, {"x": "y"}, "first")
+    numbered = sy.cases(written(tmp_path / "y.jsonl", "".join(f'{{"expected": 3, "id": {n}}}\n' for n in range(2))))
+    assert [each.id for each in numbered] == ["0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_the_same_case_has_the_same_id_wherever_it_is_made() -> None:
     assert sy.Case({"a": 1}, "x").id == sy.Case({"a": 1}, "x", {"m": 1}).id != sy.Case({"a": 2}, "x").id
+    assert sy.Case({"a": 1, "b": 2}, "x").id == sy.Case({"b": 2, "a": 1}, "x").id  # as columns in another order are
     assert repr(sy.Cases([sy.Case({"a": 1}, "x")])) == "Cases(1: a)"
     assert sy.Cases([sy.Case({}, n, id=str(n)) for n in range(5)])[1:3][0].expected == 1
 

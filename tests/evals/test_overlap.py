@@ -27,6 +27,8 @@ def test_equal_inputs_are_found_whatever_their_case_and_space() -> None:
     assert (found.exact, found.near) == ([(0, 1)], [])
     assert str(found) == "1 pairs of cases with the same inputs, 0 with nearly the same"
     assert overlap(asked("Caf\u00e9"), asked("cafe\u0301")).exact == [(0, 0)]
+    one, other = (sy.Cases([sy.Case({"order": each}, None)]) for each in ({"a": 1, "b": [2]}, {"b": [2], "a": 1}))
+    assert overlap(one, other).exact == [(0, 0)]
 
 
 def test_nearly_equal_inputs_are_found_with_their_similarity() -> None:

@@ -163,6 +163,7 @@ def test_nothing_is_known_of_an_answer_without_tokens_or_one_that_does_not_fit()
     asked = ask("q")
     assert confidence(asked, sy.Completion("")) == 0.0
     assert confidence(asked, sy.Completion("x", logprobs=(sy.TokenLogprob("x", 0.0),))) == 1.0
+    assert confidence(asked, sy.Completion("x", logprobs=(sy.TokenLogprob("x", math.nan),))) == 0.0
     assert confidence(asked, sy.Completion("x", logprobs=(sy.TokenLogprob("x", 0.0),), unmet="no JSON")) == 0.0
 
 

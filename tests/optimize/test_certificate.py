@@ -30,7 +30,7 @@ def test_no_gain_is_rarely_called_one_and_a_planted_one_is_mostly_found() -> Non
 
 def test_the_smallest_gain_that_is_likely_found_is_said() -> None:
     found = certificate(*outcomes(600, 0.0, 0.2, 0))
-    assert 0.04 < found.detectable < 0.06
+    assert 0.05 < found.detectable < 0.065
     few = certificate([1.0, 0.5, 0.0], [0.0, 0.25, 0.0])
     assert few.verdict == "no real gain"
     assert few.detectable == np.inf
@@ -77,6 +77,10 @@ def test_the_luck_of_the_pick_is_taken_off() -> None:
     assert table.mean(axis=1).max() > 0.6
     assert without_luck(table) < 0.56
     assert without_luck(table[:1]) == table[0].mean()
+    picked = table.mean(axis=1).argmax()
+    few = np.where(np.arange(60) % 4 < 3, table, np.nan)  # the others were measured on three rows of four
+    few[picked] = table[picked]
+    assert without_luck(few) < 0.56
 
 
 async def test_looks_are_counted_in_the_journal_and_shared_rows_are_told() -> None:

@@ -212,3 +212,29 @@ async def test_a_dial_and_its_front_begin_with_the_best_whoever_was_lucky_on_few
         sy.UserError, match=r"keeps quality=1\.0 on 4 rows or more\. Ask for one of these:\n *sure +quality"
     ):
         dial.at(quality=1.0)
+
+
+async def test_the_luck_of_a_pick_is_taken_off_where_few_saw_all_its_rows() -> None:
+    shown, expected = [], []
+    for seed in range(4):
+
+        def coin(request: sy.Request, seed: int = seed) -> str:
+            return "yes" if random.Random(f"{seed}{request.messages[-1].text}").random() < 0.6 else "no"
+
+        @sy.step(model=sy.Journaled(sy.FunctionModel(coin, name=f"coin {seed}"), price=sy.Price(1, 1)), temperature=0.0)
+        async def say(text: str) -> str:
+            """Say."""
+            ...
+
+        @sy.program
+        async def asked(text: str, *, marks: int = sy.knob(*range(16))) -> str:
+            return await say(text + "!" * marks)
+
+        run = await sy.optimize(
+            asked, [], [Case({"text": f"q{n}"}, "yes") for n in range(40)], metric=exact, budget=sy.Budget(calls=200),
+            journal=sy.MemoryJournal(), seed=seed, watch=lambda _: None,
+        )  # fmt: skip
+        shown.append(run.best().quality.value)
+        expected.append(run.best().expected or 0.0)
+    assert np.mean(shown) > 0.75
+    assert 0.5 < np.mean(expected) < 0.65  # 0.7 where only programs that saw all rows of the pick were its rivals

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import Literal
 
+import pytest
+
 import synthon as sy
 from synthon.evals import Case, Cases
 from synthon.optimize import Optimization
@@ -56,6 +58,17 @@ async def test_an_instruction_that_helps_is_found_and_kept() -> None:
     assert "Wanted: " in writer.asked[0]
     assert "It answered: " in writer.asked[0]
     assert "Label the text." in writer.asked[0]
+
+
+@pytest.mark.parametrize("form", ["{}", "```\n{}", "Try this:\n```text\n{}\n", "```{}```"])
+async def test_an_instruction_without_fences_or_whose_end_was_cut_off_is_one(form: str) -> None:
+    class Loose(Writer):
+        def __call__(self, request: sy.Request) -> str:
+            return form.format(super().__call__(request).strip("`").removeprefix("text").strip())
+
+    run = await searched(Loose(good=1))
+    assert run.best().quality.value == 1.0
+    assert run.best().changes == "label.instruction=Answer yes if the text holds the vowel a, else no."
 
 
 async def test_words_that_help_nothing_end_the_search_early() -> None:

@@ -54,8 +54,8 @@ class Case(Generic[T_co]):
 
     @property
     def content(self) -> str:
-        """Its inputs and answer as text, by which cases are equal whatever their ids."""
-        return to_json({"inputs": self.inputs, "expected": self.expected}, again=True)
+        """Its inputs and answer as text, by which cases are equal whatever their ids and the order of the inputs."""
+        return to_json({"inputs": dict(sorted(self.inputs.items())), "expected": self.expected}, again=True)
 
 
 class Cases(Sequence[Case[T_co]]):
@@ -279,7 +279,8 @@ def _case(
     }
     rest = {name: value for name, value in row.items() if name not in reserved and name not in inputs}
     about = cast("Mapping[str, JSON]", {**rest, **own})
-    return Case(inputs, answer.of(rows, number, row), about, str(row.get("id") or ""))
+    given_id = row.get("id")
+    return Case(inputs, answer.of(rows, number, row), about, "" if given_id is None else str(given_id))
 
 
 def _typed(rows: Rows, number: int, column: str, value: object, type_: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ class Overlap:
 
 
 def overlap(one: Iterable[Case[Any]], other: Iterable[Case[Any]], *, near: float = 0.7) -> Overlap:
-    """Cases whose inputs the two sets share, but for case and white space, or nearly share.
+    """Cases whose inputs the two sets share, but for case, white space and the order of fields, or nearly so.
 
     Args:
         one: a set of cases, and
@@ -89,8 +90,13 @@ def _text(inputs: Mapping[str, object]) -> str:
 
 def _values(inputs: Mapping[str, object]) -> dict[str, str]:
     written = ((name, inputs[name]) for name in sorted(inputs))
-    texts = ((name, value if isinstance(value, str) else to_json(value)) for name, value in written)
+    texts = ((name, value if isinstance(value, str) else _sorted(value)) for name, value in written)
     return {name: normalize("NFC", " ".join(text.split()).casefold()) for name, text in texts}
+
+
+def _sorted(value: object) -> str:
+    """A value as JSON whose objects have their fields in one order."""
+    return json.dumps(json.loads(to_json(value)), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _own(rows: Sequence[Mapping[str, object]]) -> list[str]:

@@ -68,8 +68,8 @@ def bootstrap(
     """Bounds of a mean from resampled means, bias-corrected and accelerated (Efron 1987), widened for small n.
 
     The widening is Student's (Hesterberg 2015, arXiv:1411.5279). Of 100 bounds on skewed scores 92 to 98 cover the mean
-    from n = 10 on, where plain percentiles cover 85 to 95; of differences that are nearly all 0, from n = 20 on. Values
-    that are all the same give bounds of that value, fewer than two infinite ones.
+    from n = 10 on, where plain percentiles cover 85 to 95; of values that are nearly all the same down to 80, see
+    `paired`. Values that are all the same give bounds of that value, fewer than two infinite ones.
     """
     numbers = np.asarray(values, float)
     n = numbers.size
@@ -180,7 +180,8 @@ def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: 
     """The mean of `one - other` over the same cases, with its interval from resampled cases.
 
     Of one case it is -1..1 where the scores are in 0..1, else infinite. Of differences that are all the same it is as
-    wide as `mean` says of scores.
+    wide as `mean` says of scores; else it reaches as far as Student's interval, for where few cases differ the
+    bootstrap is too sure.
 
     Raises:
         UserError: the two are not of the same cases.
@@ -188,10 +189,12 @@ def paired(one: ArrayLike, other: ArrayLike, *, confidence: float = 0.95, seed: 
     differences = gains(one, other)
     both = np.concatenate([np.asarray(one, float), np.asarray(other, float)])
     reach = 1.0 if ((both >= 0) & (both <= 1)).all() else math.inf
-    if not differences.size:
+    n = differences.size
+    if not n:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    low, high = _bounds(differences, (-reach, reach), confidence, seed)
-    return Estimate(float(differences.mean()), low, high, differences.size)
+    value, (low, high) = float(differences.mean()), _bounds(differences, (-reach, reach), confidence, seed)
+    half = _student(0.5 + confidence / 2, max(1, n - 1)) * float(differences.std()) / math.sqrt(max(1, n - 1))
+    return Estimate(value, max(-reach, min(low, value - half)), min(reach, max(high, value + half)), n)
 
 
 def permutation_p(one: ArrayLike, other: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> float:
@@ -323,8 +326,10 @@ def minimum_detectable_effect(
 
     Args:
         n: cases.
-        discordant: the share of cases whose scores of 0 and 1 differ; or
+        discordant: the share of cases whose scores of 0 and 1 differ, or more where the effect is larger; or
         sd: the standard deviation of the differences.
+        power: how often it is to be found, and
+        confidence: of the test, which is exact: of few cases, as many have to be better as are a proof.
 
     Raises:
         UserError: neither or both were given, or there is no case.
@@ -332,10 +337,19 @@ def minimum_detectable_effect(
     if n < 1 or (discordant is None) == (sd is None):
         msg = f"minimum_detectable_effect got n={n}, discordant={discordant}, sd={sd}. Pass n >= 1 and one of the two."
         raise UserError(msg)
-    z = _NORMAL.inv_cdf(0.5 + confidence / 2) + _NORMAL.inv_cdf(power)
+    enough = _NORMAL.inv_cdf(power)
     if sd is not None:
-        return z * sd / math.sqrt(n)
-    return min(1.0, z * math.sqrt((discordant or 0.0) / (n + z * z)))  # the variance is discordant - effect²
+        return (_student(0.5 + confidence / 2, max(1, n - 1)) + enough) * sd / math.sqrt(n)
+    share = discordant or 0.0
+    far = _NORMAL.inv_cdf(0.5 + confidence / 2) * math.sqrt(n * share) + 1  # the exact test's steps cost about one case
+    middle = enough * math.sqrt(max(0.0, share * (n + enough**2) - far * far / n))  # the variance is share - effect²
+    return min(1.0, max((far + middle) / (n + enough**2), _least_share(n, power, confidence)))
+
+
+def _least_share(n: int, power: float, confidence: float) -> float:
+    """The share of cases that have to be better, if none is worse, for as many as are a proof to be among n cases."""
+    proof = math.floor(2 - math.log2(1 - confidence))  # 0.5 to the power of one less is below the level
+    return 1.0 if proof > n else wilson(proof - 0.5, n, confidence=2 * power - 1)[1]
 
 
 def detectable_gain(differences: ArrayLike, *, level: float = 0.05) -> float:
@@ -357,4 +371,6 @@ def detectable_gain(differences: ArrayLike, *, level: float = 0.05) -> float:
         return minimum_detectable_effect(n, discordant=share, confidence=1 - level)
     if float(np.ptp(values)) < _SAME:
         return minimum_detectable_effect(n, discordant=wilson(0, n)[1], confidence=1 - level)
-    return minimum_detectable_effect(n, sd=float(values.std(ddof=1)), confidence=1 - level)
+    size = float(np.abs(values[values != 0]).mean())  # of which a gain is made, where few cases differ
+    least = _least_share(n, 0.8, 1 - level) * size
+    return max(least, minimum_detectable_effect(n, sd=float(values.std(ddof=1)), confidence=1 - level))

@@ -141,7 +141,7 @@ def confidence(request: Request, completion: Completion) -> float:
     Of given options: the best one's probability if the answer is one of them, which is the softmax over the options'
     whole log-probabilities, not divided by their lengths; under `calibrate` less what each scores without content, as
     the step chooses. Of text: the geometric mean of its tokens' probabilities, before any mask. 0.0 where no token's
-    is known (an empty answer, tool calls at most endpoints), and where the text leaves its constraint unmet.
+    is known (an empty answer, tool calls at most endpoints), where one is nan or the text leaves its constraint unmet.
     """
     if request.continuations:
         neutral = [score.logprob for score in completion.neutral] or [0.0] * len(completion.scores)
@@ -149,7 +149,8 @@ def confidence(request: Request, completion: Completion) -> float:
         return 1 / math.fsum(math.exp(score - max(scores)) for score in scores)
     if completion.unmet or not completion.logprobs:
         return 0.0
-    return min(1.0, math.exp(math.fsum(token.logprob for token in completion.logprobs) / len(completion.logprobs)))
+    sure = math.exp(math.fsum(token.logprob for token in completion.logprobs) / len(completion.logprobs))
+    return min(1.0, sure) if sure > 0 else 0.0
 
 
 def confidences(rows: Iterable[object], of: cascade) -> dict[str, float]:

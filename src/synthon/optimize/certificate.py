@@ -126,19 +126,23 @@ def without_luck(scores: ArrayLike, *, seed: int = 0, resamples: int = 1000) -> 
     cross-validation, Tsamardinos 2018, doi:10.1007/s10994-018-5714-4). A little too low rather than too high.
 
     Args:
-        scores: shape (programs, cases), of the same cases.
+        scores: shape (programs, cases), of the same cases; nan where a program was not measured on one.
     """
     table: NDArray[np.float64] = np.asarray(scores, float)
     programs, n = table.shape
     if programs < 2 or n < 2:  # noqa: PLR2004 - nothing was picked, or nothing is left out
-        return float(table.mean())
+        return float(np.nanmean(table))
+    known = ~np.isnan(table)
+    filled = np.where(known, table, 0.0)
     generator, shown = np.random.default_rng(seed), []
     for _ in range(resamples):
         drawn = np.bincount(generator.integers(0, n, n), minlength=n)
-        out = drawn == 0
+        times = known @ drawn
+        winner = int(np.where(times > 0, filled @ drawn / np.maximum(times, 1), -np.inf).argmax())
+        out = known[winner] & (drawn == 0)
         if out.any():
-            shown.append(float(table[int((table @ drawn).argmax()), out].mean()))
-    return float(np.mean(shown))
+            shown.append(float(table[winner, out].mean()))
+    return float(np.mean(shown)) if shown else float(np.nanmean(table))
 
 
 __all__ = ["LEVEL", "Certificate", "Costs", "certificate", "without_luck"]

@@ -197,12 +197,12 @@ class Optimization(Generic[P, T]):
         return replace(self._optimized(point), expected=self._without_luck(point, limits))
 
     def _without_luck(self, picked: Point, limits: Limits) -> float:
-        """What a pick scores on rows it was not picked by, from programs within the limits that have all its rows."""
+        """What a pick scores on rows it was not picked by, from programs within the limits that have half its rows."""
         rows = self.history.rows
         cases = sorted(rows[picked])
         able = [point for point in rows if self.history.feasible(point, limits)]
-        whole = [rows[point] for point in able if rows[picked].keys() <= rows[point].keys()]
-        table = np.array([[seen[case].score for case in cases] for seen in whole])
+        rivals = [rows[point] for point in able if 2 * len(rows[picked].keys() & rows[point].keys()) >= len(cases)]
+        table = np.array([[seen[case].score if case in seen else math.nan for case in cases] for seen in rivals])
         return without_luck(table, seed=self.history.seed)
 
     def _optimized(self, point: Point) -> Optimized[P, T]:

@@ -28,7 +28,7 @@ _SHOWN = 600  # characters of each value
 TOKENS = 400  # of an instruction that is written
 _STALE = 5  # reflections in a row that help nothing
 _LOOKS = 8  # draws of rows, until one goes wrong
-_BLOCK = re.compile(r"```(?:\w*\n)?(.*?)```", re.DOTALL)
+_BLOCK = re.compile(r"```(?:\w*\n)?(.*?)(?:```|\Z)", re.DOTALL)  # its end may be cut off
 
 _ASK = (
     "You improve the instruction of one part of a program that is answered by a language model.\n\n"
@@ -153,7 +153,7 @@ class Reflective:
         seen = "\n\n".join(_told(self.train[row], found) for row, found in zip(rows, before, strict=True))
         completion = await self.proposer.complete(_asked(now, seen))
         written = _BLOCK.search(completion.text)
-        text = (written.group(1) if written else "").strip()
+        text = (written.group(1) if written else completion.text).strip()  # some write it alone indeed
         if not text or text == now:
             return None
         child = self._child(parent, f"{step.name}.instruction", text)
