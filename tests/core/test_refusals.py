@@ -127,7 +127,7 @@ async def test_arguments_and_extra_that_are_no_json_are_refused(value: object) -
         await sy.run(recorded, "look", {"at": value}, act, journal=sy.MemoryJournal())
 
 
-@pytest.mark.parametrize("given", [{"journal": "x.db"}, {"journal": 3}, {"budget": 5}])
+@pytest.mark.parametrize("given", [{"journal": 3}, {"budget": 5}])
 async def test_a_journal_or_a_budget_that_is_none_is_refused_and_leaves_no_run_behind(given: Any) -> None:
     say = step().using(model=said("a"))
     with pytest.raises(sy.UserError, match=r"is none\. Pass sy\.SQLiteJournal\(path\), or sy\.Budget"):

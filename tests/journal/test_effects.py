@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import synthon as sy
-from synthon.core.protocols import RunRecord
 from synthon.journal import Row, doubts, effect, settle
 from synthon.runs import answer, resume
 
@@ -189,7 +188,6 @@ TWO = """
 import asyncio, sys, time
 from pathlib import Path
 import synthon as sy
-from synthon.core.protocols import RunRecord
 
 me, other = sys.argv[1:]
 
@@ -292,26 +290,3 @@ async def test_a_run_goes_on_though_its_arguments_were_read_as_their_types() -> 
     record = journal.run("r")
     assert record is not None
     assert record.status == "done"
-
-
-async def test_runs_that_have_not_acted_start_without_waiting_for_what_is_being_written() -> None:
-    class Watched(sy.MemoryJournal):
-        asked = 0
-
-        def run(self, run: str) -> RunRecord | None:  # of a file it waits for the disk
-            self.asked += 1
-            return super().run(run)
-
-    @sy.program
-    async def same(text: str) -> str:
-        return await model_said(text)
-
-    journal = Watched()
-    for _ in range(2):
-        assert await sy.run_many(same, ["a", "b"], run_id="batch", journal=journal) == ["a", "b"]
-    assert journal.asked == 0
-
-
-async def model_said(text: str) -> str:
-    model = sy.Journaled(sy.FunctionModel(lambda request: request.messages[-1].text))
-    return (await model.complete(sy.Request((sy.Message("user", text),)))).text

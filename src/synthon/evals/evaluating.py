@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from synthon.core.budget import Budget
 from synthon.core.errors import BudgetExceeded, Suspended, Uncertain, UserError
 from synthon.core.many import Failed, run_many
-from synthon.core.running import current_run, described, name_of, new_id, running
+from synthon.core.running import Defaults, current_run, described, name_of, new_id, running
 from synthon.evals._given import whole
 from synthon.evals.cases import Case, Cases
 from synthon.evals.evaluation import Evaluation, Measured
@@ -18,7 +19,7 @@ from synthon.evals.grading import AnyMetric, Graded, Metric, called, graded
 from synthon.evals.metrics import unseen
 from synthon.evals.pricing import Bill, Tee
 from synthon.evals.unseen import unseen_model
-from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal, opened
+from synthon.journal import MemoryJournal, ScoreRecord, SQLiteJournal
 
 if TYPE_CHECKING:
     from synthon.core.progress import Watch
@@ -103,6 +104,13 @@ async def evaluate(
                 for place, output in enumerate(outputs)
             ]
     return Evaluation(name, rows, found)
+
+
+@contextmanager
+def opened(journal: AnyJournal | None, above: Journal | None = None) -> Iterator[Journal]:
+    """A journal as given, one at a path for as long as the block lasts, `above`, the default one, or one in memory."""
+    with Defaults.opened(journal) as given:
+        yield given or above or Defaults.journal() or MemoryJournal()
 
 
 def _named(metric: AnyMetric, metrics: Mapping[str, AnyMetric]) -> dict[str, AnyMetric]:

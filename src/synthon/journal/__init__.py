@@ -1,6 +1,6 @@
 """Keep what happened: calls, spans, datasets, scores."""
 
-from synthon.journal.default import default_journal, default_path, opened
+from synthon.journal.default import default_journal, default_path
 from synthon.journal.effects import Doubt, doubts, effect, settle
 from synthon.journal.memory import MemoryJournal
 from synthon.journal.rows import DatasetRow, Row, ScoreRecord
@@ -36,7 +36,6 @@ __all__ = [
     "doubts",
     "effect",
     "export",
-    "opened",
     "runs",
     "settle",
     "summary",

@@ -6,19 +6,10 @@ import logging
 import os
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from synthon.core.errors import JournalError, UserError
-from synthon.core.running import Defaults
-from synthon.journal.memory import MemoryJournal
 from synthon.journal.sqlite import SQLiteJournal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from synthon.core.protocols import AnyJournal, Journal
 
 log = logging.getLogger("synthon")
 DAY = 86_400.0
@@ -76,13 +67,6 @@ def default_journal() -> SQLiteJournal | None:
         if path == _path(*setting):
             _known[setting] = journal
         return journal
-
-
-@contextmanager
-def opened(journal: AnyJournal | None, above: Journal | None = None) -> Iterator[Journal]:
-    """A journal as given, one at a path for as long as the block lasts, `above`, the default one, or one in memory."""
-    with Defaults.opened(journal) as given:
-        yield given or above or default_journal() or MemoryJournal()
 
 
 def _retention_days() -> float:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from synthon.core.errors import UserError
 from synthon.core.identity import digest, dumps
 from synthon.evals import Cases, evaluate, overlap
-from synthon.journal import DatasetRow, opened
+from synthon.evals.evaluating import opened
+from synthon.journal import DatasetRow
 from synthon.optimize.certificate import Certificate, Costs, certificate
 
 if TYPE_CHECKING:

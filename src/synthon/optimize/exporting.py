@@ -13,7 +13,7 @@ from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import adapter
 from synthon.core.settings import entered
 from synthon.core.values import Message, Text
-from synthon.journal import opened
+from synthon.evals.evaluating import opened
 from synthon.optimize.learning import Teacher, fitting, labelled, refuse_namesakes
 
 if TYPE_CHECKING:

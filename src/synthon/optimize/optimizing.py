@@ -16,9 +16,8 @@ from synthon.core.errors import BudgetExceeded, SynthonError, Unsupported, UserE
 from synthon.core.progress import Progress
 from synthon.core.running import Defaults, running
 from synthon.evals import Cases, evaluate
-from synthon.evals.evaluating import refuse_unseen
+from synthon.evals.evaluating import opened, refuse_unseen
 from synthon.evals.grading import called
-from synthon.journal import opened
 from synthon.optimize.certifying import shared
 from synthon.optimize.history import Ask, History, Limits, Measure
 from synthon.optimize.learning import Teacher, Witness, refuse_unfound, unfitting
