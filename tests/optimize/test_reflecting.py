@@ -71,6 +71,23 @@ async def test_an_instruction_without_fences_or_whose_end_was_cut_off_is_one(for
     assert run.best().changes == "label.instruction=Answer yes if the text holds the vowel a, else no."
 
 
+async def test_a_writer_that_fails_once_it_has_written_ends_no_search(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Writer):
+        def __call__(self, request: sy.Request) -> str:
+            if len(self.asked) in fails:
+                self.asked.append("")
+                raise sy.ProviderError("The model is overloaded.", status=503)
+            return super().__call__(request)
+
+    fails = {1, 2}
+    run = await searched(Failing(good=4))
+    assert run.best().quality.value == 1.0
+    assert "wrote no instruction for label: ProviderError: The model is overloaded." in caplog.text
+    fails = {0}  # a wrong key: nothing was ever written
+    with pytest.raises(sy.ProviderError, match="overloaded"):
+        await searched(Failing(good=4))
+
+
 async def test_words_that_help_nothing_end_the_search_early() -> None:
     writer = Writer(good=10**6)
     run = await searched(writer)

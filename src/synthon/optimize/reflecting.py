@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from synthon.core.errors import BudgetExceeded
+from synthon.core.errors import BudgetExceeded, ProviderError
 from synthon.core.identity import to_json
+from synthon.core.running import described, log
 from synthon.core.values import Message, Request
 from synthon.optimize.history import Ask, History
 from synthon.optimize.tuning import Tuning, asks_no_model
@@ -54,6 +55,7 @@ class Reflective:
     name: str = "reflective"
     _round: int = field(default=0, init=False)
     _stale: int = field(default=0, init=False)
+    _heard: bool = field(default=False, init=False)
     _right: set[Point] = field(default_factory=set, init=False)
     _merged: set[frozenset[Point]] = field(default_factory=set, init=False)
 
@@ -151,7 +153,14 @@ class Reflective:
         self._stale += 1
         now = str(self.tuning.value(parent, f"{step.name}.instruction"))
         seen = "\n\n".join(_told(self.train[row], found) for row, found in zip(rows, before, strict=True))
-        completion = await self.proposer.complete(_asked(now, seen))
+        try:
+            completion = await self.proposer.complete(_asked(now, seen))
+        except ProviderError as error:
+            if not self._heard:  # a wrong key, say: it would never write
+                raise
+            log.warning("%s wrote no instruction for %s: %s", self.proposer.name, step.name, described(error))
+            return None
+        self._heard = True
         written = _BLOCK.search(completion.text)
         text = (written.group(1) if written else completion.text).strip()  # some write it alone indeed
         if not text or text == now:
