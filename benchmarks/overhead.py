@@ -11,6 +11,7 @@ output); retries and caches are off.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ IMPORTS = {
     "langchain": ("langchain", "import langchain_core.prompts, langchain_core.output_parsers, langchain_openai"),
     "pydantic_ai": ("pydantic_ai", "import pydantic_ai, pydantic_ai.models.openai"),
 }
+KEEPING = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}  # else all is compiled
 PROBE = """
 import json, resource, sys, time
 def memory(): return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
@@ -67,7 +69,9 @@ def interpreter(library: str) -> str:
 def imported(environment: str, statement: str) -> tuple[float, float, float]:
     """CPU seconds, modules and MiB that an import adds."""
     command = [interpreter(environment), "-c", PROBE.format(statement)]
-    seconds, modules, mebibytes = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    seconds, modules, mebibytes = json.loads(
+        subprocess.run(command, capture_output=True, check=True, env=KEEPING).stdout
+    )
     return seconds, modules, mebibytes
 
 
