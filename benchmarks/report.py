@@ -100,6 +100,7 @@ def report(
         print(json.dumps(summary, allow_nan=False), flush=True)
 
 
+_NOTHING = 1e-15
 _LONG = 60  # rows; a longer table is folded
 
 
@@ -135,7 +136,9 @@ def table(measures: Mapping[str, Measure]) -> str:
 
 
 def figure(value: float) -> str:
-    """A number in four digits."""
+    """A number in four digits; what rounding left of a 0 is 0."""
+    if abs(value) < _NOTHING:
+        return "0"
     if not math.isfinite(value) or value == int(value):
         return f"{value:,.0f}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
