@@ -38,6 +38,33 @@ async def test_a_journal_deleted_while_it_is_open_begins_anew(path: Path, caplog
             assert other.read(second.key) == "second"
 
 
+async def test_a_journal_deleted_before_it_was_read_is_read(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def one() -> int:
+        return 1
+
+    with SQLiteJournal(path) as journal:
+        assert await run(one, journal=journal) == 1
+        os.remove(path)  # noqa: PTH107 - not async either
+        assert await run(one, journal=journal, run_id="named") == 1
+        assert "was moved or deleted" in caplog.text
+        found = journal.run("named")
+        assert found is not None
+        assert found.status == "done"
+
+
+def test_a_reader_of_a_file_that_was_deleted_meanwhile_is_not_used_again(path: Path) -> None:
+    first, second = a_call('{"q":1}', "first"), a_call('{"q":2}', "second")
+    with SQLiteJournal(path) as journal:
+        journal.write(first)
+        journal.flush()
+        readers, reader = journal._reader()  # noqa: SLF001 - as a thread has it that reads
+        path.unlink()
+        journal.write(second)
+        journal.flush()
+        readers.append(reader)
+        assert (journal.read(first.key), journal.read(second.key)) == (None, "second")
+
+
 async def test_a_journal_whose_folder_is_gone_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()

@@ -106,11 +106,8 @@ class SQLiteJournal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+        with suppress(*(() if kind is None else (JournalError,))):
             self.close()
-        except JournalError:
-            if kind is None:
-                raise
 
     @property
     def closed(self) -> bool:
@@ -142,13 +139,13 @@ class SQLiteJournal:
         if pending is not None:
             return pending.completion
         try:
-            cursor = self._reader()
+            readers, cursor = self._reader()
             found: Value = cursor.execute(_READ, key).get
             if type(found) is bytes:
                 found = long_text(cursor, found)
         except apsw.Error as error:
             raise JournalError(self._explain(error)) from error
-        self._readers.append(cursor)
+        readers.append(cursor)
         return found  # type: ignore[return-value] # a completion is text, here or in payloads
 
     def took(self, key: Key) -> float:
@@ -248,32 +245,45 @@ class SQLiteJournal:
             raise JournalError(msg) from error
         return connection.cursor()
 
-    def _reader(self) -> apsw.Cursor:
+    def _reader(self) -> tuple[deque[apsw.Cursor], apsw.Cursor]:
+        """A connection, and where to put it back: not among those of a file that came after its own."""
+        readers = self._readers
         try:
-            return self._readers.pop()
+            return readers, readers.pop()
         except IndexError:
-            return connect(self.path, vfs=self._vfs, read_only=True).cursor()
+            if not self.closed and (self._cursor is None or not self.path.exists()):
+                with self._writer.committing:
+                    self._begin()
+            return self._readers, connect(self.path, vfs=self._vfs, read_only=True).cursor()
 
     def _select(self, statement: str, bindings: tuple[Value, ...]) -> list[Values]:
         """All rows, long texts fetched."""
         try:
-            cursor = self._reader()
+            readers, cursor = self._reader()
             found: list[Values] = cursor.execute(statement, bindings).fetchall()
             rows = [tuple(long_text(cursor, v) if type(v) is bytes else v for v in row) for row in found]
         except apsw.Error as error:
             raise JournalError(self._explain(error)) from error
-        self._readers.append(cursor)
+        readers.append(cursor)
         return rows
 
-    def _commit(self, rows: Sequence[Row]) -> None:
-        if self._cursor is not None and _is_gone(self._cursor):
+    def _begin(self) -> apsw.Cursor:
+        """Open the file, also where another lies at its path by now, or none, so that what is written would be lost."""
+        moved = array("i", [0])
+        if self._cursor is not None:
+            self._cursor.connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, moved.buffer_info()[0])
+        if moved[0]:
             log.warning("The journal %r was moved or deleted; what it held is gone, a new one begins", str(self.path))
             self._let_go()
         if self._cursor is None:
             self._cursor = self._open()
+        return self._cursor
+
+    def _commit(self, rows: Sequence[Row]) -> None:
+        cursor = self._begin()
         for left in reversed(range(_BUSY_TRIES)):
             try:
-                store(self._cursor, rows)
+                store(cursor, rows)
                 break
             except apsw.BusyError:  # nothing was written: another holds the lock, as VACUUM and `prune` do for long
                 if not left:
@@ -298,11 +308,9 @@ class SQLiteJournal:
 
     def _let_go(self) -> None:
         """Close all connections that no other thread is using."""
-        cursors = [self._readers.popleft() for _ in range(len(self._readers))]
-        if self._cursor is not None:
-            cursors.append(self._cursor)
-            self._cursor = None
-        for cursor in cursors:
+        self._readers = deque()  # which closes them
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
             with suppress(apsw.Error):  # a full disk stops the checkpoint that a close makes; the log keeps the rows
                 cursor.connection.close()
 
@@ -329,13 +337,6 @@ def _create(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _is_gone(cursor: apsw.Cursor) -> bool:
-    """Whether the open file lies no more at its path, so that what is written would be lost."""
-    moved = array("i", [0])
-    cursor.connection.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, moved.buffer_info()[0])
-    return bool(moved[0])
 
 
 _journals: WeakSet[SQLiteJournal] = WeakSet()
