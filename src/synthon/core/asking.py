@@ -164,8 +164,8 @@ class Asking:
         except OutputError as error:
             if self.fits_left == 0:
                 if completion.finish == "length":
-                    limit = self.request.max_tokens or "none given, so its model's own"
-                    error.args = (f"Cut off at its limit of tokens (max_tokens: {limit}): raise it. {error}",)
+                    limit = self.request.max_tokens or "the model's own"
+                    error.args = (f"Cut off at its limit of tokens (max_tokens={limit}): raise it. {error}",)
                 raise
             self.fits_left -= 1
             self._again(f"That does not fit: {error.reason}")  # quoting the text again makes a small model repeat it
