@@ -45,7 +45,7 @@ from synthon.core.running import run
 from synthon.core.values import Message, Request
 from synthon.journal import SQLiteJournal
 from synthon.models.local_model import DEFAULT, local
-from synthon.models.weights import path_of
+from synthon.weights.on_disk import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

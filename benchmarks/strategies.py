@@ -51,10 +51,10 @@ from synthon.core.running import run
 from synthon.core.settings import MODEL, entered
 from synthon.core.step import Step, Strategy
 from synthon.journal import SQLiteJournal
-from synthon.models.journaled import Journaled
 from synthon.strategies.thinking import ChainOfThought
 from synthon.systems.medprompt import medprompt
 from synthon.tools import calculator
+from synthon.wrappers.journaled import Journaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -34,7 +34,7 @@ class About:
 
 ABOUT = {
     "overhead": About(
-        ("core", "journal", "models"),
+        ("core", "journal", "wrappers", "models"),
         {"call.http_1.ratio_to_best_peer": "CPU time of a call over HTTP, as a share of the leanest peer's"},
     ),
     "journal": About(("journal",), {"spans.durable_per_cpu_s": "spans on disk for each second of a CPU"}),
@@ -45,9 +45,9 @@ ABOUT = {
             "at_once.synthon.repeated_mean": "the same where the kill comes at once",
         },
     ),
-    "retrieval": About(("retrieval",), {"gain.mean.reference": "nDCG@10 above bm25s, mean of five sets"}),
+    "retrieval": About(("documents", "retrieval"), {"gain.mean.reference": "nDCG@10 above bm25s, mean of five sets"}),
     "rag_qa": About(
-        ("retrieval", "systems", "guards"),
+        ("documents", "retrieval", "systems", "guards"),
         {
             "quotes.squad.three": "SQuAD's answers that stand in the first three quotes",
             "answers.squad.shown": "answers that the embedded model gives and that hold up",
@@ -72,7 +72,9 @@ ABOUT = {
         },
     ),
     "weights": About(("engine",), {"f16.prompt.times": "prompts read in 16 bits: times as fast as in the file's 4"}),
-    "rerank": About(("retrieval",), {"gain.mean.smollm2-135m": "nDCG@10 above no reranking, by the embedded model"}),
+    "rerank": About(
+        ("documents", "retrieval"), {"gain.mean.smollm2-135m": "nDCG@10 above no reranking, by the embedded model"}
+    ),
     "strategies": About(
         ("strategies",),
         {

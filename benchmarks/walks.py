@@ -27,7 +27,7 @@ from synthon.core import schema
 from synthon.core.errors import SchemaTooLarge, SynthonError
 from synthon.engine.binding import Weights
 from synthon.models.local_model import DEFAULT
-from synthon.models.weights import path_of
+from synthon.weights.on_disk import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -21,7 +21,7 @@ from synthon.core.errors import MissingExtra
 from synthon.engine.binding import Piece, Streams, Weights, rounds_alike
 from synthon.engine.converting import convert
 from synthon.models.local_model import DEFAULT
-from synthon.models.weights import path_of
+from synthon.weights.on_disk import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -43,9 +43,12 @@ ROOM_LINES = {
     "retrieval": 1_800,
     "tools": 1_250,  # docs/decisions/0010
     "guards": 1_200,
-    "models": 3_000,  # docs/decisions/0019
+    "models": 2_000,  # docs/decisions/0021
+    "wrappers": 1_600,  # docs/decisions/0021
     "journal": 900,
-    "runs": 300,  # docs/decisions/0004
+    "runs": 400,  # docs/decisions/0021
+    "weights": 500,  # docs/decisions/0021
+    "documents": 700,  # docs/decisions/0021
     "engine": 1_100,
     "decoding": 2_100,  # docs/decisions/0015
     "progress": 100,

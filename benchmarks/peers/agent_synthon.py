@@ -8,7 +8,7 @@ import json
 from agent_world import CALLS, serve, world
 
 import synthon as sy
-from synthon.journal import doubts, effect, settle
+from synthon.runs import doubts, effect, settle
 
 model = sy.Journaled(sy.FunctionModel(lambda request: world.model(request.messages[-1].text), identity="model"))
 

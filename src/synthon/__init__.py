@@ -21,19 +21,13 @@ if TYPE_CHECKING:
     from synthon.guards import Fail, Pass, guard, guarded, guarded_sync
     from synthon.journal import MemoryJournal, SQLiteJournal, default_journal
     from synthon.models.anthropic_model import anthropic
-    from synthon.models.budgeted import Budgeted
-    from synthon.models.cascading import cascade
-    from synthon.models.decoders import Decoder, beam, best_k
     from synthon.models.doubles import FunctionModel, Recorded
     from synthon.models.embedders import embedder
-    from synthon.models.journaled import Journaled
     from synthon.models.local_model import local
     from synthon.models.openai_embedding import openai_embedder
     from synthon.models.openai_model import openai
-    from synthon.models.retrying import Fallback, Retrying
     from synthon.models.selecting import distribution, select
     from synthon.models.sessions import Session, session
-    from synthon.models.timing import Hedged, RateLimited, Timed
     from synthon.optimize import Limits, certify, optimize
     from synthon.retrieval import Index, nearest
     from synthon.runs import Thread, ask_person
@@ -61,6 +55,12 @@ if TYPE_CHECKING:
         uncertainty_routed,
     )
     from synthon.tools import IdempotencyKey, bubblewrap, mcp_tools, monty, serve_mcp, tool
+    from synthon.wrappers.budgeted import Budgeted
+    from synthon.wrappers.cascading import cascade
+    from synthon.wrappers.decoders import Decoder, beam, best_k
+    from synthon.wrappers.journaled import Journaled
+    from synthon.wrappers.retrying import Fallback, Retrying
+    from synthon.wrappers.timing import Hedged, RateLimited, Timed
 
 __version__ = "0.1.0.dev0"
 __all__ = [
@@ -241,41 +241,41 @@ __all__ = [
     "where",
 ]
 _LATER = {
-    "Budgeted": "models",
+    "Budgeted": "wrappers",
     "Calls": "strategies",
     "Case": "evals",
     "Cases": "evals",
-    "Decoder": "models",
+    "Decoder": "wrappers",
     "Evaluation": "evals",
     "Ends": "strategies",
     "Fail": "guards",
-    "Fallback": "models",
+    "Fallback": "wrappers",
     "FunctionModel": "models",
-    "Hedged": "models",
+    "Hedged": "wrappers",
     "IdempotencyKey": "tools",
     "Index": "retrieval",
-    "Journaled": "models",
+    "Journaled": "wrappers",
     "Memory": "strategies",
     "MemoryJournal": "journal",
     "Pass": "guards",
-    "RateLimited": "models",
+    "RateLimited": "wrappers",
     "Recorded": "models",
-    "Retrying": "models",
+    "Retrying": "wrappers",
     "SQLiteJournal": "journal",
     "Session": "models",
     "Thread": "runs",
-    "Timed": "models",
+    "Timed": "wrappers",
     "agent": "strategies",
     "anthropic": "models",
     "ask_person": "runs",
-    "beam": "models",
-    "best_k": "models",
+    "beam": "wrappers",
+    "best_k": "wrappers",
     "best_of": "strategies",
     "bubblewrap": "tools",
     "Limits": "optimize",
     "certify": "optimize",
     "optimize": "optimize",
-    "cascade": "models",
+    "cascade": "wrappers",
     "cases": "evals",
     "cases_from_runs": "evals",
     "chain_of_thought": "strategies",

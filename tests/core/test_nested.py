@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 import synthon as sy
-from synthon.journal import effect
-from synthon.runs import answer, resume
+from synthon.runs import answer, effect, resume
 
 WAITS_S = {"Ann": 0.05, "Bob": 0.01}
 

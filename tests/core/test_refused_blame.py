@@ -7,7 +7,7 @@ import pytest
 import synthon as sy
 from synthon.core.recording import recorded
 from synthon.core.running import budgeted
-from synthon.journal import effect
+from synthon.runs import effect
 from tests.core.blaming import Scripted, pieces
 
 

@@ -21,9 +21,9 @@ from synthon.core.constraints import Constraint, choice, grammar, regex, where
 from synthon.core.identity import dump_completion
 from synthon.core.output import schema
 from synthon.journal import export
-from synthon.models._constraints import constraint_fields
+from synthon.models._fields import constraint_fields
 from synthon.models.anthropic_model import AnthropicMessages
-from synthon.models.weights import path_of
+from synthon.weights.on_disk import path_of
 from tests.core.counting import Counting, ask
 from tests.models.chats import PARIS, QUESTION, chat, whole
 from tests.models.loopback import Loopback, Reply, answering

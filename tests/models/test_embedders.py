@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import synthon as sy
 from synthon.models._vectors import _batches
-from synthon.models.weights import path_of
+from synthon.weights.on_disk import path_of
 from tests.nursery import forked
 
 if TYPE_CHECKING:

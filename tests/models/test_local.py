@@ -20,7 +20,7 @@ from synthon.core.errors import ContextTooLong, MissingExtra, ProviderError, Uns
 from synthon.core.values import Completion, Delta, Image, Message, Request, ToolSpec
 from synthon.engine.binding import Weights
 from synthon.models.local_model import LlamaModel
-from synthon.models.weights import path_of
+from synthon.weights.on_disk import path_of
 from tests.conftest import MODELS
 
 if TYPE_CHECKING:

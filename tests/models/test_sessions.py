@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthon as sy
-from synthon.models.decoders import beam
 from synthon.models.selecting import select
 from synthon.models.sessions import Session, session
+from synthon.wrappers.decoders import beam
 from tests.models.loopback import Reply, answering
 
 if TYPE_CHECKING:

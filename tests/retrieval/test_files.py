@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from synthon.core.errors import UserError
+from synthon.documents.parsing import ParseError, Parser
 from synthon.retrieval import Added, Document, Index
-from synthon.retrieval.parsing import ParseError, Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from synthon.retrieval.chunks import cut, first_heading
-from synthon.retrieval.parsing import ParseError, Parser
-from synthon.retrieval.sentences import sentences
+from synthon.documents.chunks import cut, first_heading
+from synthon.documents.parsing import ParseError, Parser
+from synthon.documents.sentences import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

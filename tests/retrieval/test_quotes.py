@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthon import Passage, UserError
+from synthon.documents.sentences import sentences
 from synthon.retrieval.clauses import clauses, keeps_to, speaks_to
 from synthon.retrieval.quotes import Quotes, fits, quote
-from synthon.retrieval.sentences import sentences
 from tests.retrieval.embedding import WordEmbedder
 
 TEXT = "The bridge was opened by Anna Berg in 1931, after four years. It is 300 m long. Ships pass below it at night."

@@ -8,7 +8,7 @@ import pytest
 
 import synthon as sy
 from synthon.cli import main
-from synthon.journal import effect
+from synthon.runs import effect
 
 
 @sy.program

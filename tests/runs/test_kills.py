@@ -9,7 +9,7 @@ import pytest
 from tests.nursery import Nursery
 
 AGENT = """
-from synthon.journal import effect, doubts
+from synthon.runs import effect, doubts
 import time
 
 HONOURS, DURABLE = sys.argv[3] == "honours", sys.argv[4:] == ["durable"]

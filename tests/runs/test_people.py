@@ -16,8 +16,7 @@ from pydantic import BaseModel, Field, computed_field
 
 import synthon as sy
 from synthon.core.protocols import RunRecord
-from synthon.journal import effect
-from synthon.runs import answer, cancel, questions, resume
+from synthon.runs import answer, cancel, effect, questions, resume
 from tests.core.counting import Counting
 
 

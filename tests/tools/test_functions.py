@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 import synthon as sy
-from synthon.journal import doubts, settle
+from synthon.runs import doubts, settle
 from synthon.tools import FunctionTool, call_all, effects_of
 from tests.tools.words import call, text
 

@@ -55,8 +55,8 @@ def _open(arguments: argparse.Namespace) -> SQLiteJournal:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from synthon.journal import doubts, runs  # noqa: PLC0415 - see _open
-    from synthon.runs import questions  # noqa: PLC0415 - same
+    from synthon.journal import runs  # noqa: PLC0415 - see _open
+    from synthon.runs import doubts, questions  # noqa: PLC0415 - same
 
     wanted = {"suspended", "running", "failed", "cancelled"} if arguments.all else {"suspended"}
     rows = []
@@ -97,7 +97,7 @@ def _cancel(arguments: argparse.Namespace) -> None:
 
 
 def _settle(arguments: argparse.Namespace) -> None:
-    from synthon.journal import settle  # noqa: PLC0415 - see _open
+    from synthon.runs import settle  # noqa: PLC0415 - see _open
 
     result = None if arguments.not_done else _json(arguments.done)
     with _open(arguments) as journal:

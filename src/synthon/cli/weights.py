@@ -33,8 +33,8 @@ def commands(rooms: Subparsers) -> None:
 
 
 def _list_models(_: argparse.Namespace) -> None:
-    from synthon.models.catalogue import CATALOGUE  # noqa: PLC0415 - each command loads its own rooms
-    from synthon.models.weights import is_here, models_folder  # noqa: PLC0415 - same
+    from synthon.weights.catalogue import CATALOGUE  # noqa: PLC0415 - each command loads its own rooms
+    from synthon.weights.on_disk import is_here, models_folder  # noqa: PLC0415 - same
 
     rows = []
     for each in CATALOGUE:
@@ -47,9 +47,9 @@ def _list_models(_: argparse.Namespace) -> None:
 
 def _fetch_models(arguments: argparse.Namespace) -> None:
     from synthon.models.embedders import DEFAULT as EMBEDDER  # noqa: PLC0415 - see _list_models
-    from synthon.models.fetching import fetch  # noqa: PLC0415 - same
     from synthon.models.local_model import DEFAULT as LANGUAGE  # noqa: PLC0415 - same
     from synthon.progress import bar  # noqa: PLC0415 - same
+    from synthon.weights.fetching import fetch  # noqa: PLC0415 - same
 
     for name in arguments.names or (LANGUAGE, EMBEDDER):
         with bar(name) as watch:
@@ -59,8 +59,8 @@ def _fetch_models(arguments: argparse.Namespace) -> None:
 
 def _convert_model(arguments: argparse.Namespace) -> None:
     from synthon.models.local_model import require_engine  # noqa: PLC0415 - see _list_models
-    from synthon.models.weights import models_folder, path_of  # noqa: PLC0415 - same
     from synthon.progress import bar  # noqa: PLC0415 - same
+    from synthon.weights.on_disk import models_folder, path_of  # noqa: PLC0415 - same
 
     require_engine()
     from synthon.engine.converting import convert  # noqa: PLC0415 - the extra `local` asks for
@@ -78,7 +78,7 @@ def _convert_model(arguments: argparse.Namespace) -> None:
 
 
 def _show_model(arguments: argparse.Namespace) -> None:
-    from synthon.models import weights as on_disk  # noqa: PLC0415 - see _list_models
+    from synthon.weights import on_disk  # noqa: PLC0415 - see _list_models
 
     if on_disk.is_path(arguments.name) or arguments.name.startswith(on_disk.HUB):
         path = on_disk.path_of(arguments.name)

@@ -1,7 +1,6 @@
 """Keep what happened: calls, spans, datasets, scores."""
 
 from synthon.journal.default import default_journal, default_path
-from synthon.journal.effects import Doubt, doubts, effect, settle
 from synthon.journal.memory import MemoryJournal
 from synthon.journal.rows import DatasetRow, Row, ScoreRecord
 from synthon.journal.sqlite import SQLiteJournal
@@ -21,7 +20,6 @@ from synthon.journal.traces import (
 __all__ = [
     "Correction",
     "DatasetRow",
-    "Doubt",
     "MemoryJournal",
     "Node",
     "Row",
@@ -33,11 +31,8 @@ __all__ = [
     "default_journal",
     "default_path",
     "diverged",
-    "doubts",
-    "effect",
     "export",
     "runs",
-    "settle",
     "summary",
     "tree",
 ]

@@ -18,15 +18,15 @@ from synthon.core.values import (
     ToolResult,
     Usage,
 )
-from synthon.models._constraints import constraint_fields
-from synthon.models._demands import begins, parsed, with_extra
 from synthon.models._failures import failure
+from synthon.models._fields import constraint_fields, parsed, with_extra
 from synthon.models._json import Paired, count, found, items, loaded, paired, text_of, upper_bound
+from synthon.wrappers.demands import begins
 
 if TYPE_CHECKING:
     from synthon.core.protocols import Emit
     from synthon.core.values import Message, Part, Request
-    from synthon.models._constraints import Server
+    from synthon.models._fields import Server
     from synthon.models._http import Endpoint
     from synthon.models.sse import Event
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from synthon.core.errors import ProviderError, Unsupported
 from synthon.core.identity import dumps
 from synthon.core.values import Completion, Delta, Finish, Image, Reasoning, Text, ToolCall, Usage
-from synthon.models._constraints import constraint_fields
-from synthon.models._demands import parsed, with_extra
 from synthon.models._failures import failure
+from synthon.models._fields import constraint_fields, parsed, with_extra
 from synthon.models._json import Paired, count, found, items, loaded, paired, text_of, upper_bound
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from synthon.core.errors import UserError
 from synthon.core.protocols import discard
-from synthon.models._constraints import promised
-from synthon.models._demands import declared, refuse_what_is_lacking
+from synthon.models._fields import promised_by
 from synthon.models._http import checked_headers, checked_key, endpoint, host_of, joined, normalised
 from synthon.models._messages import MessagesAnswer, messages_body
-from synthon.models.journaled import Journaled
 from synthon.models.openai_model import LONG_ANSWER
 from synthon.models.prices import price_of
+from synthon.wrappers.demands import declared, refuse_what_is_lacking
+from synthon.wrappers.journaled import Journaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,7 +79,7 @@ class AnthropicMessages:
 
     def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:
         """What the endpoint promises of each of a constraint's keywords."""
-        return promised(constraint, self.capabilities, f"{self.name!r} at {self.base_url}", "messages")
+        return promised_by("messages", constraint, self.capabilities, f"{self.name!r} at {self.base_url}")
 
     def _endpoint(self) -> Endpoint:
         own = host_of(self.base_url) == "api.anthropic.com"

@@ -14,7 +14,7 @@ from synthon.core.errors import UserError
 from synthon.core.identity import canonical, digest, dumps, load_completion, safe_repr, with_sample
 from synthon.core.protocols import Emit, discard
 from synthon.core.values import Capability, Completion, Delta, Request
-from synthon.models._constraints import told
+from synthon.wrappers.soundness import told
 
 if TYPE_CHECKING:
     from synthon.core.constraints import Constraint, Soundness

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from synthon.core.errors import MissingExtra, UserError
 from synthon.models.cores import cores
-from synthon.models.weights import named, path_of
+from synthon.weights.on_disk import named, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

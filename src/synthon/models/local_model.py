@@ -16,10 +16,10 @@ from synthon.core.errors import MissingExtra, Unsupported, UserError
 from synthon.core.identity import canonical, digest, with_sample
 from synthon.core.protocols import discard
 from synthon.core.values import Delta, Image, Price, ToolCall, ToolResult
-from synthon.models._demands import extra_of
 from synthon.models.cores import cores
-from synthon.models.journaled import Journaled
-from synthon.models.weights import adapter_at, digest_of, path_of
+from synthon.weights.on_disk import adapter_at, digest_of, path_of
+from synthon.wrappers.demands import extra_of
+from synthon.wrappers.journaled import Journaled
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from synthon.core.errors import MissingExtra, ProviderError, UserError
 from synthon.models._http import checked_headers, checked_key, endpoint, joined, normalised
 from synthon.models._json import count, found, items
 from synthon.models.openai_model import OPENAI_URL, bearer
-from synthon.models.retrying import wait_s
+from synthon.wrappers.retrying import wait_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 from synthon.core.errors import UserError
 from synthon.core.protocols import discard
 from synthon.models._chat import ChatAnswer, chat_body
-from synthon.models._constraints import Server, promised
-from synthon.models._demands import declared, refuse_what_is_lacking
+from synthon.models._fields import Server, promised_by
 from synthon.models._http import checked_headers, checked_key, endpoint, host_of, joined, normalised
-from synthon.models.journaled import Journaled
 from synthon.models.prices import price_of
+from synthon.wrappers.demands import declared, refuse_what_is_lacking
+from synthon.wrappers.journaled import Journaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +100,7 @@ class OpenAIChat:
 
     def soundness(self, constraint: Constraint) -> tuple[Soundness, ...]:
         """What the endpoint promises of each of a constraint's keywords."""
-        return promised(constraint, self.capabilities, f"{self.name!r} at {self.base_url}", self.server)
+        return promised_by(self.server, constraint, self.capabilities, f"{self.name!r} at {self.base_url}")
 
     def _endpoint(self) -> Endpoint:
         headers = bearer(self.base_url, self.api_key) | dict(self.headers)

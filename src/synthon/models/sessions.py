@@ -14,7 +14,7 @@ from synthon.core.settings import MODEL, ambient, current
 from synthon.core.stream import Draft
 from synthon.core.values import Delta, Message, Request
 from synthon.models import selecting
-from synthon.models._constraints import given, judged
+from synthon.wrappers.soundness import given, judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from synthon.core.constraints import Constraint
     from synthon.core.protocols import Model
     from synthon.core.values import Role, Score
-    from synthon.models.decoders import Decoder
     from synthon.models.selecting import Normalize, Weights
+    from synthon.wrappers.decoders import Decoder
 
 
 def session(model: Model | None = None, *, system: str = "", name: str = "session") -> Session:

@@ -15,12 +15,12 @@ from synthon.core.errors import UserError
 from synthon.core.render import Demo, render
 from synthon.core.settings import MODEL, Knob, Nearest, Slot, ambient, current, entered
 from synthon.core.values import Message, Price, Request
-from synthon.models.budgeted import Budgeted
-from synthon.models.cascading import cascade
-from synthon.models.journaled import Journaled
 from synthon.optimize.reflecting import TOKENS, longest_asked
 from synthon.optimize.tuning import asks_no_model, tuning_of
 from synthon.strategies.thinking import Predict, named
+from synthon.wrappers.budgeted import Budgeted
+from synthon.wrappers.cascading import cascade
+from synthon.wrappers.journaled import Journaled
 
 if TYPE_CHECKING:
     from synthon.core.program import Program

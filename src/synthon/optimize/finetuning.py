@@ -20,8 +20,8 @@ from synthon.core.progress import Progress
 from synthon.core.running import Defaults
 from synthon.core.values import Message
 from synthon.models.local_model import LlamaModel
-from synthon.models.weights import adapter_at
 from synthon.optimize.exporting import export
+from synthon.weights.on_disk import adapter_at
 
 if TYPE_CHECKING:
     from synthon.core.budget import Budget
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from synthon.core.protocols import AnyJournal
     from synthon.core.step import Step
     from synthon.evals import Case, Metric
-    from synthon.models.journaled import Journaled
+    from synthon.wrappers.journaled import Journaled
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from synthon.core.budget import Budget
 from synthon.core.errors import UserError
-from synthon.models.journaled import Journaled
 from synthon.optimize.dearest import askable, leaves, price_of
 from synthon.optimize.history import Limits
+from synthon.wrappers.journaled import Journaled
 
 if TYPE_CHECKING:
     from synthon.core.program import Program

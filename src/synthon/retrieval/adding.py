@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from synthon.core.errors import UserError
-from synthon.retrieval.chunks import CUT_RULES, SEPARATOR, Form, cut, first_heading
+from synthon.documents.chunks import CUT_RULES, SEPARATOR, Form, cut, first_heading
+from synthon.documents.files import content, is_document, read, walk
+from synthon.documents.parsing import ParseError
 from synthon.retrieval.documents import Added, Document, Failed
-from synthon.retrieval.files import content, is_document, read, walk
-from synthon.retrieval.parsing import ParseError
 from synthon.retrieval.store import Entry, Piece
 from synthon.retrieval.words import RULES, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthon.retrieval.parsing import Parser
+    from synthon.documents.parsing import Parser
     from synthon.retrieval.store import Known, Store
 
 #: Part of every stamp: documents read or cut under other rules are indexed again.

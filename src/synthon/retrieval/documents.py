@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from synthon.retrieval.chunks import Form
+from synthon.documents.chunks import Form
 
 
 @dataclass(frozen=True, slots=True)

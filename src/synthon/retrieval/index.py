@@ -17,14 +17,14 @@ from synthon.core.progress import Progress
 from synthon.core.recording import recorded
 from synthon.core.running import Defaults
 from synthon.core.values import Passage
+from synthon.documents.files import MAX_BYTES
+from synthon.documents.parsing import PARSE_S, Parser
 from synthon.models.embedders import embedder as packaged_embedder
 from synthon.retrieval.adding import Report, find, list_folder, prepare
 from synthon.retrieval.dense import EXACT_CHUNKS, checked, embedded, is_kept
 from synthon.retrieval.documents import Document
-from synthon.retrieval.files import MAX_BYTES
 from synthon.retrieval.filters import condition
 from synthon.retrieval.fusion import WEIGHT
-from synthon.retrieval.parsing import PARSE_S, Parser
 from synthon.retrieval.reranking import reranked
 from synthon.retrieval.searching import Mode, Question, Snapshot
 from synthon.retrieval.store import Store

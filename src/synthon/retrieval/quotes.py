@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synthon.documents.sentences import sentences
 from synthon.retrieval.dense import embedded
-from synthon.retrieval.sentences import sentences
 from synthon.retrieval.words import words
 
 if TYPE_CHECKING:

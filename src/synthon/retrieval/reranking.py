@@ -21,7 +21,7 @@ from synthon.core.recording import recorded
 from synthon.core.running import span
 from synthon.core.values import Message, Passage
 from synthon.models.selecting import select
-from synthon.models.weights import HUB, digest_of
+from synthon.weights.on_disk import HUB, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ import numpy as np
 
 from synthon.core.errors import UserError
 from synthon.core.values import Passage
-from synthon.retrieval.chunks import CUT_RULES
+from synthon.documents.chunks import CUT_RULES
 from synthon.retrieval.database import SCHEMA, SCHEMA_VERSION, connect, explained
 from synthon.retrieval.documents import Document
 

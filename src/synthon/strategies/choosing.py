@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ParamSpec, SupportsFloat, TypeVar, overload
 from synthon.core.errors import UserError
 from synthon.core.identity import to_json
 from synthon.core.settings import current
-from synthon.models.decoders import Decoder
-from synthon.models.decoders import best_of as likeliest_of
 from synthon.strategies.thinking import After, named, predict
 from synthon.strategies.together import together
+from synthon.wrappers.decoders import Decoder
+from synthon.wrappers.decoders import best_of as likeliest_of
 
 if TYPE_CHECKING:
     from synthon.core.step import Step, Strategy

@@ -14,7 +14,7 @@ from synthon.core.identity import adapter, dumps, to_json
 from synthon.core.protocols import Tool
 from synthon.core.recording import recorded
 from synthon.core.running import described
-from synthon.journal.effects import effect
+from synthon.runs.effects import effect
 
 Effect = Literal["read", "write", "egress", "exec"]
 Act = Callable[[str], Awaitable[object]]

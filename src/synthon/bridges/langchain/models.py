@@ -22,7 +22,7 @@ from synthon.core.errors import Unsupported, UserError
 from synthon.core.identity import dumps
 from synthon.core.protocols import Emit, discard
 from synthon.core.values import Capability, Completion, Delta, Price, Request
-from synthon.models import Journaled
+from synthon.wrappers import Journaled
 
 
 @dataclass(frozen=True)

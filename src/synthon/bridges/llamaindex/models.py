@@ -23,8 +23,8 @@ from synthon.core.errors import UserError
 from synthon.core.identity import dumps
 from synthon.core.protocols import Emit, discard
 from synthon.core.values import Capability, Completion, Delta, Price, Request, ToolCall, ToolSpec
-from synthon.models import Journaled
 from synthon.tools.threads import threaded
+from synthon.wrappers import Journaled
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from synthon.core.errors import MissingExtra
-from synthon.models.packages import Courier
-from synthon.models.weights import HUB, digest_of, hub_address, is_path, is_whole, models_folder, named, path_of
+from synthon.weights.on_disk import HUB, digest_of, hub_address, is_path, is_whole, models_folder, named, path_of
+from synthon.weights.packages import Courier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from synthon.core.progress import Watch
-    from synthon.models.catalogue import Weights, WeightsFile
+    from synthon.weights.catalogue import Weights, WeightsFile
 
 _BLOCK = 1 << 20
 

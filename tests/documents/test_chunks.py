@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from synthon.retrieval.chunks import Chunk, Form, cut, first_heading
+from synthon.documents.chunks import Chunk, Form, cut, first_heading
 
 FORMS: list[Form] = ["plain", "markdown", "rst", "code"]
 LINES = st.lists(

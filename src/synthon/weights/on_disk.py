@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from synthon.core.errors import MissingExtra, UserError
-from synthon.models.catalogue import CATALOGUE, Weights, WeightsFile
+from synthon.weights.catalogue import CATALOGUE, Weights, WeightsFile
 
 HUB = "hf:"
 

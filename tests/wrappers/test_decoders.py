@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthon as sy
-from synthon.models.decoders import beam, best_k, best_of
-from synthon.models.placement import attempts_of
+from synthon.wrappers.decoders import beam, best_k, best_of
+from synthon.wrappers.placement import attempts_of
 from tests.models.loopback import Heard, Reply, answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from synthon.models.decoders import Decoder
+    from synthon.wrappers.decoders import Decoder
 
 LOGPROBS: frozenset[sy.Capability] = frozenset({"chat", "logprobs", "score"})
 QUESTION = sy.Request((sy.Message("user", "Which?"),), max_tokens=16)

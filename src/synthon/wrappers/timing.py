@@ -14,9 +14,9 @@ from threading import Lock
 from synthon.core.errors import ProviderError, ProviderTimeout, UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Completion, Request, Usage
-from synthon.models.journaled import emit_once
-from synthon.models.placement import Wrapper, attempts_of, inside
-from synthon.models.retrying import each_try
+from synthon.wrappers.journaled import emit_once
+from synthon.wrappers.placement import Wrapper, attempts_of, inside
+from synthon.wrappers.retrying import each_try
 
 _MINUTE_S = 60.0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import synthon as sy
-from synthon.journal import Row, doubts, effect, settle
-from synthon.runs import answer, resume
+from synthon.journal import Row
+from synthon.runs import answer, doubts, effect, resume, settle
 
 
 class World:

@@ -13,7 +13,7 @@ from synthon.core.protocols import Span, discard
 from synthon.core.running import current_span, span
 from synthon.core.settings import Knob, current
 from synthon.core.stream import Draft
-from synthon.models._constraints import Judge, soundness_of
+from synthon.wrappers.soundness import Judge, soundness_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,7 +8,7 @@ from synthon.core.budget import Budget
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.running import budgeted
 from synthon.core.values import Capability, Completion, Request
-from synthon.models._constraints import Judge, soundness_of
+from synthon.wrappers.soundness import Judge, soundness_of
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from synthon.core.protocols import Emit, Model, discard
 from synthon.core.running import current_run
 from synthon.core.settings import MODEL, Slot, ambient, current
 from synthon.core.values import Capability, Completion, Request, Usage
-from synthon.models._constraints import Judge, soundness_of
-from synthon.models._demands import extra_of
-from synthon.models.journaled import emit_once
-from synthon.models.placement import attempts_of
+from synthon.wrappers.demands import extra_of
+from synthon.wrappers.journaled import emit_once
+from synthon.wrappers.placement import attempts_of
+from synthon.wrappers.soundness import Judge, soundness_of
 
 if TYPE_CHECKING:
     from synthon.core.step import Step

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthon.retrieval.parsing import ParseError
+from synthon.documents.parsing import ParseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from synthon.retrieval.chunks import Form
-    from synthon.retrieval.parsing import Parser
+    from synthon.documents.chunks import Form
+    from synthon.documents.parsing import Parser
 
 #: A larger file is a failure that names the limit: text of that size is a dump, not a document.
 MAX_BYTES = 32 * 1024 * 1024

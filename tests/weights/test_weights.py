@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from synthon.core.errors import MissingExtra, UserError
-from synthon.models.catalogue import CATALOGUE, Piece, Weights, WeightsFile
-from synthon.models.fetching import fetch
-from synthon.models.weights import digest_of, is_here, models_folder, path_of
+from synthon.weights.catalogue import CATALOGUE, Piece, Weights, WeightsFile
+from synthon.weights.fetching import fetch
+from synthon.weights.on_disk import digest_of, is_here, models_folder, path_of
 
 if TYPE_CHECKING:
     from pathlib import Path

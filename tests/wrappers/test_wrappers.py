@@ -12,8 +12,8 @@ import pytest
 
 import synthon as sy
 from synthon.journal import export
-from synthon.models import timing
-from synthon.models.placement import attempts_of
+from synthon.wrappers import timing
+from synthon.wrappers.placement import attempts_of
 from tests.core.counting import Counting, ask, until
 
 DOWN = sy.ProviderError("down", status=503)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthon as sy
-from synthon.models.cascading import confidence, confidences, escalated
-from synthon.models.placement import attempts_of
-from synthon.models.weights import is_here, named
+from synthon.weights.on_disk import is_here, named
+from synthon.wrappers.cascading import confidence, confidences, escalated
+from synthon.wrappers.placement import attempts_of
 from tests.core.counting import Counting, ask
 
 if TYPE_CHECKING:

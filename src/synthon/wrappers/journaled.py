@@ -16,8 +16,8 @@ from synthon.core.recording import Entry
 from synthon.core.running import current_span, log, span
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Delta, Price, Request, Usage
-from synthon.models._constraints import given, judged, may_be_checked, soundness_at
-from synthon.models._demands import searched
+from synthon.wrappers.demands import searched
+from synthon.wrappers.soundness import given, judged, may_be_checked, soundness_at
 
 if TYPE_CHECKING:
     from synthon.core.constraints import Constraint, Soundness

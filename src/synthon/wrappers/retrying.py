@@ -14,9 +14,9 @@ from synthon.core.protocols import Emit, Model, discard
 from synthon.core.running import log
 from synthon.core.stream import Draft
 from synthon.core.values import Capability, Completion, Price, Request, Usage
-from synthon.models._constraints import Judge, may_be_checked, soundness_at, soundness_of
-from synthon.models._demands import refuse_what_is_lacking
-from synthon.models.placement import Wrapper, attempts_of, inside, price_of, temperature_of
+from synthon.wrappers.demands import refuse_what_is_lacking
+from synthon.wrappers.placement import Wrapper, attempts_of, inside, price_of, temperature_of
+from synthon.wrappers.soundness import Judge, may_be_checked, soundness_at, soundness_of
 
 _SILENT_S = 60.0
 

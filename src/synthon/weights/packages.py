@@ -21,7 +21,7 @@ from synthon.core.progress import Progress
 
 if TYPE_CHECKING:
     from synthon.core.progress import Watch
-    from synthon.models.catalogue import Piece, Weights, WeightsFile
+    from synthon.weights.catalogue import Piece, Weights, WeightsFile
 
 _BLOCK = 1 << 20
 _QUIET = ("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar=off")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from synthon.core.errors import UserError
 from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Capability, Completion, Price, Request
-from synthon.models._constraints import Judge, soundness_of
-from synthon.models.budgeted import Budgeted
-from synthon.models.cascading import cascade
-from synthon.models.journaled import Journaled
+from synthon.wrappers.budgeted import Budgeted
+from synthon.wrappers.cascading import cascade
+from synthon.wrappers.journaled import Journaled
+from synthon.wrappers.soundness import Judge, soundness_of
 
 
 @dataclass(frozen=True)
