@@ -392,6 +392,30 @@ async def test_what_was_embedded_before_a_failure_is_kept(tmp_path: Path) -> Non
         assert (len(index), len(embedder.texts)) == (1_200, 1_200 - 512)
 
 
+async def test_four_calls_of_texts_are_on_their_way_at_once(tmp_path: Path) -> None:
+    class Waiting(WordEmbedder):
+        """Answers nothing before four calls wait."""
+
+        waiting, most, asked, four = 0, 0, 0, asyncio.Event()
+
+        async def embed(self, texts: Sequence[str]) -> FloatArray:
+            self.asked, self.waiting = self.asked + 1, self.waiting + 1
+            self.most = max(self.most, self.waiting)
+            if self.waiting == 4:
+                self.four.set()
+            await self.four.wait()
+            await asyncio.sleep(0.01)
+            self.waiting -= 1
+            return await super().embed(texts)
+
+    embedder = Waiting()
+    with Index(tmp_path / "i.db", embedder=embedder) as index:
+        async with asyncio.timeout(30):
+            await index.add([Document(f"number {n} of all", f"{n}") for n in range(600)])
+        assert (embedder.most, embedder.asked, sorted(embedder.texts)) == (4, 10, sorted(set(embedder.texts)))
+        assert ids(await index.search("number 517", k=1, mode="dense")) == ["517"]
+
+
 async def test_only_marks_and_stop_words_still_give_an_answer(tmp_path: Path) -> None:
     with Index(tmp_path / "i.db", embedder="none") as index:
         await index.add(Document("... !!!", "marks"))

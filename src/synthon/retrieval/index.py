@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 #: Chunks written in one transaction; also how much work a kill can lose.
 _BATCH_CHUNKS = 512
-_EMBEDDED_AT_ONCE = 64
+_EMBEDDED_AT_ONCE, _AT_ONCE = 64, 4  # texts a call, calls
 _SMALL = 100  # a change of less than one part in so many
 _CHUNK_CHARACTERS = range(100, 100_001)
 
@@ -215,10 +215,19 @@ class Index:
         found = await asyncio.to_thread(self._store.known_vectors, list(texts))
         missing = [digest for digest in texts if digest not in found]
         dimension = await asyncio.to_thread(self._store.meta, "dimension")
-        for start in range(0, len(missing), _EMBEDDED_AT_ONCE):
-            digests = missing[start : start + _EMBEDDED_AT_ONCE]
-            asked = [texts[digest] for digest in digests]
-            matrix = await embedded(embedder, asked)
+        calls = [missing[start : start + _EMBEDDED_AT_ONCE] for start in range(0, len(missing), _EMBEDDED_AT_ONCE)]
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def vectors_of(digests: Sequence[bytes]) -> FloatArray:
+            async with room:
+                return await embedded(embedder, [texts[digest] for digest in digests])
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(vectors_of(digests)) for digests in calls]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        for digests, matrix in zip(calls, (task.result() for task in tasks), strict=True):
             dimension = dimension or matrix.shape[1]
             self._check_dimension(dimension, matrix.shape[1])
             found.update((digest, row.astype("<f2").tobytes()) for digest, row in zip(digests, matrix, strict=True))
