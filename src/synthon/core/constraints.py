@@ -134,6 +134,7 @@ class Soundness:
 
 Textual: TypeAlias = Choice | Regex | Where | Both | Either
 Constraint = Choice | Regex | Where | Both | Either | Schema | Grammar
+"""What a completion must be; a model enforces it, has it checked after where it says `check`, or refuses."""
 Texts: TypeAlias = str | Sequence[str]
 Limit: TypeAlias = int | tuple[int | None, int | None]
 

@@ -19,3 +19,4 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
+"""What is told how far long work has come; a bar on a terminal, or a function of yours."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     FloatArray: TypeAlias = NDArray[np.float32]
 
 Policy = Literal["off", "fresh", "cache", "read_only", "replay_only"]
+"""Which rows a run reads and whether it writes: `fresh` (the default) its own, `cache` those of all runs."""
 Filter: TypeAlias = Mapping[str, str | int | float | bool | Sequence[str | int | float]]
+"""What passages' metadata must be: a value or one of several, or compared by a name such as `"year >="`."""
 
 
 class Emit(Protocol):
@@ -41,6 +43,7 @@ class _Discard:
 
 
 discard: Emit = _Discard()
+"""Where pieces go that nobody reads."""
 
 
 class Model(Protocol):

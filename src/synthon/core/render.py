@@ -45,6 +45,7 @@ class Rendering:
 
 
 Render = Callable[[Rendering], list[Message]]
+"""How a step becomes messages; `@step(render=...)` takes one."""
 
 
 def shown(value: object) -> str:

@@ -13,6 +13,7 @@ from synthon.core.light import dataclass
 
 Role = Literal["system", "user", "assistant", "tool"]
 Capability = Literal["chat", "tools", "schema", "grammar", "logprobs", "score", "fork", "image"]
+"""What a model can do beyond plain text; asking for more raises `Unsupported`."""
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 

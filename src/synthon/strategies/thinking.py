@@ -125,4 +125,6 @@ def named(part: object) -> str:
 
 
 predict = Predict()
+"""One call, the step's own: what a step without a strategy makes. See `Predict`."""
 chain_of_thought = ChainOfThought()
+"""Reasoning first, then the typed answer: two calls. See `ChainOfThought`."""
