@@ -49,20 +49,23 @@ def Timed(model: Model, *, timeout_s: float) -> Model:  # noqa: N802 - a wrapper
 
 @dataclass
 class _Call:
-    """When a call was let through, and its requests and tokens."""
+    """When a call was let through, its requests and tokens, and whether they count."""
 
     at: float
     amounts: tuple[float, float]
+    counts: bool = False
 
 
 class _Window:
     """The calls let through in the last minute, against limits of their sums; usable from any loop and thread.
 
-    A call beyond a limit goes alone, and counts for as many minutes as the limit would have allowed it.
+    Calls are let through in the order they came, so that small ones do not keep a large one waiting for ever. A call
+    beyond a limit goes alone, and counts for as many minutes as the limit would have allowed it.
     """
 
     def __init__(self, limits: tuple[float, float]) -> None:
         self.limits = limits
+        self.sums = 0.0, 0.0
         self.lock = Lock()
         self.calls: deque[_Call] = deque()
         self.waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
@@ -79,32 +82,55 @@ class _Window:
         finally:
             with self.lock:
                 self.waiting.pop(woken, None)
+                self._wake()
 
     def _wait_s(self, call: _Call, woken: asyncio.Event) -> float:
         """Seconds until the call may fit, unless it is `woken` before; 0 when it fits, and counts from now on."""
         with self.lock:
             call.at = time.monotonic()
             while self.calls and self._end(self.calls[0]) <= call.at:
-                self.calls.popleft()
-            sums = map(sum, zip(call.amounts, *(other.amounts for other in self.calls), strict=True))
-            if not self.calls or all(map(le, sums, self.limits)):
-                self.calls.append(call)
-                return 0.0
-            self.waiting[woken] = asyncio.get_running_loop()
-            return self._end(self.calls[0]) - call.at
+                self._count(self.calls.popleft(), counts=False)
+            if self._first() in {None, woken}:
+                self._count(call, counts=True)
+                if not self.calls or all(map(le, self.sums, self.limits)):
+                    self.calls.append(call)
+                    return 0.0
+                self._count(call, counts=False)
+            self.waiting.setdefault(woken, asyncio.get_running_loop())
+            return self._end(self.calls[0]) - call.at if self.calls else _MINUTE_S
+
+    def _count(self, call: _Call, *, counts: bool) -> None:
+        """Add a call to the sums, or take it off: of halves and quarters, so exactly."""
+        call.counts = counts
+        requests, tokens = call.amounts
+        sign = 1 if counts else -1
+        self.sums = self.sums[0] + sign * requests, self.sums[1] + sign * tokens
+
+    def _first(self) -> asyncio.Event | None:
+        """Who waits longest, on a loop that runs."""
+        return next((woken for woken, loop in self.waiting.items() if loop.is_running()), None)
+
+    def _wake(self) -> None:
+        """Have the first of those who wait look again."""
+        woken = self._first()
+        if woken is not None:
+            with suppress(RuntimeError):  # its loop was closed
+                self.waiting[woken].call_soon_threadsafe(woken.set)
 
     def _end(self, call: _Call) -> float:
         minutes: float = max(1.0, *map(truediv, call.amounts, self.limits))
         return call.at + _MINUTE_S * minutes
 
     def correct(self, call: _Call, usage: Usage) -> None:
-        """Count what the call used in place of its estimate; whoever waits looks again."""
+        """Count what the call used in place of its estimate; who waits first looks again."""
         with self.lock:
+            counts = call.counts
+            if counts:
+                self._count(call, counts=False)
             call.amounts = float(usage.attempts), float(usage.tokens)
-            waiting, self.waiting = self.waiting, {}
-        for woken, loop in waiting.items():
-            with suppress(RuntimeError):  # its loop was closed
-                loop.call_soon_threadsafe(woken.set)
+            if counts:
+                self._count(call, counts=True)
+            self._wake()
 
 
 @dataclass(frozen=True)
