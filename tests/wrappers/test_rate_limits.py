@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+
+import pytest
 
 import synthon as sy
 from synthon.wrappers import timing
 from tests.core.counting import Counting, ask
-
-if TYPE_CHECKING:
-    import pytest
 
 
 async def test_small_calls_do_not_overtake_a_large_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +43,10 @@ async def test_who_waits_on_a_loop_that_stopped_holds_nobody_up(monkeypatch: pyt
     assert not waits.done()
     await asyncio.to_thread(stopped.run_until_complete, waits)
     stopped.close()
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan")])
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute"])
+def test_a_rate_that_is_none_is_refused(name: str, limit: float) -> None:
+    with pytest.raises(sy.UserError, match=f"{name}={limit}"):
+        sy.RateLimited(Counting(), **{name: limit})
