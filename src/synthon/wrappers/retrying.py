@@ -21,7 +21,7 @@ from synthon.wrappers.soundness import Judge, may_be_checked, soundness_at, soun
 _SILENT_S = 60.0
 
 
-class _Failed:
+class FailedAttempts:
     """The attempts that failed, and how many of them may be billed."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class _Retrying(Wrapper):
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
-        failed = _Failed()
+        failed = FailedAttempts()
         for tried in range(1, self.tries + 1):
             try:
                 completion = await self.model.complete(request, heard)
@@ -152,7 +152,7 @@ class _Fallback:
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
-        failed = _Failed()
+        failed = FailedAttempts()
         before: list[str] = []
         for model in self.models:
             told = () if request.constraint is None else soundness_at(model, request.constraint)

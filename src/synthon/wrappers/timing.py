@@ -16,7 +16,7 @@ from synthon.core.protocols import Emit, Model, discard
 from synthon.core.values import Completion, Request, Usage
 from synthon.wrappers.journaled import emit_once
 from synthon.wrappers.placement import Wrapper, attempts_of, inside
-from synthon.wrappers.retrying import each_try
+from synthon.wrappers.retrying import FailedAttempts, each_try
 
 _MINUTE_S = 60.0
 
@@ -179,7 +179,8 @@ class _Hedged(Wrapper):
             done, _ = await asyncio.wait(tasks, timeout=self.after_s)
             if not done:
                 tasks.append(asyncio.create_task(self.model.complete(request)))
-            completion = await _first(tasks)
+            winner = await _first(tasks)
+            completion = winner.result()
         except (ProviderError, UserError) as error:
             error.attempts = sum(getattr(task.exception(), "attempts", 1) for task in tasks)
             error.billable = sum(getattr(task.exception(), "billable", 1) for task in tasks)
@@ -188,26 +189,37 @@ class _Hedged(Wrapper):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if len(tasks) > 1:
-            loser = replace(completion.usage, attempts=attempts_of(self.model))
-            completion = replace(completion, usage=completion.usage + loser)
+        for loser in tasks:
+            if loser is not winner:
+                completion = self._beside(completion, request, loser)
         emit_once(completion, emit)
         return completion
 
+    def _beside(self, completion: Completion, request: Request, loser: asyncio.Task[Completion]) -> Completion:
+        """The answer, with what the loser used: as much as the winner, unless it failed by itself."""
+        error = None if loser.cancelled() else loser.exception()
+        if isinstance(error, ProviderError | UserError):
+            failed = FailedAttempts()
+            failed.count(error)
+            return failed.beside(completion, request, self.price)
+        used = replace(completion.usage, attempts=attempts_of(self.model))
+        return replace(completion, usage=completion.usage + used)
 
-async def _first(tasks: list[asyncio.Task[Completion]]) -> Completion:
+
+async def _first(tasks: list[asyncio.Task[Completion]]) -> asyncio.Task[Completion]:
     waiting = set(tasks)
     while True:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         good = [task for task in tasks if task in done and not task.cancelled() and task.exception() is None]
         if good or not waiting:
-            return (good or tasks)[0].result()
+            return (good or tasks)[0]
 
 
 def Hedged(model: Model, *, after_s: float) -> Model:  # noqa: N802 - a wrapper
     """The model, asked a second time when it has not answered after `after_s` seconds; the first answer counts.
 
     The loser is cancelled and counted as having used what the winner used, in every attempt it could make, since it
-    may have been billed. Streamed text comes at once, at the end (Dean and Barroso 2013, "The Tail at Scale").
+    may have been billed; one that failed by itself counts what of it may be billed. Streamed text comes at once, at
+    the end (Dean and Barroso 2013, "The Tail at Scale").
     """
     return inside([model], lambda bare: _Hedged(bare[0], after_s))
