@@ -90,14 +90,14 @@ class _Window:
             call.at = time.monotonic()
             while self.calls and self._end(self.calls[0]) <= call.at:
                 self._count(self.calls.popleft(), counts=False)
-            if self._first() in {None, woken}:
+            if is_first := self._first() in {None, woken}:
                 self._count(call, counts=True)
                 if not self.calls or all(map(le, self.sums, self.limits)):
                     self.calls.append(call)
                     return 0.0
                 self._count(call, counts=False)
             self.waiting.setdefault(woken, asyncio.get_running_loop())
-            return self._end(self.calls[0]) - call.at if self.calls else _MINUTE_S
+            return self._end(self.calls[0]) - call.at if is_first else _MINUTE_S  # who is first wakes the next
 
     def _count(self, call: _Call, *, counts: bool) -> None:
         """Add a call to the sums, or take it off: of halves and quarters, so exactly."""
