@@ -132,6 +132,11 @@ async def test_a_time_out_counts_every_attempt_it_may_have_cut() -> None:
     assert caught.value.attempts == 3
 
 
+async def test_a_time_out_tells_what_the_next_try_waited_after() -> None:
+    with pytest.raises(sy.ProviderTimeout, match=r"not answer in 0\.2 s\. .* after this: down"):
+        await sy.Timed(sy.Retrying(Counting(fails=[down(retry_after_s=9)])), timeout_s=0.2).complete(ask("q"))
+
+
 async def test_hedged_asks_once_while_the_answer_is_quick() -> None:
     model = Counting()
     completion = await sy.Hedged(model, after_s=5).complete(ask("q"))

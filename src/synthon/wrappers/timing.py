@@ -35,6 +35,9 @@ class _Timed(Wrapper):
             msg = (
                 f"Model {self.name!r} did not answer in {self.timeout_s} s. Raise timeout_s, or retry with sy.Retrying."
             )
+            failed = error.__cause__ and error.__cause__.__context__  # a try that a `Retrying` was to repeat
+            if isinstance(failed, ProviderError):
+                msg = f"{msg} It waited to try again after this: {failed}"
             raise ProviderTimeout(msg, attempts=self.attempts) from error
 
 
