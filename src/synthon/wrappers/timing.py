@@ -152,7 +152,7 @@ class _RateLimited(Wrapper):
 def RateLimited(  # noqa: N802 - a wrapper
     model: Model, *, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
 ) -> Model:
-    """The model, asked no faster than an endpoint allows; calls wait for their place in the last 60 seconds.
+    """The model, asked no faster than an endpoint allows; calls wait in turn for a place in the last 60 seconds.
 
     Tokens are estimated before (four characters each, plus `max_tokens`) and corrected after. Limits may be below 1.
     Around a `Retrying`, each try waits for a place of its own; a second request of `Hedged` or `Fallback` counts after.
