@@ -178,6 +178,13 @@ async def test_json_that_is_none_is_an_error_that_shows_it() -> None:
     assert "no JSON object: 'OK, I will: {'" in str(error)
 
 
+@pytest.mark.parametrize("text", ["", " \n \n", '{"choices": [{"message": {"content": "Par'])
+async def test_json_that_was_cut_off_on_the_way_is_worth_another_try(text: str) -> None:
+    error = await failure(Reply(text=text))
+    assert "broke off in mid-answer, after " in str(error)
+    assert (error.status, error.billable, error.retryable) == (200, 1, True)
+
+
 NO_MESSAGE = [None, {"message": None}, {"text": "a text completion's"}, {"message": "hello"}, float("nan")]
 
 

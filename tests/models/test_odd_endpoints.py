@@ -40,6 +40,15 @@ async def test_an_answer_with_half_a_character_is_an_answer() -> None:
     assert chatted.text == messaged.text == f"a{HALF} b"
 
 
+async def test_what_is_no_utf_8_is_read_alike_from_a_stream_and_from_one_piece() -> None:
+    told = json.dumps(whole({"content": "Par?is"})).encode().replace(b"?", b"\xff\xe2\x82")
+    streamed = events(piece(content="Par?is"), piece("stop")).replace(b"?", b"\xff\xe2\x82")
+    in_one = Reply(chunks=[told], headers={"content-type": "application/json"})
+    async with answering(in_one, Reply(chunks=[streamed])) as at:
+        answers = await chat(at).complete(QUESTION), await chat(at).complete(QUESTION, Heard())
+    assert [answer.text for answer in answers] == ["Par\ufffd\ufffdis"] * 2
+
+
 SAID = st.text(st.sampled_from("a😀é\ud83d\ude00"), max_size=8)
 
 

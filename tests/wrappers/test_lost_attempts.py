@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,30 @@ async def test_both_of_a_hedge_that_fails_may_be_billed() -> None:
     with pytest.raises(sy.ProviderError, match="cut") as caught:
         await model.complete(ask("q"))
     assert caught.value.billable == 2
+
+
+@pytest.mark.parametrize(("fails", "share"), [(down, 0), (cut, 1)])
+async def test_a_hedge_that_failed_by_itself_counts_what_of_it_may_be_billed(
+    fails: Callable[[], sy.ProviderError], share: int
+) -> None:
+    asked: list[int] = []
+    second, failed = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: sy.Request) -> sy.Completion:
+        if not asked:
+            asked.append(1)
+            await second.wait()
+            failed.set()
+            raise fails()
+        second.set()
+        await failed.wait()
+        await asyncio.sleep(0)
+        return sy.Completion("ok", USAGE)
+
+    model = sy.Hedged(sy.Journaled(sy.FunctionModel(answer), price=PRICE), after_s=0.01)
+    usage = (await sy.run(model.complete, ASKED, journal=sy.MemoryJournal())).usage
+    lost = sy.Usage(10 * share, output_tokens=50 * share, cost_usd=60.0 * share)
+    assert usage == replace(USAGE, cost_usd=15.0) + lost
 
 
 @pytest.mark.parametrize(

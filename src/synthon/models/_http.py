@@ -226,12 +226,16 @@ class Endpoint:
         if response.status == 200 and assembly is not None and "json" not in kind and kind != "text/html":  # noqa: PLR2004
             await self._stream(response, assembly)
             return None
-        payload = loaded(await self._whole(response))
+        body = await self._whole(response)
+        payload = loaded(body)
         if response.status // 100 == 3:  # noqa: PLR2004
             where = response.headers.get("location", "elsewhere")
             payload = f"it redirects to {where}; pass that as `base_url` if you trust it"
         if response.status != 200 or (isinstance(payload, dict) and payload.get("error")):  # noqa: PLR2004
             raise failure(self.url, self.redacted(payload), status=response.status, headers=response.headers)
+        if isinstance(payload, str) and body.lstrip()[:1] in {b"", b"{"}:  # a proxy that lost its server ends it well
+            msg = f"{self.url} broke off in mid-answer, after {self.shown(payload, 200)}. Nothing of it was kept;"
+            raise ProviderError(f"{msg} try again.", status=response.status)
         if not isinstance(payload, dict):
             msg = f"{self.url} answered with what is no JSON object: {self.shown(payload, 200)}. Check `base_url`."
             raise ProviderError(msg, status=response.status, retryable=False)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def loaded(text: str | bytes) -> object:
-    """The decoded JSON; where it is none, the text itself."""
+    """The decoded JSON, what is no UTF-8 in it as U+FFFD, as in a stream; where it is none, the text itself."""
     from pydantic_core import from_json  # noqa: PLC0415 - see core.identity.adapter
 
     for load in (from_json, json.loads):  # the first is the faster, the second takes lone surrogates
         with suppress(ValueError, RecursionError):
             value: object = load(text)
             return value
-    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+    return text if isinstance(text, str) else loaded(text.decode("utf-8", "replace"))
 
 
 def paired(text: str) -> str:

@@ -21,7 +21,7 @@ from synthon.wrappers.soundness import Judge, may_be_checked, soundness_at, soun
 _SILENT_S = 60.0
 
 
-class _Failed:
+class FailedAttempts:
     """The attempts that failed, and how many of them may be billed."""
 
     def __init__(self) -> None:
@@ -48,6 +48,11 @@ class _Failed:
         return replace(completion, usage=used + lost)
 
 
+def _say_too(error: ProviderError | UserError, more: str) -> None:
+    """Add to an error's message."""
+    error.args = (f"{error} {more}", *error.args[1:])
+
+
 def wait_s(error: ProviderError | UserError, tried: int, base_s: float = 0.5, cap_s: float = 30.0) -> float:
     """How long to wait after a failure before the next try."""
     if isinstance(error, ProviderError) and error.retry_after_s is not None:
@@ -70,13 +75,15 @@ class _Retrying(Wrapper):
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
-        failed = _Failed()
+        failed = FailedAttempts()
         for tried in range(1, self.tries + 1):
             try:
                 completion = await self.model.complete(request, heard)
             except (ProviderError, UserError) as error:
                 failed.count(error)
                 if tried == self.tries or not error.retryable or not draft.withdraw():
+                    if tried > 1:
+                        _say_too(error, f"It was tried {tried} times.")
                     raise
                 await asyncio.sleep(wait_s(error, tried, self.base_s, self.cap_s))
             else:
@@ -145,7 +152,8 @@ class _Fallback:
     async def complete(self, request: Request, emit: Emit = discard) -> Completion:
         draft = Draft(emit, hold=False)
         heard = emit if emit is discard else draft
-        failed = _Failed()
+        failed = FailedAttempts()
+        before: list[str] = []
         for model in self.models:
             told = () if request.constraint is None else soundness_at(model, request.constraint)
             is_lost = any(each.how == "unsupported" and each.keyword != "layout" for each in told)
@@ -162,7 +170,11 @@ class _Fallback:
             except (ProviderError, UserError) as error:
                 failed.count(error)
                 if isinstance(error, UserError) or tried == len(self.models) or not draft.withdraw():
+                    if before:
+                        _say_too(error, f"Before it, {' '.join(before)}")
                     raise
+                before.append(f"{model.name!r} failed: {error}")
+                log.warning("a model failed, so the next one is asked: %s", before[-1])
             else:
                 return failed.beside(completion, request, self.price)
         raise AssertionError
@@ -175,7 +187,7 @@ def Fallback(*models: Model) -> Model:  # noqa: N802 - a wrapper
     model gave it.
 
     Raises:
-        ProviderError: the last model's failure.
+        ProviderError: the last model's failure; it tells of those before, which are logged as they happen.
         UserError: no model was given. A call raises what one refuses: what one lacks, before any is asked.
     """
     if not models:
