@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+from typing import Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -136,6 +137,21 @@ def test_usage_adds_up_and_costs_by_its_parts() -> None:
 class Order(BaseModel):
     number: int
     lines: list[str] = Field(description="as they stand in the mail, " * 40)
+
+
+async def test_an_answer_that_a_filter_left_nothing_of_is_no_empty_text() -> None:
+    @sy.step
+    async def say(topic: str) -> str:
+        """Say it."""
+        ...
+
+    async def answered(text: str, finish: Literal["stop", "content_filter"]) -> str:
+        return await say.using(model=sy.FunctionModel(lambda _: sy.Completion(text, finish=finish)))("x")
+
+    with pytest.raises(sy.OutputError, match="the provider's content filter left nothing of it"):
+        await answered("", "content_filter")
+    assert await answered("I will not.", "content_filter") == "I will not."  # a refusal in words
+    assert await answered("", "stop") == ""
 
 
 async def test_an_answer_that_was_cut_off_says_what_to_raise_and_not_the_whole_schema() -> None:

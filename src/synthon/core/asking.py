@@ -175,6 +175,8 @@ class Asking:
             text = self.request.continuations[self._best(completion.scores)]
             self.emit(Delta(text=text))
             return self.output.parse(text)
+        if completion.finish == "content_filter" and not completion.text:
+            raise self.output.refusal("", "the provider's content filter left nothing of it")
         if self.constraint is not None and completion.unmet:
             shown = completion.text if len(completion.text) <= 200 else f"{completion.text[:200]}..."  # noqa: PLR2004
             msg = f"The model answered {shown!r}, which does not fit: {completion.unmet}"
