@@ -93,6 +93,7 @@ async def test_words_that_help_nothing_end_the_search_early() -> None:
     run = await searched(writer)
     assert len(writer.asked) <= 6
     assert run.best().changes == "as it is"
+    assert (run.methods, run.why) == (("reflective",), "it was asked for")
 
 
 async def test_values_are_searched_before_words_and_both_count_against_the_budget() -> None:
