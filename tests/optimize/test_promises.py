@@ -154,8 +154,8 @@ async def test_nearest_examples_that_nothing_gives_are_told() -> None:
     model = Answering("small", 0.0).model(1)
 
     @sy.step(model=model, demos=sy.knn(0, 4), temperature=0.0)
-    async def tidy(text: str) -> str:
-        """Repeat the text."""
+    async def tidy(text: str) -> Literal["yes", "no"]:
+        """Guess."""
         ...
 
     @sy.step(model=model, temperature=sy.knob(0.0, 0.5))
@@ -170,6 +170,7 @@ async def test_nearest_examples_that_nothing_gives_are_told() -> None:
     planned = await plan(answer, rows(20), rows(8, 100))
     assert sorted(planned.unknown) == ["label", "tidy"]
     assert "at least 2 programs" in str(planned)
+    assert "  tidy.demos, and answers without a model: from a recorded pass" in str(planned)
     run = await sy.optimize(
         answer, [], rows(8, 100), metric=right, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
         watch=lambda _: None,
