@@ -105,6 +105,13 @@ async def test_values_are_searched_before_words_and_both_count_against_the_budge
     assert run.best().quality.value == 1.0
 
 
+async def test_a_method_that_asks_no_proposer_says_so() -> None:
+    writer = Writer(good=1)
+    run = await searched(writer, 60, "random")
+    assert not writer.asked
+    assert run.why == "it was asked for; auto and reflective alone ask a proposer, so no instruction was written"
+
+
 async def learnt(
     method: str, wrong: float, calls: int = 400
 ) -> tuple[Writer, Optimization[[str], Literal["yes", "no"]]]:

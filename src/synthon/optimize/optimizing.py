@@ -189,12 +189,15 @@ class _Search(Generic[P, T]):
 
     def _method(self, method: str | Method, proposer: Model | None) -> tuple[list[tuple[Method, float]], str]:
         """What is run, each up to which share of the budget, and why."""
+        unasked = (
+            "" if proposer is None else "; auto and reflective alone ask a proposer, so no instruction was written"
+        )
         if not isinstance(method, str):
-            return [(method, 1.0)], "it was given"
+            return [(method, 1.0)], f"it was given{unasked}"
         if method == "auto" and proposer is None:
             return [(racing(), 1.0)], "no model that could write instructions was given, so values are searched only"
         if method in METHODS:
-            return [(METHODS[method](), 1.0)], "it was asked for"
+            return [(METHODS[method](), 1.0)], f"it was asked for{unasked}"
         if method in {"auto", "reflective"} and proposer is not None:
             writing = reflective(proposer, self.tuning, self.evidence, self.train, self._tried, seed=self.seed)
             if method == "reflective":
