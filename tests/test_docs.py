@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import synthon as sy
+from synthon.optimize import plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,3 +74,17 @@ def test_a_broken_block_is_named_by_its_line(tmp_path: Path) -> None:
     with pytest.raises(AttributeError, match="no_such_name") as caught:
         run_page(page, ModuleType("page"))
     assert caught.traceback[-1].lineno + 1 == 10
+
+
+@pytest.mark.engine
+async def test_the_designs_example_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType("design")
+    monkeypatch.setitem(sys.modules, "design", module)
+    defined, _, search = next(blocks((ROOT / "DESIGN.md").read_text(encoding="utf-8"))).partition("run = await")
+    exec(compile(defined, "DESIGN.md", "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - our own page
+    budget = eval(re.findall(r"budget=(sy\.Budget\(.*?\))", search)[0], module.__dict__)  # noqa: S307 - same
+    rows = [sy.Case({"message": f"I lost card {number}"}, "card") for number in range(8)]
+    planned = await plan(module.support, rows[:4], rows[4:], metric=sy.metrics.exact_match, budget=budget)
+    assert planned.refused == ""
+    assert planned.dearest.unpriced == ""

@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -78,6 +78,9 @@ def test_an_answer_of_another_type_is_named_by_row_and_column(tmp_path: Path) ->
     path = written(tmp_path / "x.jsonl", '{"q": "a", "expected": 1}\n\n{"q": "b", "expected": "two"}\n')
     with pytest.raises(sy.UserError, match=r"Row 3 of .*x\.jsonl', column 'expected': it is 'two', no int"):
         sy.cases(path, int)
+    several = r"it is 'two', no value of its type: Input should be 'b' or 'c'; Input should be a valid list\. Mend"
+    with pytest.raises(sy.UserError, match=several):
+        sy.cases(written(tmp_path / "y.jsonl", '{"expected": "two"}\n'), Literal["b", "c"] | list[Literal["b", "c"]])
 
 
 def test_answers_of_another_type_or_none_are_read_where_a_metric_needs_no_other(tmp_path: Path) -> None:

@@ -241,14 +241,20 @@ async def test_scores_and_feedback_lie_beside_the_spans(tmp_path: Path) -> None:
     asked, _ = model()
     with sy.SQLiteJournal(tmp_path / "j.db") as journal:
         found = await sy.evaluate(
-            opinion.using(model=asked), CASES[:1], exact, metrics={"half": told}, journal=journal, run_id="r"
+            opinion.using(model=asked),
+            CASES[:1],
+            exact,
+            metrics={"half": told, "same": told},
+            journal=journal,
+            run_id="r",
         )
-        assert (found.rows[0].score, found.rows[0].scores) == (1.0, {"exact": 1.0, "half": 0.5})
+        assert (found.rows[0].score, found.rows[0].scores) == (1.0, {"exact": 1.0, "half": 0.5, "same": 0.5})
         assert found.rows[0].feedback == "not yes"
         (root,) = tree(journal.path, found.rows[0].run)
         assert [(each.name, each.value, each.comment) for each in journal.scores(root.span.id)] == [
             ("exact", 1.0, ""),
             ("half", 0.5, "not yes"),
+            ("same", 0.5, "not yes"),
         ]
 
 

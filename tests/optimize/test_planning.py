@@ -13,7 +13,7 @@ from synthon.cli import main
 from synthon.evals import Case
 from synthon.guards import length
 from synthon.optimize import plan
-from tests.optimize.programs import System, chance, rows
+from tests.optimize.programs import Answering, System, chance, right, rows
 
 PROGRAM = '''
 import synthon as sy
@@ -44,6 +44,23 @@ async def test_a_plan_names_the_space_and_the_most_that_it_can_cost_and_calls_no
     assert "at most 100 calls" in said
     every = await plan(system.program, rows(20), rows(30, 100))
     assert every.calls == every.tuning.space.size * 30 * 2
+
+
+async def test_a_step_without_a_model_is_planned_with_those_that_are_passed() -> None:
+    @sy.step(temperature=0.0, max_tokens=4)
+    async def label(text: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    small, large = Answering("small", 0.6).model(1), Answering("large", 0.9).model(30)
+    alone = await plan(label, rows(20), rows(30, 100), metric=right, budget=sy.Budget(calls=10))
+    assert "for step 'label' has no model" in str(alone)
+    planned = await plan(
+        label, rows(20), rows(30, 100), metric=right, budget=sy.Budget(calls=10), models=[small, large]
+    )
+    dear = await plan(label.using(model=large), rows(20), rows(30, 100), metric=right, budget=sy.Budget(calls=10))
+    assert planned.usd == dear.usd
+    assert planned.usd is not None
 
 
 async def test_the_worst_price_of_a_call_bounds_what_calls_cost() -> None:

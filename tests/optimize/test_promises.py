@@ -130,6 +130,54 @@ async def test_rows_that_fail_are_told() -> None:
     assert "401 Unauthorized" in str(run)
 
 
+async def test_a_model_that_always_fails_is_told_though_another_is_taken() -> None:
+    def refused(request: sy.Request) -> sy.Completion:
+        raise sy.ProviderError("401 Unauthorized")
+
+    down = sy.Journaled(sy.FunctionModel(refused, name="down"), price=sy.Price(0, 0))
+
+    @sy.step(model=sy.one_of(Answering("small", 1.0).model(0), down), temperature=0.0)
+    async def label(text: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    for program, lost in ((label, "label.model=down"), (label.using(model=down), "as it is")):
+        run = await sy.optimize(
+            program, [], rows(8), metric=right, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
+            watch=lambda _: None,
+        )  # fmt: skip
+        assert run.best().quality.value == 1.0
+        assert f"warning: {lost}: all rows failed, the first by ProviderError: 401 Unauthorized" in str(run)
+
+
+async def test_nearest_examples_that_nothing_gives_are_told() -> None:
+    model = Answering("small", 0.0).model(1)
+
+    @sy.step(model=model, demos=sy.knn(0, 4), temperature=0.0)
+    async def tidy(text: str) -> Literal["yes", "no"]:
+        """Guess."""
+        ...
+
+    @sy.step(model=model, temperature=sy.knob(0.0, 0.5))
+    async def label(text: str, hint: str) -> str:
+        """Say yes if it has an a, else no."""
+        ...
+
+    @sy.program
+    async def answer(text: str) -> str:
+        return await label(text, await tidy(text))
+
+    planned = await plan(answer, rows(20), rows(8, 100))
+    assert sorted(planned.unknown) == ["label", "tidy"]
+    assert "at least 2 programs" in str(planned)
+    assert "  tidy.demos, and answers without a model: from a recorded pass" in str(planned)
+    run = await sy.optimize(
+        answer, [], rows(8, 100), metric=right, budget=sy.Budget(calls=100), journal=sy.MemoryJournal(),
+        watch=lambda _: None,
+    )  # fmt: skip
+    assert run.warnings == ["tidy.demos: no training row gave an example, so none is shown"]
+
+
 async def test_the_luck_of_a_pick_is_that_of_the_programs_within_the_limits() -> None:
     small, large = Answering("small", 0.5), Answering("large", 1.0)
 

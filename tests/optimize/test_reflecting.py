@@ -93,6 +93,7 @@ async def test_words_that_help_nothing_end_the_search_early() -> None:
     run = await searched(writer)
     assert len(writer.asked) <= 6
     assert run.best().changes == "as it is"
+    assert (run.methods, run.why) == (("reflective",), "it was asked for")
 
 
 async def test_values_are_searched_before_words_and_both_count_against_the_budget() -> None:
@@ -102,6 +103,13 @@ async def test_values_are_searched_before_words_and_both_count_against_the_budge
     assert "values first" in run.why
     assert run.budget.spent.calls <= 300
     assert run.best().quality.value == 1.0
+
+
+async def test_a_method_that_asks_no_proposer_says_so() -> None:
+    writer = Writer(good=1)
+    run = await searched(writer, 60, "random")
+    assert not writer.asked
+    assert run.why == "it was asked for; auto and reflective alone ask a proposer, so no instruction was written"
 
 
 async def learnt(

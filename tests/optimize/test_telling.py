@@ -55,6 +55,7 @@ async def test_the_limit_that_ends_first_tells_how_many_calls_there_will_be(
     for each in seen:
         assert each.total is not None
         assert each.total == pytest.approx(total, abs=1)
+        assert "of 0 programs" not in each.label
         assert 0 < each.done <= each.total
 
 

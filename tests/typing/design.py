@@ -18,11 +18,11 @@ class Answer(BaseModel):
 
 
 small = sy.local()
-large = sy.openai("qwen3-8b", base_url="http://127.0.0.1:8000/v1")
+large = sy.openai("qwen3-8b", base_url="http://127.0.0.1:8000/v1", price=sy.Price(0.05, 0.20))
 manual = sy.Index("manual.db")
 
 
-@sy.step(model=sy.cascade(small, large, accept=sy.knob(0.5, 0.7, 0.9, 0.99)), demos=sy.knn(0, 4, 8))
+@sy.step(model=sy.cascade(small, large, accept=sy.knob(0.5, 0.7, 0.9, 0.99)), demos=sy.knn(0, 4, 8), max_tokens=40)
 async def route(message: str) -> Ticket:
     """Decide what the customer wants."""
     ...

@@ -192,7 +192,7 @@ class Nearest:
         if self.selector is None:
             raise UserError(
                 f"knn wants {k} demonstrations but has nothing to choose them from. "
-                "Pass knn(..., selector=...) or optimize with training rows."
+                "Pass knn(..., selector=...) or optimize with training rows, with 0 first if there are several steps."
             )
         return await self.selector.nearest(inputs, k)
 

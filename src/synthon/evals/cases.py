@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast, get_type_hints, overload
 
 import numpy as np
+from pydantic import ValidationError
 
 from synthon.core.errors import UserError
 from synthon.core.identity import adapter, digest, safe_repr, to_json
@@ -290,12 +291,13 @@ def _typed(rows: Rows, number: int, column: str, value: object, type_: object) -
     known = adapter(type_)
     try:
         return cast("object", known.validate_python(value, by_alias=True, by_name=True))
-    except ValueError as error:
+    except ValidationError as error:
         if isinstance(value, str):
             try:
                 return cast("object", known.validate_json(value, by_alias=True, by_name=True))
             except ValueError:
                 pass
-        named = getattr(type_, "__name__", None) or str(type_)
-        reason = " ".join(str(error).split())
+        named = type_.__name__ if isinstance(type_, type) else "value of its type"
+        found = [([str(part) for part in each["loc"]], each["msg"]) for each in error.errors()]
+        reason = "; ".join(": ".join([*(part for part in place if "[" not in part), what]) for place, what in found)
         raise rows.error(number, column, f"is {value!r:.200}, no {named}: {reason}", "Mend the row") from error

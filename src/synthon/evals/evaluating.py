@@ -244,7 +244,7 @@ def _keep(journal: Journal, marks: Mapping[int, Graded], bills: Sequence[Bill]) 
 def _measured(output: object, marks: Graded | None, names: Sequence[str], bill: Bill, run: str) -> Measured:
     failed = output.error if isinstance(output, Failed) else None
     marks = marks or dict.fromkeys(names, (0.0, ""))
-    feedback = "\n".join(words for _, words in marks.values() if words)
+    feedback = "\n".join(dict.fromkeys(words for _, words in marks.values() if words))
     error = "" if failed is None else described(failed)
     return Measured(
         marks[names[0]][0], {name: score for name, (score, _) in marks.items()}, feedback or error, bill.cost_usd,

@@ -76,7 +76,8 @@ async def dearest(
     given = [] if proposer is None else leaves(proposer)
     models = [leaf for each in steps for model in each.models for leaf in leaves(model)]
     unpriced = [f"the model {model.name!r} has no price" for model in (*models, *given) if price_of(model) is None]
-    unpriced += [f"step {each.step.name!r} has no model" for each in steps if None in each.values("model")]
+    bare = [each.step.name for each in steps if None in each.values("model")]
+    unpriced += [f"step {name!r} has no model" for name in bare if f"{name}.model" not in tuning.sets]
     unlimited = [each.step.name for each in steps if each.is_unlimited]
     if unpriced:
         return Dearest(None, unpriced[0], unbounded, unlimited)

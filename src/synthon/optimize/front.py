@@ -24,7 +24,7 @@ _WISHES = ("cost_usd", "latency_s", "quality")
 
 
 class Front(Sequence["Optimized[P, T]"], Generic[P, T]):
-    """Programs, the best first, as `Optimized.sure` tells; each costs less or is faster than those above it."""
+    """Programs, `best()` first, then the surest (`Optimized.sure`); a surer one costs more, or is slower (`p95_s`)."""
 
     def __init__(self, programs: Sequence[Optimized[P, T]]) -> None:
         self._programs = tuple(programs)

@@ -179,6 +179,7 @@ class _Search(Generic[P, T]):
         warnings = [
             *shared(self.validation, {"training": self.train}),
             *unfitting(parts, self.train),
+            *self._unshown(),
             *self._left_out(),
         ]
         return Optimization(
@@ -188,16 +189,21 @@ class _Search(Generic[P, T]):
 
     def _method(self, method: str | Method, proposer: Model | None) -> tuple[list[tuple[Method, float]], str]:
         """What is run, each up to which share of the budget, and why."""
+        unasked = (
+            "" if proposer is None else "; auto and reflective alone ask a proposer, so no instruction was written"
+        )
         if not isinstance(method, str):
-            return [(method, 1.0)], "it was given"
+            return [(method, 1.0)], f"it was given{unasked}"
         if method == "auto" and proposer is None:
             return [(racing(), 1.0)], "no model that could write instructions was given, so values are searched only"
         if method in METHODS:
-            return [(METHODS[method](), 1.0)], "it was asked for"
+            return [(METHODS[method](), 1.0)], f"it was asked for{unasked}"
         if method in {"auto", "reflective"} and proposer is not None:
             writing = reflective(proposer, self.tuning, self.evidence, self.train, self._tried, seed=self.seed)
+            if method == "reflective":
+                return [(writing, 1.0)], "it was asked for"
             why = f"values first, since they cost less to search; then {proposer.name} writes instructions"
-            return [(writing, 1.0)] if method == "reflective" else [(racing(), 0.5), (writing, 1.0)], why
+            return [(racing(), 0.5), (writing, 1.0)], why
         msg = f"optimize has no method {method!r}{' without proposer=' if method == 'reflective' else ''}. It has: "
         raise UserError(f"{msg}auto, {', '.join(METHODS)}, reflective (with proposer=), or an object with `propose`.")
 
@@ -277,6 +283,12 @@ class _Search(Generic[P, T]):
         found = [await self._evaluated(ask.point, [self.validation[case] for case in part], workers) for part in parts]
         return dict(zip(ask.cases, [row for each in found for row in each.rows], strict=True))
 
+    def _unshown(self) -> list[str]:
+        """Numbers of nearest examples that the code wants searched, where there is no example."""
+        names = [f"{step.name}.demos" for step in self.tuning.parts.steps]
+        wanted = [name for name in names if getattr(self.tuning.now.get(name), "selector", name) is None]
+        return [f"{n}: no training row gave an example, so none is shown" for n in wanted if n not in self.tuning.sets]
+
     def _left_out(self) -> list[str]:
         """What could not be run, by why."""
         told: dict[str, list[Point]] = {}
@@ -303,7 +315,7 @@ class _Search(Generic[P, T]):
         if time.monotonic() - self.told_at > _TELL_S:  # to judge all points takes longer than a cached batch
             self.told_at, best = time.monotonic(), history.best()
             self.told = "" if best is None else f": best {history.mean(best).score:.3f}"
-        said = f"{self.told} of {len(history.rows)} programs"
+        said = f"{self.told} of {len(history.rows)} programs" if self.told else ""
         spent = self.budget.spent.calls
         watch(Progress(spent, self._total(), 0, self.budget.billed_usd, f"{self.program.name}{said}"))
 

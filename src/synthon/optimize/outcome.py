@@ -221,6 +221,15 @@ class Optimization(Generic[P, T]):
             origin=self,
         )
 
+    def _broken(self, told: set[Point]) -> list[str]:
+        """Programs beside those told of which all rows failed, in one line; such as those of a model that is down."""
+        errors = {point: [row.error for row in rows.values()] for point, rows in self.evidence.items()}
+        broken = [point for point, seen in errors.items() if point not in told and all(seen)]
+        if not broken:
+            return []
+        more = f" and {len(broken) - 1} more" if broken[1:] else ""
+        return [f"{self.tuning.words(broken[0])}{more}: all rows failed, the first by {errors[broken[0]][0]:.200}"]
+
     def summary(self) -> dict[str, object]:
         """What a journal keeps of it, without times: the same for the same seed and answers."""
         rows = self.history
@@ -240,6 +249,7 @@ class Optimization(Generic[P, T]):
         )
         front = self.front
         failed = [f"{each.changes}: {each.failed}" for each in front if each.failures[0]]
+        failed += self._broken(set(history.front()))
         return "\n".join([head, str(front), *(f"warning: {each}" for each in (*failed, *self.warnings))])
 
 

@@ -29,7 +29,7 @@ class Plan:
 
     Attributes:
         tuning: what would be searched.
-        unknown: steps whose examples only a recorded pass can tell; their demonstrations are searched too.
+        unknown: steps whose examples only a recorded pass can tell; what is made of these is searched too.
         cases: validation rows.
         budget: the limit, if one was given.
         dearest: what one call may cost.
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def calls(self) -> int:
-        """The most calls, by the budget; without such a limit every point on every row, if each step asks once."""
+        """The most calls, by the budget; without such a limit each known point on every row, if a step asks once."""
         every = self.tuning.space.size * self.cases * len(self.tuning.parts.steps)
         return every if self.budget is None or self.budget.calls is None else self.budget.calls
 
@@ -79,12 +79,16 @@ class Plan:
 
     def __str__(self) -> str:
         space = self.tuning.space
-        lines = [f"{self.tuning.parts.root}: {space.size} programs, compared on {self.cases} rows"]
+        least = "at least " * bool(self.unknown)
+        lines = [f"{self.tuning.parts.root}: {least}{space.size} programs, compared on {self.cases} rows"]
         width = max((len(each.name) for each in space.dimensions), default=0)
         for each in space.dimensions:
             values = ", ".join(map(str, each.values))
             lines.append(f"  {each.name:<{width}}  {each.kind:<11}  {len(each.values)}: {values}")
-        lines += [f"  {name}.demos: from a recorded pass over training rows" for name in self.unknown]
+        closed = {step.name for step in self.tuning.parts.steps if step.output.choice is not None}
+        for name in self.unknown:
+            beside = ", and answers without a model" * (name in closed)
+            lines.append(f"  {name}.demos{beside}: from a recorded pass over training rows")
         lines.append(f"  instructions: {self.proposer or 'as they are, for no proposer was given'}")
         lines += [f"  refused: {self.refused}"] if self.refused else []
         if self.budget is not None and self.budget.calls is not None:
@@ -129,7 +133,8 @@ async def plan(
     parts = program.parts()
     examples = labelled(program, parts, train)
     tuning = tuning_of(program, parts, examples, models, seed=seed, embedder=embedder)
-    unknown = [step.name for step in parts.steps if step.name not in examples and train and not step.demos]
+    open_ = [step.name for step in parts.steps if not step.demos or getattr(step.demos, "selector", step) is None]
+    unknown = [name for name in open_ if name not in examples and train]
     foreseen = await dearest(program, tuning, examples, [*train, *validation], proposer)
     beside = [f"the examples of {each} come from a recorded pass" for each in unknown]
     beside += ["the metric is not known here"] if metric is None else []
