@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -65,19 +63,6 @@ def test_only_the_asks_that_fit_into_what_is_left_are_affordable() -> None:
     asks = [Ask(SMALL, (0, 1)), Ask(MIDDLE, (0,)), Ask(LARGE, (0,)), Ask(SMALL, (2,))]
     assert history.affordable(asks) == asks[:2]
     assert history.affordable(asks, share=0.4) == asks[:1]
-
-
-def test_a_difference_is_paired_and_few_cases_do_not_decide_it() -> None:
-    history = History(MODELS, 100)
-    measured(history, LARGE, [1] * 8)
-    assert history.difference(LARGE, SMALL).low == -math.inf
-    measured(history, SMALL, [0] * 3)
-    few = history.difference(LARGE, SMALL)
-    assert (few.mean, few.n) == (1.0, 3)
-    assert few.low < 0
-    measured(history, SMALL, [0] * 8)
-    assert history.difference(LARGE, SMALL).low > 0
-    assert history.difference(SMALL, LARGE).high < 0
 
 
 def test_a_point_with_luck_on_few_cases_does_not_win() -> None:

@@ -11,7 +11,7 @@ from synthon.optimize.certifying import certify
 from synthon.optimize.exporting import Exported, export
 from synthon.optimize.finetuning import LoRA, finetune
 from synthon.optimize.front import Dial, Front
-from synthon.optimize.history import Ask, Difference, History, Limits, Measure, Summary
+from synthon.optimize.history import Ask, History, Limits, Measure, Summary
 from synthon.optimize.optimizing import optimize
 from synthon.optimize.outcome import Optimization, Optimized
 from synthon.optimize.planning import Plan, plan
@@ -22,7 +22,7 @@ from synthon.optimize.space import Dimension, Kind, Point, Space
 from synthon.optimize.tpe import tpe
 
 __all__ = [
-    "Ask", "Certificate", "Dial", "Difference", "Dimension", "Exported", "Front", "History", "Kind", "Limits",
+    "Ask", "Certificate", "Dial", "Dimension", "Exported", "Front", "History", "Kind", "Limits",
     "LoRA", "Measure", "Measuring", "Method", "Optimization", "Optimized", "Plan", "Point", "Space", "Summary",
     "certificate", "certify", "export", "finetune", "optimize", "plan", "racing", "random_search", "search", "tpe",
     "without_luck",

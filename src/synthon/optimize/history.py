@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,16 +71,6 @@ class Summary:
     latency_s: float
     p95_s: float
     calls: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Mean score of one point minus another's on the `n` cases both have seen, with bounds; of none all is open."""
-
-    mean: float
-    low: float
-    high: float
     n: int
 
 
@@ -216,20 +204,6 @@ class History:
         score, cost, latency_s, calls = table.mean(axis=0).tolist()
         return Summary(score, cost, latency_s, float(np.quantile(table[:, 2], 0.95)), calls, len(table))
 
-    def difference(self, point: Point, other: Point, *, level: float = 0.95) -> Difference:
-        """How much higher a point scores than another on the cases both have seen.
-
-        The bounds are the normal ones of a paired mean, with one case more on either side of it (so that three equal
-        rows do not decide a race).
-        """
-        both = [case for case in self.rows.get(point, {}) if case in self.rows.get(other, {})]
-        if not both:
-            return Difference(0.0, -math.inf, math.inf, 0)
-        gaps = self._tables[point][both, 0] - self._tables[other][both, 0]
-        padded = np.concatenate([gaps, [1.0, -1.0]])
-        half = NormalDist().inv_cdf((1 + level) / 2) * float(padded.std()) / math.sqrt(len(padded))
-        return Difference(float(gaps.mean()), float(padded.mean()) - half, float(padded.mean()) + half, len(both))
-
     def table(self) -> Floats:
         """All that was measured: points (in the order of `rows`) by cases by score, cost, seconds, calls; else NaN."""
         return np.stack(list(self._tables.values()))
@@ -296,4 +270,4 @@ class History:
         return {point: values for (point, values), is_best in kept if is_best}
 
 
-__all__ = ["Ask", "Difference", "History", "Limits", "Measure", "Summary"]
+__all__ = ["Ask", "History", "Limits", "Measure", "Summary"]
