@@ -23,7 +23,8 @@ of the search (seconds the model took); `failures` rows that gave no answer that
 The default runs one task small, and goes on where it was when run again. `--full` runs all tasks and seeds, `--task T`
 with `--seed S` one part of it, and `--budget B` that part at another budget; `--task T --small` runs that task as small
 as the default. `--report` makes the table again from the logs of the full form, with `--small` from those of the small
-one. Logs are in `<cache>/optimizers/f16/<part>/`: a line a call, and a file an arm.
+one; a seed that is not done is left out of a task of which another is. Logs are in
+`<cache>/optimizers/f16/<part>/`: a line a call, and a file an arm.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,6 +77,7 @@ ORDER = (
     "dspy_bootstrap_random_search", "ours_random", "dspy_mipro_v2", "dspy_gepa", "ours_tpe",
 )  # fmt: skip
 SEEDS, BUDGET, OTHER_BUDGETS = 2, 200, {"slots": (50, 1000)}
+WANTED = 3  # tasks ahead
 QUICK, SECONDS = "slots", 9.5 * 60
 ADAPTERS = ("chat", "json")
 NEIGHBOURS = (1, 3, 5, 9)
@@ -346,8 +349,17 @@ def measured(name: str, parts: Sequence[dict[str, Arm]]) -> Found:
 
 def arms_of(name: str, parts: Sequence[dict[str, Arm]]) -> Measure:
     """How many of the arms that apply to a task are done in all its parts; a comparison without all of them is none."""
-    applies = len(ORDER) - (len(WITHOUT) if name.partition(".")[0] in WITHOUT_LABELS else 0)
-    return Measure(len(pooled(parts)), None, len(parts), applies, unit="arms")
+    return Measure(len(pooled(parts)), None, len(parts), applying(name), unit="arms")
+
+
+def applying(name: str) -> int:
+    """How many arms apply to a task."""
+    return len(ORDER) - (len(WITHOUT) if name.partition(".")[0] in WITHOUT_LABELS else 0)
+
+
+def settled(name: str, parts: Sequence[dict[str, Arm]]) -> Sequence[dict[str, Arm]]:
+    """The parts that have every arm; all of them where none has."""
+    return [arms for arms in parts if len(pooled([arms])) == applying(name)] or parts
 
 
 def compared(found: Mapping[str, Found], *, is_whole: bool) -> dict[str, Measure]:
@@ -357,7 +369,8 @@ def compared(found: Mapping[str, Found], *, is_whole: bool) -> dict[str, Measure
     ahead = sum(gains[name][0] > 0 and corrected[name] < 0.05 for name in gains)
     behind = sum(gains[name][1] < 0 and corrected[name] < 0.05 for name in gains)
     measures = {f"{name}.gain.p": Measure(p, None, op="<=") for name, p in corrected.items()}
-    measures["tasks.ahead"] = Measure(ahead, None, len(gains), 3 if is_whole else None, unit="tasks")
+    is_asked = is_whole or ahead >= WANTED  # with tasks left, fewer say nothing yet
+    measures["tasks.ahead"] = Measure(ahead, None, len(gains), WANTED if is_asked else None, unit="tasks")
     measures["tasks.behind"] = Measure(behind, None, len(gains), 0, "<=", "tasks")
     return measures
 
@@ -432,6 +445,13 @@ def groups_of(own: argparse.Namespace, arguments: Arguments) -> dict[str, list[P
     return found
 
 
+def days(cache: Path, parts: Sequence[Part]) -> str:
+    """When the arms of the parts were done, which is before their table is made."""
+    files = [file for part in parts for name in ORDER if (file := part.folder(cache) / f"{name}.json").exists()]
+    done = sorted(f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d}" for file in files)
+    return f", arms done from {done[0]} to {done[-1]}, reported" if done else ""
+
+
 def is_small(own: argparse.Namespace, arguments: Arguments) -> bool:
     return own.small or (own.task is None and not (arguments.full or own.report))
 
@@ -450,6 +470,8 @@ def main() -> None:
     except (datasets.DataMissing, MissingExtra, OSError, subprocess.CalledProcessError) as missing:
         skip(NAME, str(missing), arguments)
         return
+    if own.report:
+        done = {name: list(settled(name, parts)) for name, parts in done.items()}
     found = {name: measured(name, finished) for name, finished in done.items()}
     measures = {key: each for one in found.values() for key, each in one.measures.items()}
     measures |= {f"{name}.arms": arms_of(name, finished) for name, finished in done.items()}
@@ -460,12 +482,13 @@ def main() -> None:
         if found[name].without_model_wins:
             print(f"{name}: an arm without any language model has the highest score")
     everyone = [arms for finished in done.values() for arms in finished]
-    seeds = sorted({part.seed for name in done for part in groups[name]})
+    used = [part for name in done for part in groups[name]]
+    seeds = sorted({part.seed for part in used})
     flags = (" --report" if own.report else "") + (" --small" if own.small else "")
     report(
         NAME, arguments.seed, measures, as_json=arguments.json, peers=versions(everyone), readme=arguments.readme,
-        overview=overview(found, measures),
-        how=f"`python -m benchmarks.{NAME}{flags}`, seeds {' and '.join(map(str, seeds))}",
+        block=NAME if is_small(own, arguments) else f"{NAME}_full", overview=overview(found, measures),
+        how=f"`python -m benchmarks.{NAME}{flags}`, seeds {' and '.join(map(str, seeds))}{days(arguments.cache, used)}",
     )  # fmt: skip
 
 

@@ -78,18 +78,20 @@ def report(
     as_json: bool,
     peers: Mapping[str, str] | None = None,
     readme: bool = False,
+    block: str = "",
     overview: str = "",
     how: str = "",
 ) -> None:
     """Print the table and, with `as_json`, the JSON object as the last line.
 
-    `peers` are their resolved versions; `overview` is a shorter table of the same for people, put before a long one;
-    `how` is what was run, in words, where it is more than the benchmark's name and one seed.
+    `peers` are their resolved versions; `block` is the README's for it, where that is not the name; `overview` is a
+    shorter table of the same for people, put before a long one; `how` is what was run, in words, where it is more than
+    the benchmark's name and one seed.
     """
     print(table(measures))
     if readme:
         _write_readme(
-            name, how or f"`python -m benchmarks.{name}`, seed {seed}", table(measures), peers or {}, overview
+            block or name, how or f"`python -m benchmarks.{name}`, seed {seed}", table(measures), peers or {}, overview
         )
     if as_json:
         summary: dict[str, object] = {

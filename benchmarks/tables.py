@@ -101,10 +101,13 @@ ABOUT = {
         {"humaneval.qwen2.5-0.5b.gain.picked_over_sample": "programs right, picked above sampled, Qwen2.5 0.5B"},
     ),
     "optimizers": About(
+        ("optimize", "evals"), {"squad.small.gain": "score above the best arm of DSPy at 40 calls, squad"}
+    ),
+    "optimizers_full": About(
         ("optimize", "evals"),
         {
-            f"{task}.small.gain": f"score above the best arm of DSPy at equal calls, {task}"
-            for task in ("banking77", "clinc150", "slots", "squad", "climate")
+            f"{task}.gain": f"score above the best arm of DSPy at 200 calls, {task}"
+            for task in ("banking77", "clinc150", "slots", "climate")
         },
     ),
     "labelling": About(
@@ -180,7 +183,9 @@ def between(text: str, name: str, block: str) -> str:
 
 def since(name: str, commit: str) -> dict[str, int]:
     """How many commits after `commit` changed each thing that `name` is about; none where the commit is unknown."""
-    places = {"the benchmark": f"benchmarks/{name}.py"} | {room: f"src/synthon/{room}" for room in ABOUT[name].rooms}
+    places = {"the benchmark": f"benchmarks/{name.removesuffix('_full')}.py"} | {
+        room: f"src/synthon/{room}" for room in ABOUT[name].rooms
+    }
     counts = {what: _git("rev-list", "--count", f"{commit}..HEAD", "--", path) for what, path in places.items()}
     return {what: int(count) for what, count in counts.items() if count.strip().isdecimal() and int(count)}
 

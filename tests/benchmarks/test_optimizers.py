@@ -13,7 +13,7 @@ from aiohttp import web
 
 from benchmarks.counting_proxy import REFUSED, CountingProxy, logged
 from benchmarks.optimizer_scores import answer, label, slots
-from benchmarks.optimizers import Found, arms_of, chosen, compared, groups_of, measured, overview
+from benchmarks.optimizers import ORDER, Found, arms_of, chosen, compared, groups_of, measured, overview, settled
 
 
 class Upstream:
@@ -171,3 +171,10 @@ def test_small_parts_are_kept_apart_from_whole_ones() -> None:
     assert groups("--task", "climate") == {"climate": [(7, 300)]}
     assert groups("--report", "--small")["climate.small"] == [(7, 80), (8, 80)]
     assert groups("--report")["climate"] == [(7, 300), (8, 300)]
+
+
+def test_a_seed_that_is_not_done_is_left_out_of_a_task_of_which_another_is() -> None:
+    whole, begun = {name: arm(1) for name in ORDER}, {"ours_auto": arm(0)}
+    assert settled("climate", [whole, begun]) == [whole]
+    assert settled("climate", [begun, begun]) == [begun, begun]
+    assert settled("slots", [{name: arm(1) for name in ORDER[2:]}, begun]) == [{name: arm(1) for name in ORDER[2:]}]
