@@ -448,8 +448,8 @@ def groups_of(own: argparse.Namespace, arguments: Arguments) -> dict[str, list[P
 def days(cache: Path, parts: Sequence[Part]) -> str:
     """When the arms of the parts were done, which is before their table is made."""
     files = [file for part in parts for name in ORDER if (file := part.folder(cache) / f"{name}.json").exists()]
-    done = sorted(f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d}" for file in files)
-    return f", arms done from {done[0]} to {done[-1]}, reported" if done else ""
+    done = sorted({f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d}" for file in files})
+    return f", arms done {' to '.join(dict.fromkeys([done[0], done[-1]]))}, reported" if done else ""
 
 
 def is_small(own: argparse.Namespace, arguments: Arguments) -> bool:

@@ -181,11 +181,14 @@ def between(text: str, name: str, block: str) -> str:
     return f"{before}{start}\n{block}\n{end}{after}"
 
 
+def script(name: str) -> str:
+    """What made a table; the table of a benchmark's full form is called so."""
+    return f"benchmarks/{name.removesuffix('_full')}.py"
+
+
 def since(name: str, commit: str) -> dict[str, int]:
     """How many commits after `commit` changed each thing that `name` is about; none where the commit is unknown."""
-    places = {"the benchmark": f"benchmarks/{name.removesuffix('_full')}.py"} | {
-        room: f"src/synthon/{room}" for room in ABOUT[name].rooms
-    }
+    places = {"the benchmark": script(name)} | {room: f"src/synthon/{room}" for room in ABOUT[name].rooms}
     counts = {what: _git("rev-list", "--count", f"{commit}..HEAD", "--", path) for what, path in places.items()}
     return {what: int(count) for what, count in counts.items() if count.strip().isdecimal() and int(count)}
 
@@ -213,4 +216,4 @@ if __name__ == "__main__":
     main()
 
 
-__all__ = ["ABOUT", "About", "aligned", "between", "marks", "measures", "now", "since", "summary"]
+__all__ = ["ABOUT", "About", "aligned", "between", "marks", "measures", "now", "script", "since", "summary"]

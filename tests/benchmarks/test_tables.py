@@ -19,7 +19,7 @@ def test_every_table_of_the_readme_bears_its_day_and_commit_and_says_what_it_is_
     assert all(date and commit for date, commit in found.values())
     rooms = {room for about in tables.ABOUT.values() for room in about.rooms}
     assert all((tables.ROOT / "src" / "synthon" / room).is_dir() for room in rooms)
-    assert all((tables.ROOT / "benchmarks" / f"{name}.py").is_file() for name in tables.ABOUT)
+    assert all((tables.ROOT / tables.script(name)).is_file() for name in tables.ABOUT)
 
 
 def test_the_summary_says_what_the_tables_say_and_every_target_that_is_missed() -> None:
