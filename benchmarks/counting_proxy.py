@@ -8,9 +8,9 @@
 The first part of a path names the arm that asks. Each of an arm's calls is a line of `<arm>.calls.jsonl`: phase,
 request, response, seconds, tokens. An arm that is started again gets the answers of its log: the n-th request with the
 same body gets the n-th answer. It counts as a call, so the arm takes the same way as before. A greedy request that was
-answered before, to whichever arm, gets that answer and its seconds, and counts as a call too: several arms end in the
-same program, which would answer the same test rows again. Call B+1 is refused with status 400, so that no client tries
-again.
+answered before, to whichever arm or in a log of the `known` folders, gets that answer and its seconds, and counts as a
+call too: several arms end in the same program, which would answer the same test rows again. Call B+1 is refused with
+status 400, so that no client tries again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import aiohttp
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 Phase = Literal["optimize", "test"]
@@ -57,8 +58,8 @@ class CountingProxy:
         refused: calls refused, by arm.
     """
 
-    def __init__(self, target: str, folder: Path, *, budget: int) -> None:
-        self.target, self.folder, self.budget = target, folder, budget
+    def __init__(self, target: str, folder: Path, *, budget: int, known: Sequence[Path] = ()) -> None:
+        self.target, self.folder, self.budget, self.known = target, folder, budget, known
         self.url = ""
         self.refused: Counter[str] = Counter()
         self._made: defaultdict[str, list[Call]] = defaultdict(list)
@@ -68,9 +69,10 @@ class CountingProxy:
         self._turn = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        for path in sorted(self.folder.glob(f"*{_LOG}")):
-            for call in logged(self.folder, path.name.removesuffix(_LOG)):
-                self._remember(call)
+        for folder in dict.fromkeys([self.folder, *self.known]):
+            for path in sorted(folder.glob(f"*{_LOG}")):
+                for call in logged(folder, path.name.removesuffix(_LOG)):
+                    self._remember(call)
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/{arm}/test", self._tested)
         app.router.add_post("/{arm}/v1/chat/completions", self._asked)

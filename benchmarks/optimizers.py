@@ -262,10 +262,11 @@ async def run(part: Part, arguments: Arguments, *, end: float) -> dict[str, Arm]
     path = weights_of(cast("Any", sy.local().model).path, arguments.cache / NAME)
     embedder = Cached(packaged(), arguments.cache / "embeddings.db")
     found: dict[str, Arm] = {}
+    known = sorted(folder.parent.glob(folder.name.replace(f"-calls{part.budget}-", "-calls*-")))  # of the same rows
     threads = 2 if os.getloadavg()[0] < 1 else 1  # two that wait for each other are slower than one on a busy machine
     async with (
         server(SERVER, path, parallel=1, context=CONTEXT, threads=threads) as served,
-        CountingProxy(served.url, folder, budget=part.budget) as proxy,
+        CountingProxy(served.url, folder, budget=part.budget, known=known) as proxy,
     ):
         runner = Runner(part, task, folder, proxy, embedder)
         for name in ORDER:

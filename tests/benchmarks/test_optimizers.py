@@ -70,6 +70,7 @@ async def test_a_greedy_request_that_any_arm_made_is_answered_from_its_log_and_c
         async with client.post(f"{proxy.url}/{arm}/v1/chat/completions", json=body) as response:
             return str((await response.json())["choices"][0]["message"]["content"])
 
+    (tmp_path / "other").mkdir()
     async with serving() as upstream, aiohttp.ClientSession() as client:
         async with CountingProxy(upstream.url, tmp_path, budget=3) as proxy:
             assert [await greedy(client, proxy, arm, "a") for arm in ("ours", "theirs", "ours")] == ["1", "1", "1"]
@@ -78,6 +79,8 @@ async def test_a_greedy_request_that_any_arm_made_is_answered_from_its_log_and_c
             assert len({call.seconds for arm in ("ours", "theirs") for call in proxy.calls(arm, "optimize")[:1]}) == 1
         async with CountingProxy(upstream.url, tmp_path, budget=3) as proxy:
             assert await greedy(client, proxy, "third", "b") == "2"
+        async with CountingProxy(upstream.url, tmp_path / "other", budget=3, known=[tmp_path]) as proxy:
+            assert (await greedy(client, proxy, "ours", "a"), len(proxy.calls("ours", "optimize"))) == ("1", 1)
         assert upstream.asked == 2
         assert [len(logged(tmp_path, arm)) for arm in ("ours", "theirs", "third")] == [2, 2, 1]
 
