@@ -473,6 +473,8 @@ def main() -> None:
         return
     if own.report:
         done = {name: list(settled(name, parts)) for name, parts in done.items()}
+    if arguments.readme:  # shows nothing that is begun only
+        done = {name: parts for name, parts in done.items() if len(pooled(parts)) == applying(name)}
     found = {name: measured(name, finished) for name, finished in done.items()}
     measures = {key: each for one in found.values() for key, each in one.measures.items()}
     measures |= {f"{name}.arms": arms_of(name, finished) for name, finished in done.items()}
