@@ -215,3 +215,20 @@ async def test_an_answer_that_cannot_be_kept_counts_as_one_that_was_sent() -> No
         with pytest.raises(sy.UserError, match="JSON cannot hold"):
             await sy.run(model.complete, ASKED, budget=budget, journal=sy.MemoryJournal())
     assert (budget.spent.calls, budget.spent.tokens > 50) == (1, True)
+
+
+async def test_an_error_that_a_model_raises_again_and_again_does_not_grow() -> None:
+    down = sy.ProviderError("down", status=503)
+
+    def failing(request: sy.Request) -> str:
+        raise down
+
+    leaf = sy.FunctionModel(failing, name="leaf")
+    model = sy.Fallback(sy.Retrying(leaf, tries=3, base_s=0.0), sy.Fallback(leaf, leaf))
+    for _ in range(3):
+        with pytest.raises(
+            sy.ProviderError, match=r"^down.* Before it, 'leaf' failed: down It was tried 3 times\."
+        ) as caught:
+            await model.complete(sy.Request((sy.Message("user", "q"),)))
+        assert (len(str(caught.value)) < 200, caught.value.status) == (True, 503)
+    assert str(down) == "down"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, is_dataclass, replace
 from math import ceil
 from typing import cast
@@ -48,9 +49,11 @@ class FailedAttempts:
         return replace(completion, usage=used + lost)
 
 
-def _say_too(error: ProviderError | UserError, more: str) -> None:
-    """Add to an error's message."""
-    error.args = (f"{error} {more}", *error.args[1:])
+def _saying(error: ProviderError | UserError, more: str) -> ProviderError | UserError:
+    """The same error that says more; a model may raise one and the same again, so that one stays as it is."""
+    told = copy(error)
+    told.args = (f"{error} {more}", *error.args[1:])
+    return told.with_traceback(error.__traceback__)
 
 
 def wait_s(error: ProviderError | UserError, tried: int, base_s: float = 0.5, cap_s: float = 30.0) -> float:
@@ -83,7 +86,7 @@ class _Retrying(Wrapper):
                 failed.count(error)
                 if tried == self.tries or not error.retryable or not draft.withdraw():
                     if tried > 1:
-                        _say_too(error, f"It was tried {tried} times.")
+                        raise _saying(error, f"It was tried {tried} times.") from error.__cause__
                     raise
                 await asyncio.sleep(wait_s(error, tried, self.base_s, self.cap_s))
             else:
@@ -171,7 +174,7 @@ class _Fallback:
                 failed.count(error)
                 if isinstance(error, UserError) or tried == len(self.models) or not draft.withdraw():
                     if before:
-                        _say_too(error, f"Before it, {' '.join(before)}")
+                        raise _saying(error, f"Before it, {' '.join(before)}") from error.__cause__
                     raise
                 before.append(f"{model.name!r} failed: {error}")
                 log.warning("a model failed, so the next one is asked: %s", before[-1])
